@@ -1,0 +1,1 @@
+"""Datasets on disk: finding, pairing, decoding, caching, splitting and checking images with their masks."""

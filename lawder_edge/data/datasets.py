@@ -1,0 +1,201 @@
+"""Samples of the datasets on disk: image and mask paired by name, with the patient or sequence that they belong to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lawder_edge.data import clinicdb
+from lawder_edge.data.layouts import LAYOUTS, DatasetFolder, find_folders
+from lawder_edge.errors import BadDataset
+
+_NAMED = 5
+_KITS19_CASE = re.compile(r"(case_\d{5})(?:[_-].*)?")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its mask.
+
+    Attributes:
+        id: "folder/stem", unique in a `find_samples` result; what split files hold.
+        image: image file, or KiTS19 imaging volume.
+        mask: mask file or segmentation volume; None where there is none.
+        dataset: name of the dataset folder.
+        group: sequence or patient; samples of one group must stay on one side of a split. The same group has the same
+            name in every folder. None where unknown.
+        slice_index: slice of a volume (first axis), else None.
+    """
+
+    id: str
+    image: Path
+    mask: Path | None
+    dataset: str
+    group: str | None
+    slice_index: int | None = None
+
+
+@dataclass(frozen=True)
+class SliceChoice:
+    """Which slices of a volume become samples.
+
+    Attributes:
+        every: take every n-th of them (KiTS19 slices lie 0.5 to 5 mm apart, so neighbours are near copies).
+        with_foreground: only slices whose segmentation holds kidney or tumour; needs the masks.
+    """
+
+    every: int = 1
+    with_foreground: bool = True
+
+
+def find_samples(root: Path, *, require_masks: bool = True, slices: SliceChoice = SliceChoice()) -> list[Sample]:
+    """Samples of one dataset folder or of a folder of them, sorted by id.
+
+    Args:
+        root: one of the layouts of `layouts`.
+        require_masks: every image must have a mask; without it `Sample.mask` may be None.
+        slices: which slices of KiTS19 volumes are taken. Choosing by foreground decompresses each segmentation once.
+
+    Raises:
+        BadDataset: no dataset found, no masks, images without a mask, or two images of one name.
+        BadImage: a KiTS19 volume that cannot be read.
+    """
+    samples = [
+        sample
+        for folder in find_folders(root)
+        for sample in samples_of(folder, require_masks=require_masks, slices=slices)
+    ]
+    if not samples:
+        raise BadDataset(f"{root}: the folders hold no images; wanted {LAYOUTS}")
+    return sorted(samples, key=lambda sample: sample.id)
+
+
+def samples_of(
+    folder: DatasetFolder, *, require_masks: bool = True, slices: SliceChoice = SliceChoice()
+) -> list[Sample]:
+    """Samples of one recognised folder in the order of its files; arguments and errors as in `find_samples`."""
+    if folder.repeated:
+        names = [str(file.relative_to(folder.path)) for file in folder.repeated]
+        raise BadDataset(
+            f"{folder.path}: files that share their name with another beside them: {first_few(names)}. Ids are "
+            "folder/stem, so keep one file a name"
+        )
+    if require_masks and folder.masks is None and folder.images:
+        raise BadDataset(f"{folder.path}: {len(folder.images)} images but no masks; wanted {LAYOUTS}")
+    missing, orphans = unpaired(folder)
+    if folder.volumes:
+        return _volume_samples(folder, without_image=orphans, require_masks=require_masks, slices=slices)
+    if require_masks and missing:
+        raise BadDataset(
+            f"{folder.path}: {len(missing)} of {len(folder.images)} images have no mask of the same name: "
+            f"{first_few(missing)}. Add the masks or move these images away; `data check` lists them all"
+        )
+    masks = dict(folder.masks or ())
+    groups = group_names(folder)
+    return [
+        Sample(f"{folder.name}/{stem}", file, masks.get(stem), folder.name, groups.get(stem))
+        for stem, file in folder.images
+    ]
+
+
+def read_split(path: Path) -> tuple[str, ...]:
+    """Ids of a split file, in its order: one `folder/stem` a line, `#` starts a comment, blank lines are skipped.
+
+    Raises:
+        BadDataset: the file is missing, not text, empty, holds a line that is no id, or an id twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadDataset(f"{path}: not a text file ({error}); a split has one folder/stem a line") from error
+    except OSError as error:
+        raise BadDataset(f"{path}: the split file cannot be read ({error.strerror})") from error
+    ids: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.split("#", maxsplit=1)[0].strip()
+        if not text:
+            continue
+        folder, _, stem = text.rpartition("/")
+        if not folder or not stem:
+            raise BadDataset(f"{path}, line {number}: {text!r} is no id; wanted folder/stem, such as kvasir-seg/cju0qk")
+        if text in ids:
+            raise BadDataset(f"{path}, line {number}: {text!r} stands already in line {ids[text]}; keep one of them")
+        ids[text] = number
+    if not ids:
+        raise BadDataset(f"{path}: the split is empty; wanted one folder/stem a line")
+    return tuple(ids)
+
+
+def select(samples: Iterable[Sample], ids: Sequence[str]) -> list[Sample]:
+    """The samples of the given ids, in the order of the ids.
+
+    Raises:
+        BadDataset: ids that no sample has; the first few are named.
+    """
+    by_id = {sample.id: sample for sample in samples}
+    missing = [wanted for wanted in ids if wanted not in by_id]
+    if missing:
+        folders = ", ".join(sorted({sample.dataset for sample in by_id.values()})) or "none"
+        raise BadDataset(
+            f"{len(missing)} of {len(ids)} ids of the split are not in the data: {first_few(missing)}. "
+            f"Folders found: {folders}; give the folder that these stand in, or another split"
+        )
+    return [by_id[wanted] for wanted in ids]
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Up to five names, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def unpaired(folder: DatasetFolder) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Stems of images without a mask, and of masks without an image."""
+    images = dict(folder.images)
+    masks = dict(folder.masks or ())
+    return tuple(stem for stem in images if stem not in masks), tuple(stem for stem in masks if stem not in images)
+
+
+def group_names(folder: DatasetFolder) -> dict[str, str]:
+    """Group of each stem whose sequence or patient is known.
+
+    CVC-ClinicDB is recognised by a folder name with "clinic" in it, by frames that are exactly 1 to 612, or in
+    PraNet's TrainDataset by the numeric names among Kvasir-SEG's; KiTS19 by case numbers.
+    """
+    stems = [stem for stem, _ in folder.images]
+    frames = {stem: frame for stem in stems if (frame := clinicdb.frame_number(stem)) is not None}
+    clinic = "clinic" in folder.path.resolve().name.lower() and len(frames) == len(stems)
+    complete = len(frames) == len(stems) and sorted(frames.values()) == list(range(1, clinicdb.NUM_FRAMES + 1))
+    pranet = folder.path.name == "TrainDataset" and all(stem in frames or stem.startswith("cju") for stem in stems)
+    groups: dict[str, str] = {}
+    if clinic or complete or pranet:
+        groups = {stem: f"clinicdb-sequence-{clinicdb.sequence_of(frame):02d}" for stem, frame in frames.items()}
+    cases = {stem: match[1] for stem in stems if (match := _KITS19_CASE.fullmatch(stem)) is not None}
+    return groups | cases
+
+
+def _volume_samples(
+    folder: DatasetFolder, *, without_image: Sequence[str], require_masks: bool, slices: SliceChoice
+) -> list[Sample]:
+    if without_image:
+        raise BadDataset(
+            f"{folder.path}: {len(without_image)} cases have a segmentation but no imaging.nii.gz: "
+            f"{first_few(without_image)}. KiTS19's repository holds the segmentations only; download the imaging first"
+        )
+    from lawder_edge.data.kits19 import choose_slices
+
+    # Cases 210 to 299 are KiTS19's test part and were published without segmentation: they are no samples with masks.
+    masks = dict(folder.masks or ())
+    groups = group_names(folder)
+    samples: list[Sample] = []
+    for case, file in folder.images:
+        mask = masks.get(case)
+        if mask is None and require_masks:
+            continue
+        samples += [
+            Sample(f"{folder.name}/{case}_slice{index:03d}", file, mask, folder.name, groups.get(case), index)
+            for index in choose_slices(file, mask, every=slices.every, with_foreground=slices.with_foreground)
+        ]
+    return samples

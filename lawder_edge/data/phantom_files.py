@@ -1,0 +1,58 @@
+"""Phantom frames as a dataset folder on disk: images/ and masks/, the layout that every reader here takes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lawder_edge.data.phantom import make_frame
+from lawder_edge.errors import BadInput, OutputExists
+
+
+def write_phantom_dataset(
+    out: Path, *, n: int, size: tuple[int, int] = (256, 256), seed: int = 0, overwrite: bool = False
+) -> Path:
+    """Write `n` frames of `size` (H, W) as out/images/phantom_0000.png and out/masks/phantom_0000.png (0 or 255).
+
+    Frame i is that of `make_dataset(seed, n, size)`; frames are drawn one at a time, so memory does not grow with `n`.
+    The folder appears under its name only when it is complete: a failure leaves none, or the old one. Returns `out`.
+
+    Raises BadInput for `n` below 1 and as `make_frame` does; OutputExists where `out` stands and `overwrite` is false.
+    """
+    if n < 1:
+        raise BadInput(f"a phantom dataset of {n} frames was asked for; it needs at least one")
+    if out.exists() and not overwrite:
+        raise OutputExists(f"{out} exists; name another folder, or pass --overwrite to replace it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        partial.chmod(0o755)  # mkdtemp's 0700 would outlive the rename
+        for folder in ("images", "masks"):
+            (partial / folder).mkdir()
+        for i in range(n):
+            frame = make_frame(np.random.default_rng([seed, i]), size=size)
+            name = f"phantom_{i:04d}.png"
+            _write_png(partial / "images" / name, frame.image[..., ::-1])
+            _write_png(partial / "masks" / name, frame.mask * np.uint8(255))
+        if out.exists():
+            os.replace(out, aside / "old")
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+    return out
+
+
+def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    # Encoded first and written by Python: cv2.imwrite says nothing when a disk is full.
+    ok, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
+    if not ok:
+        raise BadInput(f"{path.name}: an array of shape {pixels.shape} could not be encoded as PNG")
+    path.write_bytes(encoded.tobytes())
