@@ -1,0 +1,1 @@
+"""Scores of masks against truth: per-image metrics, intervals, thresholds, reports, and pictures of them."""

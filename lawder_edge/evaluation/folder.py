@@ -1,0 +1,36 @@
+"""From a folder of images and masks to the pairs of an evaluation. Reads disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lawder_edge.data.datasets import Sample, find_samples, read_split, select
+from lawder_edge.data.load import load_pair
+from lawder_edge.errors import BadDataset, BadImage
+from lawder_edge.evaluation.evaluate import EvalPair
+
+
+def listed_samples(data: Path, splits: Sequence[Path]) -> list[Sample]:
+    """The samples of a folder, or those of them that the split files list. Raises BadDataset."""
+    samples = find_samples(data)
+    return select(samples, [i for path in splits for i in read_split(path)]) if splits else samples
+
+
+def read_pairs(
+    samples: Sequence[Sample], *, classes: int = 1, on_bad: Callable[[str, str], None] | None = None
+) -> Iterator[EvalPair]:
+    """Frames and labels one at a time, at the size of the files.
+
+    A file that cannot be read is told to `on_bad` with its id and left out; without `on_bad` it raises BadImage or
+    BadDataset.
+    """
+    for sample in samples:
+        try:
+            pair = load_pair(sample, num_classes=classes)
+        except (BadImage, BadDataset) as error:
+            if on_bad is None:
+                raise
+            on_bad(sample.id, str(error))
+            continue
+        yield EvalPair(sample.id, sample.dataset, sample.group, pair.image, pair.labels)

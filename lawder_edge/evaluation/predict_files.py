@@ -1,0 +1,66 @@
+"""Masks and overlays of image files. Reads and writes disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lawder_edge.bundle.processing import to_mask
+from lawder_edge.bundle.runner import Runner
+from lawder_edge.data.images import read_image
+from lawder_edge.data.layouts import IMAGE_SUFFIXES
+from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.evaluation.overlay import draw_overlay
+
+
+@dataclass(frozen=True)
+class PredictedFile:
+    """What was written for one image. area_fraction: share of the frame above the threshold, in [0, 1]."""
+
+    mask: Path
+    overlay: Path | None
+    area_fraction: float
+
+
+def find_images(source: Path) -> list[Path]:
+    """The file itself, or the images of a folder by name. Raises BadInput when there are none."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise BadInput(f"{source}: no such file or folder. Give an image or a folder of images.")
+    found = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise BadInput(f"{source}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return found
+
+
+def predict_file(
+    runner: Runner, image: Path, *, out: Path, threshold: float, overlay: bool = True, overwrite: bool = False
+) -> PredictedFile:
+    """Write `out`/STEM_mask.png (0 or 255, size of the image) and STEM_overlay.png.
+
+    Raises BadImage for a file that cannot be read, OutputExists where a file stands already.
+    """
+    paths = [out / f"{image.stem}_mask.png"] + ([out / f"{image.stem}_overlay.png"] if overlay else [])
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise OutputExists(f"{path} exists. Add --overwrite, or choose another --out.")
+    frame = read_image(image)
+    probability = runner.predict(frame)
+    mask = to_mask(probability, threshold)
+    out.mkdir(parents=True, exist_ok=True)
+    write_png(paths[0], mask.astype(np.uint8) * 255)
+    if overlay:
+        write_png(paths[1], draw_overlay(frame, probability, threshold=threshold))
+    return PredictedFile(paths[0], paths[1] if overlay else None, float(mask.mean()))
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB uint8 as PNG, over what stands there. Raises OSError, on a full disk too."""
+    pixels = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+    _, encoded = cv2.imencode(".png", pixels)
+    path.write_bytes(encoded.tobytes())

@@ -1,0 +1,140 @@
+"""Contact sheet of an evaluation: the worst, the median and the best cases with truth, prediction and probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lawder_edge.errors import BadInput
+from lawder_edge.evaluation.metrics import ImageScores
+from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, Colour, draw_contour
+from lawder_edge.evaluation.threshold import binarise
+
+Rank = Literal["worst", "median", "best"]
+Image = NDArray[np.uint8]
+
+TILE_PX = 256
+_GAP_PX = 8
+_CAPTION_PX = 22
+_TITLES: tuple[tuple[str, Colour], ...] = (
+    ("truth", TRUTH),
+    ("prediction", PREDICTION),
+    ("probability 0..1", (200, 200, 200)),
+)
+_BACKGROUND = 24
+_TEXT: Colour = (235, 235, 235)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """An image chosen for the sheet, and why."""
+
+    rank: Rank
+    scores: ImageScores
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: `frame` (H, W, 3) uint8 RGB, `truth` (H, W) foreground other than 0, `probability` (H, W) float32."""
+
+    id: str
+    rank: Rank
+    dice: float
+    frame: Image
+    truth: NDArray[Any]
+    probability: NDArray[np.float32]
+    threshold: float
+
+
+def pick_cases(scores: Sequence[ImageScores], *, worst: int = 6, median: int = 3, best: int = 3) -> tuple[Pick, ...]:
+    """The images to show, by Dice and then id: the worst first, those around the median, the best last; none twice.
+
+    Where there are fewer images than asked for, the worst are taken first.
+    """
+    ordered = sorted(scores, key=lambda s: (s.dice, s.id))
+    low = ordered[:worst]
+    rest = ordered[len(low) :]
+    high = rest[max(0, len(rest) - best) :] if best else []
+    rest = rest[: len(rest) - len(high)]
+    # Around the median of all images, which may lie among those already taken on a small set.
+    start = min(max(0, len(ordered) // 2 - len(low) - median // 2), max(0, len(rest) - median))
+    middle = rest[start : start + median]
+    return (
+        *(Pick("worst", s) for s in low),
+        *(Pick("median", s) for s in middle),
+        *(Pick("best", s) for s in high),
+    )
+
+
+def contact_sheet(cases: Sequence[Case], *, columns: int = 2) -> Image:
+    """The sheet as (H, W, 3) uint8 RGB: `columns` cases side by side, each three tiles of 256 px with a caption.
+
+    Tiles: frame with the truth's outline, frame with the prediction's, probability in viridis (dark 0, bright 1).
+
+    Raises BadInput for no cases, or arrays of one case that differ in size.
+    """
+    if not cases:
+        raise BadInput("a contact sheet needs at least one case")
+    blocks = [_block(case) for case in cases]
+    columns = min(columns, len(blocks))
+    height, width = blocks[0].shape[:2]
+    rows = -(-len(blocks) // columns)
+    sheet = np.full(
+        (_CAPTION_PX + rows * (height + _GAP_PX) + _GAP_PX, columns * (width + 2 * _GAP_PX), 3), _BACKGROUND, np.uint8
+    )
+    for i, block in enumerate(blocks):
+        # Down the columns, so that a reader meets the worst first and the best last.
+        column, row = divmod(i, rows)
+        x, y = _GAP_PX + column * (width + 2 * _GAP_PX), _CAPTION_PX + _GAP_PX + row * (height + _GAP_PX)
+        sheet[y : y + height, x : x + width] = block
+    for column in range(columns):
+        for k, (title, colour) in enumerate(_TITLES):
+            _write(sheet, title, _GAP_PX + column * (width + 2 * _GAP_PX) + k * (TILE_PX + _GAP_PX), 16, colour)
+    return sheet
+
+
+def write_contact_sheet(path: Path, sheet: Image) -> None:
+    """Write the sheet, (H, W, 3) uint8 RGB, to `path` as PNG, over what stands there. Raises OSError."""
+    # Encoded first and written by Python: cv2.imwrite says nothing when a disk is full.
+    _, encoded = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))
+    path.write_bytes(encoded.tobytes())
+
+
+def _block(case: Case) -> Image:
+    if not case.frame.shape[:2] == case.truth.shape == case.probability.shape:
+        raise BadInput(
+            f"{case.id}: frame {case.frame.shape}, truth {case.truth.shape} and probability {case.probability.shape} "
+            "must have one size"
+        )
+    frame = _fit(case.frame, cv2.INTER_AREA)
+    truth = _fit((case.truth != 0).astype(np.uint8), cv2.INTER_NEAREST)
+    found = _fit(binarise(case.probability, case.threshold).astype(np.uint8), cv2.INTER_NEAREST)
+    levels = np.round(np.clip(case.probability, 0, 1) * 255).astype(np.uint8)
+    heat = np.asarray(cv2.applyColorMap(_fit(levels, cv2.INTER_AREA), cv2.COLORMAP_VIRIDIS))[..., ::-1]
+    tiles = [draw_contour(frame, truth, TRUTH), draw_contour(frame, found, PREDICTION), heat.astype(np.uint8)]
+    block = np.full((TILE_PX + _CAPTION_PX, 3 * TILE_PX + 2 * _GAP_PX, 3), _BACKGROUND, np.uint8)
+    for k, tile in enumerate(tiles):
+        top, left = (TILE_PX - tile.shape[0]) // 2, k * (TILE_PX + _GAP_PX) + (TILE_PX - tile.shape[1]) // 2
+        block[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    _write(block, f"{case.rank}  Dice {case.dice:.3f}  {case.id}", 2, TILE_PX + 16, _TEXT)
+    return block
+
+
+def _fit(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+    """Scaled so that the longer side is a tile's."""
+    height, width = image.shape[:2]
+    scale = TILE_PX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
+
+
+def _write(image: Image, text: str, x: int, y: int, colour: Colour) -> None:
+    # The built-in font has ASCII only.
+    shown = text.encode("ascii", "replace").decode()
+    cv2.putText(image, shown, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
