@@ -1,0 +1,127 @@
+"""Checkpoints: safetensors with JSON in the header. Nothing is unpickled.
+
+A weights file holds the tensors of one model and says which. A run file holds everything that a resumed run needs, in one
+file, so that one rename makes it valid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lawder_edge.errors import BadCheckpoint
+
+FORMAT = "lawder-edge-weights-1"
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """What the header of a weights file says.
+
+    model: a name for `create_model`, or `package.module:Class`. options: its keyword arguments. threshold: probability
+    from which on a pixel is polyp, chosen on validation. train_ids: the ids (`folder/stem`) that the weights were fitted
+    to, train_groups: their sequences or patients, val_ids: what they were chosen by; an evaluation marks overlaps with
+    all three. recipe: the training configuration. notes: one line for people.
+    """
+
+    model: str
+    in_channels: int = 3
+    num_classes: int = 1
+    threshold: float = 0.5
+    size: int = 256
+    train_ids: tuple[str, ...] = ()
+    train_groups: tuple[str, ...] = ()
+    val_ids: tuple[str, ...] = ()
+    recipe: str = "{}"
+    notes: str = ""
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """Write beside the target, flush to disk, rename: a crash or a full disk leaves what was there."""
+    from safetensors.torch import save
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as f:
+            f.write(save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata=header))
+            f.flush()
+            os.fsync(f.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Returns: tensors and header. Raises: BadCheckpoint when the file is missing, truncated or no safetensors."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise BadCheckpoint(f"{path}: no such file. Give a .safetensors checkpoint or a model name.")
+    try:
+        with safe_open(str(path), framework="pt") as f:
+            return {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadCheckpoint(
+            f"{path}: not a complete safetensors file ({error}; {path.stat().st_size} bytes). Copy it again, or resume "
+            "the run that wrote it."
+        ) from error
+
+
+def save_weights(path: Path, model: nn.Module, record: WeightsRecord) -> None:
+    """Write the weights of `model` with their record."""
+    write_weights(path, dict(model.state_dict()), record)
+
+
+def write_weights(path: Path, tensors: dict[str, Tensor], record: WeightsRecord) -> None:
+    """Write a state dict with its record."""
+    write_tensors(path, tensors, {"format": FORMAT, "record": json.dumps(asdict(record), sort_keys=True)})
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsRecord]:
+    """Returns: state dict and record. Raises: BadCheckpoint."""
+    tensors, header = read_tensors(path)
+    if header.get("format") != FORMAT:
+        raise BadCheckpoint(
+            f"{path}: header says format {header.get('format')!r}, wanted {FORMAT!r}. It was not written by "
+            "lawder-edge; load it in PyTorch and save it with save_weights."
+        )
+    fields: dict[str, Any] = json.loads(header["record"])
+    for key in ("train_ids", "train_groups", "val_ids"):
+        fields[key] = tuple(fields.get(key, ()))
+    return tensors, WeightsRecord(**fields)
+
+
+def load_into(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> None:
+    """Raises: BadCheckpoint naming the tensors that are missing, left over, or of another shape."""
+    own = model.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    extra = sorted(tensors.keys() - own.keys())
+    shapes = sorted(k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape)
+    if missing or extra or shapes:
+        detail = "; ".join(
+            f"{len(names)} {what} (first: {names[0]})"
+            for what, names in (("missing", missing), ("unknown", extra), ("of another shape", shapes))
+            if names
+        )
+        raise BadCheckpoint(
+            f"{source}: these weights are of another model than {type(model).__name__}: {detail}. Give --model the model "
+            "that they were trained for."
+        )
+    model.load_state_dict(tensors)
+
+
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """sha256 over names, shapes, types and bytes, whatever the file around them."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

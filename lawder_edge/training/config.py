@@ -1,0 +1,149 @@
+"""What a training run is: one frozen record, written into the run folder and into the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lawder_edge.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`passes` over the data at size x size pixels."""
+
+    size: int
+    passes: int
+
+
+def parse_schedule(text: str) -> tuple[Stage, ...]:
+    """'128x40,256x12' is 40 passes at 128 px, then 12 at 256 px.
+
+    Raises: BadInput when it does not read so, or a size is not a multiple of 32.
+    """
+    stages = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)x(\d+)\s*", part)
+        if not match:
+            raise BadInput(f"schedule {text!r}: {part!r} is not SIZExPASSES. Write for example 128x40,256x12.")
+        stage = Stage(int(match[1]), int(match[2]))
+        if stage.size % 32 or stage.size == 0 or stage.passes == 0:
+            raise BadInput(f"schedule {text!r}: sizes are multiples of 32 and passes at least 1, got {part!r}.")
+        stages.append(stage)
+    return tuple(stages)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe. Sizes in pixels, times in passes over the training list.
+
+    The default batch is 12: from 16 on, oneDNN takes another route for the thin full-size convolutions of a 42K net and
+    a step costs 1.3 to 1.8 times as much an image.
+    """
+
+    model: str = "order"  # a model name, or package.module:Class for your own
+    schedule: str = "256x100"  # SIZExPASSES, comma-separated: 128x40,192x14,256x12
+    batch: int = 12  # pictures a step, over all processes
+    learning_rate: float = 2e-3  # peak, after the warm-up; cosine to 1 % of it
+    weight_decay: float = 1e-2  # on convolution weights only
+    warmup_steps: int = 200  # linear
+    loss: str = "bce_dice"  # bce_dice or structure (PraNet's)
+    deep_supervision: bool = False  # auxiliary losses at H/2, H/4, H/8
+    multi_scale: tuple[float, ...] = (1.0,)  # each step draws one factor on the size
+    ema_decay: float = 0.998  # of the weights that are evaluated and kept
+    clip_norm: float = 1.0  # of the gradient
+    val_fraction: float = 0.1  # of the training list, by whole sequences or patients where known
+    val_every: int = 2  # passes
+    checkpoint_every: int = 50  # steps
+    seed: int = 0  # of weights, order and augmentation
+    in_channels: int = 3  # 3 or 1
+    num_classes: int = 1  # 1 is polyp or not; more are class indices with 0 as background
+    augment: bool = True  # geometry, colour, optics, compression
+    mixed_precision: str = "no"  # no, fp16 or bf16, where the device has it
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return parse_schedule(self.schedule)
+
+    @property
+    def passes(self) -> int:
+        return sum(s.passes for s in self.stages)
+
+    def size_at(self, pass_index: int) -> int:
+        """The side in pixels of pass `pass_index`, from 0."""
+        for stage in self.stages:
+            if pass_index < stage.passes:
+                return stage.size
+            pass_index -= stage.passes
+        return self.stages[-1].size
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+def config_from(values: dict[str, Any], *, base: TrainConfig | None = None, source: str) -> TrainConfig:
+    """`base` with `values` on top. Raises: BadInput naming `source` and the key that is unknown or of another type."""
+    base = base or TrainConfig()
+    known = {f.name: getattr(base, f.name) for f in dataclasses.fields(TrainConfig)}
+    for key, value in values.items():
+        if key not in known:
+            raise BadInput(f"{source}: unknown key {key!r}. Known: {', '.join(sorted(known))}.")
+        wanted = type(known[key])
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if wanted is tuple and isinstance(value, list):
+            value = tuple(float(v) for v in value)
+        if type(value) is not wanted:
+            raise BadInput(f"{source}: {key} is {value!r}; wanted a {wanted.__name__} such as {known[key]!r}.")
+        known[key] = value
+    return TrainConfig(**known)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """A recipe from a TOML file. Raises: BadInput when it is missing or does not read."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{path}: not a readable TOML recipe ({error}).") from error
+    return config_from(values, source=str(path))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, told after each step. `eta_s` counts the steps that are left at the recent pace."""
+
+    step: int
+    steps: int
+    pass_index: int
+    passes: int
+    loss: float
+    eta_s: float
+    val_dice: float | None = None
+    best_dice: float | None = None
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One row of the curves."""
+
+    pass_index: int
+    size: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    val_dice: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run hands back. `weights` is the best-on-validation checkpoint."""
+
+    weights: Path
+    best_dice: float
+    best_pass: int
+    history: tuple[PassRecord, ...] = field(repr=False)

@@ -1,0 +1,54 @@
+"""Writes a run's curves: a CSV to read by program, a PNG to look at."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from lawder_edge.training.config import PassRecord
+
+
+def write_curves(folder: Path, history: Sequence[PassRecord]) -> None:
+    """`curves.csv` and `curves.png` in `folder`, replaced as wholes."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(PassRecord)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in history)
+    _replace(folder / "curves.csv", text.getvalue().encode())
+    _replace(folder / "curves.png", draw_curves(history))
+
+
+def draw_curves(history: Sequence[PassRecord]) -> bytes:
+    """Loss and validation Dice over the passes, as PNG bytes; a grey line marks a change of size."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    passes = [row.pass_index + 1 for row in history]
+    left.plot(passes, [row.loss for row in history], color="#0072B2")
+    left.set(xlabel="pass", ylabel="training loss")
+    scored = [(row.pass_index + 1, row.val_dice) for row in history if row.val_dice is not None]
+    right.plot([p for p, _ in scored], [d for _, d in scored], color="#D55E00")
+    right.set(xlabel="pass", ylabel="validation Dice")
+    for before, after in zip(history, history[1:], strict=False):
+        if before.size != after.size:
+            for axis in (left, right):
+                axis.axvline(after.pass_index + 0.5, color="0.7", linewidth=1)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": ""})
+    return buffer.getvalue()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,266 @@
+"""The training loop.
+
+Same configuration, data and seed give the same weights, bit for bit on one CPU thread count, whether the run was killed
+and resumed or not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from lawder_edge.data.augment import AugmentConfig
+from lawder_edge.errors import BadDataset, BadInput
+from lawder_edge.models import create_model
+from lawder_edge.training.batches import TrainData, augmented_batch, normalise, order_of_pass, resized
+from lawder_edge.training.checkpoint import WeightsRecord, read_weights, write_weights
+from lawder_edge.training.config import PassRecord, Progress, TrainConfig, TrainResult
+from lawder_edge.training.curves import write_curves
+from lawder_edge.training.losses import LOSSES, supervised
+from lawder_edge.training.state import Ema, RunState, read_run, write_run
+
+RUN_FILE = "last.safetensors"
+BEST_FILE = "best.safetensors"
+
+
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """Linear warm-up, then cosine to 1 % of the peak. step: from 0."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on convolution weights only, not on biases and BatchNorm."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+@torch.no_grad()
+def predict_labels(model: nn.Module, images: np.ndarray[Any, Any], *, batch: int = 8) -> Tensor:
+    """Probabilities of an eval-mode model. images: (N, H, W, C) uint8. Returns: (N, K, H, W) float32."""
+    device = next(model.parameters()).device
+    parts = []
+    for start in range(0, len(images), batch):
+        logits = model(normalise(images[start : start + batch]).to(device)).float()
+        parts.append((torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, 1)).cpu())
+    return torch.cat(parts)
+
+
+def mean_dice(probabilities: Tensor, labels: Tensor, *, threshold: float = 0.5) -> float:
+    """Mean over images of Dice (over foreground classes). probabilities: (N, K, H, W); labels: (N, H, W)."""
+    classes = probabilities.shape[1]
+    if classes == 1:
+        pairs = [(probabilities[:, 0] >= threshold, labels > 0)]
+    else:
+        winner = probabilities.argmax(1)
+        pairs = [(winner == c, labels == c) for c in range(1, classes)]
+    scores = []
+    for predicted, truth in pairs:
+        total = predicted.sum((1, 2)) + truth.sum((1, 2))
+        overlap = 2 * (predicted & truth).sum((1, 2))
+        scores.append(torch.where(total > 0, overlap / total.clamp(min=1), torch.ones(())))
+    return float(torch.stack(scores).mean())
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C or SIGTERM into a request that the loop honours between two steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(number, self._previous[number])
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+def train(
+    config: TrainConfig,
+    data: TrainData,
+    *,
+    val: TrainData,
+    out: Path,
+    resume: bool = False,
+    augmentation: AugmentConfig | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+    cpu: bool = False,
+) -> TrainResult:
+    """Fit `config.model` to `data`, choose by `val`, write into the folder `out`.
+
+    `out` receives `last.safetensors` (the whole run, every `checkpoint_every` steps and at each pass), `best.safetensors`
+    (EMA weights, best mean Dice on `val` at the last stage's size), `curves.csv` and `curves.png`.
+
+    Raises: BadInput, BadDataset, BadCheckpoint; KeyboardInterrupt after Ctrl-C, once the run is saved.
+    """
+    if config.loss not in LOSSES:
+        raise BadInput(f"unknown loss {config.loss!r}. Known: {', '.join(LOSSES)}.")
+    if not len(data) or not len(val):
+        raise BadDataset(f"{len(data)} training and {len(val)} validation pictures: both need at least one.")
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    if config.batch % world:
+        raise BadInput(f"batch {config.batch} does not divide among {world} processes. Take a multiple of {world}.")
+
+    torch.manual_seed(config.seed)
+    bare = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes)
+    if config.deep_supervision:
+        if not hasattr(bare, "deep_supervision"):
+            raise BadInput(f"model {config.model!r} has no auxiliary heads; leave --deep-supervision out.")
+        bare.deep_supervision = True
+    model = accelerator.prepare_model(bare)
+    # foreach's order of operations is what both a fresh and a resumed run use.
+    optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
+    ema = Ema(bare, config.ema_decay)
+    steps_per_pass = max(1, len(data) // config.batch)
+    steps = steps_per_pass * config.passes
+    state = RunState()
+    run_file, best_file = out / RUN_FILE, out / BEST_FILE
+    if resume and run_file.exists():
+        state = read_run(run_file, model=bare, ema=ema, optimizer=optimizer, config_json=config.to_json())
+
+    augmentation = (augmentation or AugmentConfig()) if config.augment else None
+    val_size = config.stages[-1].size
+    val_images, val_labels = _at_size(val, val_size)
+    evaluated = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes).eval()
+    evaluated.to(accelerator.device)
+    record = WeightsRecord(
+        model=config.model,
+        in_channels=config.in_channels,
+        num_classes=config.num_classes,
+        size=val_size,
+        train_ids=data.ids,
+        train_groups=data.groups,
+        val_ids=val.ids,
+        recipe=config.to_json(),
+    )
+    started, first_step = time.monotonic(), state.step
+    mark = started
+
+    def save_run() -> None:
+        if accelerator.is_main_process:
+            write_run(run_file, state, model=bare, ema=ema, optimizer=optimizer, config_json=config.to_json())
+
+    with _Interrupt() as interrupt:
+        while state.step < steps:
+            pass_index, position = divmod(state.step, steps_per_pass)
+            permutation = order_of_pass(len(data), seed=config.seed, pass_index=pass_index)
+            share = config.batch // world
+            first = position * config.batch + rank * share
+            size = _scaled(config, pass_index, state.step)
+            x, labels = augmented_batch(
+                data,
+                permutation[first : first + share],
+                size=size,
+                seed=config.seed,
+                pass_index=pass_index,
+                config=augmentation,
+            )
+            rate = learning_rate(config, state.step, steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            model.train()
+            outputs = model(x.to(accelerator.device))
+            loss = supervised(LOSSES[config.loss], outputs, labels.to(accelerator.device))
+            optimizer.zero_grad()
+            accelerator.backward(loss)
+            torch.nn.utils.clip_grad_norm_(bare.parameters(), config.clip_norm)
+            optimizer.step()
+            state.step += 1
+            ema.update(bare, state.step)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise BadInput(
+                    f"the loss became {value} at step {state.step} (learning rate {rate:.2g}). Lower --learning-rate; the "
+                    f"last good state is {run_file}."
+                )
+            state.loss_sum += value
+            now = time.monotonic()
+            state.seconds, mark = state.seconds + now - mark, now
+
+            val_dice = None
+            if state.step % steps_per_pass == 0:
+                if (pass_index + 1) % config.val_every == 0 or state.step == steps:
+                    val_dice = _validate(evaluated, ema, val_images, val_labels)
+                row = PassRecord(pass_index, size, state.loss_sum / steps_per_pass, rate, state.seconds, val_dice)
+                state.history = (*state.history, row)
+                state.loss_sum = 0.0
+                if val_dice is not None and val_dice > state.best_dice:
+                    state.best_dice, state.best_pass = val_dice, pass_index
+                    if accelerator.is_main_process:
+                        write_weights(best_file, ema.state, record)
+                if accelerator.is_main_process:
+                    write_curves(out, state.history)
+                save_run()
+            elif state.step % config.checkpoint_every == 0:
+                save_run()
+            if on_step and accelerator.is_main_process:
+                eta = (now - started) / (state.step - first_step) * (steps - state.step)
+                on_step(
+                    Progress(
+                        state.step, steps, pass_index, config.passes, value, eta, val_dice,
+                        state.best_dice if state.best_pass >= 0 else None,
+                    )  # fmt: skip
+                )
+            if interrupt.asked and state.step < steps:
+                save_run()
+                raise KeyboardInterrupt
+
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        _store_threshold(best_file, evaluated, val_images, val_labels)
+    accelerator.wait_for_everyone()
+    return TrainResult(best_file, state.best_dice, state.best_pass, state.history)
+
+
+def _scaled(config: TrainConfig, pass_index: int, step: int) -> int:
+    """The side of this step's pictures: the stage's size times a factor of `multi_scale`, a multiple of 32."""
+    factor = np.random.default_rng((config.seed, 1, step)).choice(config.multi_scale)
+    return max(32, round(config.size_at(pass_index) * float(factor) / 32) * 32)
+
+
+def _at_size(data: TrainData, size: int) -> tuple[np.ndarray[Any, Any], Tensor]:
+    pairs = [resized(frame, labels, size) for frame, labels in zip(data.images, data.labels, strict=True)]
+    return np.stack([p[0] for p in pairs]), torch.from_numpy(np.stack([p[1] for p in pairs])).long()
+
+
+def _validate(model: nn.Module, ema: Ema, images: np.ndarray[Any, Any], labels: Tensor) -> float:
+    model.load_state_dict(ema.state)
+    return mean_dice(predict_labels(model, images), labels)
+
+
+def _store_threshold(path: Path, model: nn.Module, images: np.ndarray[Any, Any], labels: Tensor) -> None:
+    """Choose the binary threshold of the best weights on validation and write it into them."""
+    from lawder_edge.evaluation.threshold import choose_threshold
+
+    tensors, record = read_weights(path)
+    if record.num_classes > 1:
+        return
+    model.load_state_dict(tensors)
+    probabilities = predict_labels(model, images)[:, 0].numpy()
+    choice = choose_threshold(list(probabilities), [m > 0 for m in labels.numpy()])
+    write_weights(path, tensors, dataclasses.replace(record, threshold=choice.threshold))

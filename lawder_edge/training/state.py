@@ -1,0 +1,96 @@
+"""Everything that a run is at one moment, and how it is kept in one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lawder_edge.errors import BadCheckpoint
+from lawder_edge.training.checkpoint import load_into, read_tensors, write_tensors
+from lawder_edge.training.config import PassRecord
+
+FORMAT = "lawder-edge-run-1"
+
+
+@dataclass
+class RunState:
+    """step: optimiser steps done. loss_sum: of the current pass. best_*: on validation, best_pass -1 before the first."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best_dice: float = -1.0
+    best_pass: int = -1
+    history: tuple[PassRecord, ...] = ()
+
+
+class Ema:
+    """Exponential moving average of a model's state; its decay starts low so that the first steps are forgotten."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """After optimiser step `step`, counted from 1."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - decay)
+            else:
+                self.state[name].copy_(value)
+
+
+def write_run(
+    path: Path, state: RunState, *, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, config_json: str
+) -> None:
+    """One safetensors file: model, EMA and optimiser tensors, the rest as JSON in the header."""
+    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in ema.state.items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items()}
+    header = {
+        "format": FORMAT,
+        "config": config_json,
+        "state": json.dumps(dataclasses.asdict(state)),
+    }
+    write_tensors(path, tensors, header)
+
+
+def read_run(
+    path: Path, *, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, config_json: str
+) -> RunState:
+    """Restore in place. Raises: BadCheckpoint when the file is corrupt or of a run with another configuration."""
+    tensors, header = read_tensors(path)
+    if header.get("format") != FORMAT:
+        raise BadCheckpoint(f"{path}: format {header.get('format')!r}, wanted {FORMAT!r}: not the state of a run.")
+    if header["config"] != config_json:
+        before, now = json.loads(header["config"]), json.loads(config_json)
+        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        raise BadCheckpoint(
+            f"{path}: that run was started with another configuration ("
+            + "; ".join(f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in changed)
+            + "). Resume with the same options, or start another run in another folder."
+        )
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        groups[kind][rest] = value
+    load_into(model, groups["model"], source=str(path))
+    for name, value in groups["ema"].items():
+        ema.state[name].copy_(value)
+    optimizer_state = optimizer.state_dict()
+    optimizer_state["state"] = {}
+    for name, value in groups["optimizer"].items():
+        index, _, slot = name.partition(".")
+        optimizer_state["state"].setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict(optimizer_state)
+    fields = json.loads(header["state"])
+    fields["history"] = tuple(PassRecord(**row) for row in fields["history"])
+    return RunState(**fields)

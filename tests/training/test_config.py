@@ -1,0 +1,43 @@
+"""Recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lawder_edge.errors import BadInput
+from lawder_edge.training.config import Stage, TrainConfig, config_from, parse_schedule, read_config
+
+
+def test_a_schedule_reads_as_sizes_and_passes() -> None:
+    assert parse_schedule("128x40, 256x12") == (Stage(128, 40), Stage(256, 12))
+    config = TrainConfig(schedule="128x2,256x1")
+    assert [config.size_at(i) for i in range(3)] == [128, 128, 256]
+    assert config.passes == 3
+
+
+@pytest.mark.parametrize("text", ["", "256", "256x", "100x3", "256x0", "0x3"])
+def test_a_schedule_that_does_not_read_says_what_one_looks_like(text: str) -> None:
+    with pytest.raises(BadInput, match=r"SIZExPASSES|multiples of 32"):
+        parse_schedule(text)
+
+
+def test_a_recipe_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text('schedule = "64x2"\nlearning_rate = 1\nmulti_scale = [0.75, 1]\n')
+    config = read_config(path)
+    assert config == TrainConfig(schedule="64x2", learning_rate=1.0, multi_scale=(0.75, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"rate": 1}, "unknown key 'rate'"), ({"batch": "8"}, "batch is '8'; wanted a int"), ({"augment": 1}, "bool")],
+)
+def test_a_wrong_key_or_type_is_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        config_from(values, source="r.toml")
+
+
+def test_the_shipped_recipe_reads(project_root: Path) -> None:
+    assert read_config(project_root / "benchmarks" / "recipes" / "polyps.toml").stages[-1].size == 256

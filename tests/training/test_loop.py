@@ -1,0 +1,149 @@
+"""The loop as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
+from lawder_edge.training.batches import TrainData
+from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights
+from lawder_edge.training.config import Progress, TrainConfig
+from lawder_edge.training.loop import learning_rate, train
+
+CONFIG = TrainConfig(
+    model="mk_unet_t", schedule="32x1,64x2", batch=4, warmup_steps=2, checkpoint_every=1, val_every=1, ema_decay=0.9
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _state(folder: Path) -> tuple[str, str]:
+    tensors, header = read_tensors(folder / "last.safetensors")
+    steps = header["state"].replace(header["state"][header["state"].find('"seconds"') :].split(",")[0], "")
+    return fingerprint(tensors), steps.split('"history"')[0]
+
+
+def test_a_run_learns_and_leaves_weights_curves_and_state(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData
+) -> None:
+    config = dataclasses.replace(CONFIG, schedule="64x14", augment=False, learning_rate=1e-2, val_every=7)
+    result = train(config, train_data, val=val_data, out=tmp_path, cpu=True)
+    losses = [row.loss for row in result.history]
+    assert losses[-1] < 0.8 * losses[0]
+    assert {p.name for p in tmp_path.iterdir()} >= {"best.safetensors", "last.safetensors", "curves.csv", "curves.png"}
+    _, record = read_weights(result.weights)
+    assert record.train_ids == train_data.ids
+    assert record.train_groups == ("a", "b")
+    assert record.val_ids == val_data.ids
+    assert 0 < record.threshold < 1
+    assert len((tmp_path / "curves.csv").read_text().splitlines()) == 15
+
+
+def test_a_run_that_is_killed_at_any_step_and_resumed_equals_one_that_was_not(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData
+) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    train(CONFIG, train_data, val=val_data, out=whole, cpu=True)
+
+    class Killed(Exception):
+        pass
+
+    for at in (1, 3, 5, 8):
+        part = tmp_path / f"killed_{at}"
+        part.mkdir()
+
+        def kill(p: Progress, at: int = at) -> None:
+            if p.step == at:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(CONFIG, train_data, val=val_data, out=part, on_step=kill, cpu=True)
+        train(CONFIG, train_data, val=val_data, out=part, resume=True, cpu=True)
+        assert _state(part) == _state(whole), f"killed after step {at}"
+        assert fingerprint(read_tensors(part / "best.safetensors")[0]) == fingerprint(
+            read_tensors(whole / "best.safetensors")[0]
+        )
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData
+) -> None:
+    prints = []
+    for i, seed in enumerate((0, 0, 1)):
+        out = tmp_path / str(i)
+        out.mkdir()
+        config = dataclasses.replace(CONFIG, schedule="32x1", seed=seed)
+        train(config, train_data, val=val_data, out=out, cpu=True)
+        prints.append(fingerprint(read_tensors(out / "last.safetensors")[0]))
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_ctrl_c_keeps_the_run(tmp_path: Path, train_data: TrainData, val_data: TrainData) -> None:
+    config = dataclasses.replace(CONFIG, checkpoint_every=1000)
+    done: list[int] = []
+
+    def interrupt(p: Progress) -> None:
+        done.append(p.step)
+        if p.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, train_data, val=val_data, out=tmp_path, on_step=interrupt, cpu=True)
+    assert done == [1]
+    train(config, train_data, val=val_data, out=tmp_path, resume=True, on_step=interrupt, cpu=True)
+    assert done == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_resuming_with_another_configuration_is_refused_and_says_what_changed(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData
+) -> None:
+    train(dataclasses.replace(CONFIG, schedule="32x1"), train_data, val=val_data, out=tmp_path, cpu=True)
+    with pytest.raises(BadCheckpoint, match="batch was 4, now 6"):
+        train(
+            dataclasses.replace(CONFIG, schedule="32x1", batch=6),
+            train_data, val=val_data, out=tmp_path, resume=True, cpu=True,
+        )  # fmt: skip
+
+
+def test_deep_supervision_scales_and_several_classes_run(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData
+) -> None:
+    config = dataclasses.replace(
+        CONFIG, schedule="64x1", deep_supervision=True, multi_scale=(0.5, 1.0), num_classes=2, loss="structure"
+    )
+    assert train(config, train_data, val=val_data, out=tmp_path, cpu=True).best_dice >= 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"loss": "dice_bce"}, "unknown loss 'dice_bce'"), ({"model": "unet", "deep_supervision": True}, "no auxiliary")],
+)
+def test_a_recipe_that_cannot_run_says_why(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        train(dataclasses.replace(CONFIG, **changes), train_data, val=val_data, out=tmp_path, cpu=True)  # type: ignore[arg-type]
+
+
+def test_no_pictures_is_an_error(tmp_path: Path, train_data: TrainData) -> None:
+    empty = TrainData(train_data.images[:0], train_data.labels[:0], (), train_data.domain[:0])
+    with pytest.raises(BadDataset, match="0 validation pictures"):
+        train(CONFIG, train_data, val=empty, out=tmp_path, cpu=True)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_a_hundredth() -> None:
+    config = dataclasses.replace(CONFIG, warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.01, abs=1e-3)

@@ -1,0 +1,60 @@
+"""Losses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lawder_edge.training.losses import LOSSES, bce_dice, soft_dice, structure, supervised
+
+
+def _square(classes: int = 1) -> torch.Tensor:
+    labels = torch.zeros(2, 32, 32, dtype=torch.int64)
+    labels[:, 8:24, 8:24] = 1
+    if classes > 2:
+        labels[:, 0:4, 0:4] = 2
+    return labels
+
+
+def _sure(labels: torch.Tensor, classes: int, *, right: bool = True) -> torch.Tensor:
+    truth = labels if right else (labels + 1) % max(classes, 2)
+    if classes == 1:
+        return (truth[:, None].float() - 0.5) * 60
+    return torch.nn.functional.one_hot(truth, classes).movedim(-1, 1).float() * 60
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_sure_and_right_answer_costs_nothing_and_a_sure_and_wrong_one_much(name: str, classes: int) -> None:
+    labels = _square(classes)
+    assert float(LOSSES[name](_sure(labels, classes), labels)) == pytest.approx(0, abs=1e-3)
+    assert float(LOSSES[name](_sure(labels, classes, right=False), labels)) > 1.5
+
+
+def test_soft_dice_is_one_minus_the_dice_of_the_probabilities() -> None:
+    labels = torch.zeros(1, 4, 4, dtype=torch.int64)
+    labels[0, :2] = 1
+    logits = torch.zeros(1, 1, 4, 4)  # p = 0.5: overlap 4, total 8 + 8
+    assert float(soft_dice(logits, labels)) == pytest.approx(1 - (2 * 4 + 1) / (8 + 8 + 1))
+
+
+def test_an_empty_mask_with_an_empty_answer_costs_nothing() -> None:
+    labels = torch.zeros(1, 16, 16, dtype=torch.int64)
+    assert float(bce_dice(torch.full((1, 1, 16, 16), -30.0), labels)) == pytest.approx(0, abs=1e-3)
+
+
+def test_the_structure_loss_weighs_a_mistake_at_the_contour_more() -> None:
+    labels = torch.zeros(1, 64, 64, dtype=torch.int64)
+    labels[:, 16:48, 16:48] = 1
+    at_contour, far_away = _sure(labels, 1), _sure(labels, 1)
+    at_contour[0, 0, 30:34, 48:50] = 30
+    far_away[0, 0, 0:4, 0:2] = 30
+    assert structure(at_contour, labels) > 1.5 * structure(far_away, labels)
+
+
+def test_deep_supervision_adds_half_and_a_quarter_of_the_smaller_outputs() -> None:
+    labels = _square()
+    outputs = tuple(torch.randn(2, 1, s, s) for s in (32, 16, 8))
+    small = [labels[:, 1::2, 1::2], labels[:, 2::4, 2::4]]
+    wanted = bce_dice(outputs[0], labels) + 0.5 * bce_dice(outputs[1], small[0]) + 0.25 * bce_dice(outputs[2], small[1])
+    torch.testing.assert_close(supervised(bce_dice, outputs, labels), wanted)
