@@ -7,6 +7,7 @@ Every function takes the generator that it draws from: the same generator state 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -116,7 +117,7 @@ def exchange_colour(frame: Frame, other: Frame, *, rng: np.random.Generator) -> 
     ratio = np.clip(tissue.std(0) / np.maximum(own.std(0), 1), 0.5, 2.0)
     moved = (lab - own.mean(0)) * ratio + tissue.mean(0)
     mixed = np.where(lab[..., :1] > 12, lab + strength * (moved - lab), lab)
-    return np.asarray(cv2.cvtColor(np.clip(mixed, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB), dtype=np.uint8)
+    return _with_channels(cv2.cvtColor(np.clip(mixed, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB))
 
 
 def vignette(frame: Frame, *, rng: np.random.Generator) -> Frame:
@@ -147,7 +148,7 @@ def blur(frame: Frame, config: AugmentConfig, *, rng: np.random.Generator) -> Fr
 def specular(frame: Frame, *, rng: np.random.Generator) -> Frame:
     """One to eight soft, saturated highlights."""
     h, w = frame.shape[:2]
-    light = np.zeros((h, w), np.float32)
+    light: NDArray[Any] = np.zeros((h, w), np.float32)
     for _ in range(int(rng.integers(1, 9))):
         centre = (int(rng.integers(0, w)), int(rng.integers(0, h)))
         axes = (max(1, int(rng.uniform(0.004, 0.025) * w)), max(1, int(rng.uniform(0.004, 0.025) * h)))
@@ -216,6 +217,7 @@ def augment(
     return frame, labels
 
 
-def _with_channels(frame: NDArray[np.uint8]) -> Frame:
-    """OpenCV drops a single channel axis; put it back."""
-    return frame[..., None] if frame.ndim == 2 else frame
+def _with_channels(frame: Any) -> Frame:
+    """An OpenCV result with its channel axis, which OpenCV drops when it is single."""
+    pixels = np.asarray(frame, dtype=np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -22,9 +22,9 @@ NORMALISERS: tuple[Normaliser, ...] = ("softmax", "sigmoid", "exp_divide")
 def attend(scores: Tensor, values: Tensor, normaliser: Normaliser, on_map: Callable[[Tensor], Tensor]) -> Tensor:
     """Mix values by scores normalised over their last axis.
 
-    scores: (B, N, N), unbounded. values: (B, N, d). Returns: (B, N, d), convex mixes of values (`softmax`, `exp_divide`)
-    or means of gated values (`sigmoid`). `on_map` sees every attention map, in [0, 1], before it meets the values: the
-    place where int8 quantises it at 1/256.
+    scores: (B, N, N), unbounded. values: (B, N, d). Returns: (B, N, d), convex mixes of values (`softmax`,
+    `exp_divide`) or means of gated values (`sigmoid`). `on_map` sees every attention map, in [0, 1], before it meets
+    the values: the place where int8 quantises it at 1/256.
     """
     if normaliser == "softmax":
         return on_map(torch.softmax(scores, -1)) @ values
@@ -39,7 +39,7 @@ class BidirectionalSkipAttention(nn.Module):
 
     With D the decoder feature, E the skip and P the mean over `stride` x `stride` cells (tokens N = HW / stride^2):
 
-        S  = (P(D) Wd)(P(E) We)^T / sqrt(d) + b
+        S  = (P(D) Wd)(P(E) We)^T / sqrt(d)          (+ b with sigmoid)
         dD = (norm(S) P(E) Ve) Od          dE = (norm(S^T) P(D) Vd) Oe
         c  = sigmoid(conv1x1[D, E])
         D' = D + c up(dD)                  E' = E + c up(dE)
@@ -49,9 +49,7 @@ class BidirectionalSkipAttention(nn.Module):
     output projections and the fusion are zero, so that the module starts as the identity.
     """
 
-    def __init__(
-        self, channels: int, *, key_channels: int, stride: int, normaliser: Normaliser = "sigmoid"
-    ) -> None:
+    def __init__(self, channels: int, *, key_channels: int, stride: int, normaliser: Normaliser = "exp_divide") -> None:
         super().__init__()
         self.stride = stride
         self.normaliser: Normaliser = normaliser
@@ -62,7 +60,8 @@ class BidirectionalSkipAttention(nn.Module):
         self.value_skip = nn.Conv2d(channels, key_channels, 1, bias=False)
         self.out_decoder = nn.Conv2d(key_channels, channels, 1, bias=False)
         self.out_skip = nn.Conv2d(key_channels, channels, 1, bias=False)
-        self.score_bias = nn.Parameter(torch.zeros(1))
+        # Softmax does not see a constant; sigmoid does.
+        self.score_bias = nn.Parameter(torch.zeros(1)) if normaliser == "sigmoid" else None
         self.confidence = nn.Conv2d(2 * channels, 1, 1)
         self.fuse = nn.Conv2d(2 * channels, channels, 1)
         # The attention map in [0, 1] passes through here: identity in float, a hook for quantisation.
@@ -88,7 +87,7 @@ class BidirectionalSkipAttention(nn.Module):
         q = self._tokens(self.key_decoder(decoder_cells)) * self.scale
         k = self._tokens(self.key_skip(skip_cells))
         scores = q @ k.transpose(1, 2)
-        if self.normaliser == "sigmoid":
+        if self.score_bias is not None:
             scores = scores + self.score_bias
         to_decoder = attend(scores, self._tokens(self.value_skip(skip_cells)), self.normaliser, self.attention_map)
         to_skip = attend(

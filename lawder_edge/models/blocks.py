@@ -8,6 +8,7 @@ All tensors are NCHW float32. Blocks keep H and W unless their docstring says ot
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -77,12 +78,12 @@ class MultiKernelInvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu6(self.expand_bn(self.expand(x)))
         parts = [
-            F.relu6(bn(depthwise(y, conv) if self.training else conv(y)))
+            F.relu6(bn(depthwise(y, cast(nn.Conv2d, conv)) if self.training else conv(y)))
             for conv, bn in zip(self.branches, self.branch_bns, strict=True)
         ]
-        total = parts[0] + parts[1] + parts[2]
-        projected: Tensor = self.project_bn(self.project(channel_shuffle(total, self.groups)))
-        return projected + self.skip(x)
+        total = channel_shuffle(parts[0] + parts[1] + parts[2], self.groups)
+        out: Tensor = self.project_bn(self.project(total)) + self.skip(x)
+        return out
 
 
 class ChannelAttention(nn.Module):

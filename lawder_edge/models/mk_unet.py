@@ -42,9 +42,7 @@ class MKUNet(nn.Module):
             MultiKernelInvertedResidual(a, b) for a, b in zip((in_channels, *w[:-1]), w, strict=True)
         )
         up = w[::-1]
-        self.channel_attention = nn.ModuleList(
-            ChannelAttention(c, ratio=r) for c, r in zip(up, CA_RATIOS, strict=True)
-        )
+        self.channel_attention = nn.ModuleList(ChannelAttention(c, ratio=r) for c, r in zip(up, CA_RATIOS, strict=True))
         self.spatial_attention = SpatialAttention()  # one for all stages, as published
         self.decoder = nn.ModuleList(
             MultiKernelInvertedResidual(a, b) for a, b in zip(up, (*up[1:], up[-1]), strict=True)

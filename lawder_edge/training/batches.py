@@ -51,7 +51,10 @@ def augmented_batch(
     pass_index: int,
     config: AugmentConfig | None,
 ) -> tuple[Tensor, Tensor]:
-    """Returns: frames (B, C, size, size) float32 in [-1, 1], labels (B, size, size) int64. `config` None: resize only."""
+    """Returns: frames (B, C, size, size) float32 in [-1, 1], labels (B, size, size) int64.
+
+    `config` None: resize only.
+    """
     frames, labels = [], []
     for index in indices:
         rng = np.random.default_rng((seed, pass_index, int(index)))

@@ -1,7 +1,7 @@
 """Checkpoints: safetensors with JSON in the header. Nothing is unpickled.
 
-A weights file holds the tensors of one model and says which. A run file holds everything that a resumed run needs, in one
-file, so that one rename makes it valid.
+A weights file holds the tensors of one model and says which. A run file holds everything that a resumed run needs, in
+one file, so that one rename makes it valid.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ FORMAT = "lawder-edge-weights-1"
 class WeightsRecord:
     """What the header of a weights file says.
 
-    model: a name for `create_model`, or `package.module:Class`. options: its keyword arguments. threshold: probability
-    from which on a pixel is polyp, chosen on validation. train_ids: the ids (`folder/stem`) that the weights were fitted
-    to, train_groups: their sequences or patients, val_ids: what they were chosen by; an evaluation marks overlaps with
-    all three. recipe: the training configuration. notes: one line for people.
+    model: a name for `create_model`, or `package.module:Class`. threshold: probability from which on a pixel is polyp,
+    chosen on validation. size: side in pixels that it was chosen at. train_ids: the ids (`folder/stem`) that the
+    weights were fitted to, train_groups: their sequences or patients, val_ids: what they were chosen by; an evaluation
+    marks overlaps with all three. recipe: the training configuration as JSON. notes: one line for people.
     """
 
     model: str
@@ -111,8 +111,8 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> N
             if names
         )
         raise BadCheckpoint(
-            f"{source}: these weights are of another model than {type(model).__name__}: {detail}. Give --model the model "
-            "that they were trained for."
+            f"{source}: these weights are of another model than {type(model).__name__}: {detail}. Give --model the "
+            "model that they were trained for."
         )
     model.load_state_dict(tensors)
 

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from itertools import pairwise
 from pathlib import Path
 
 from lawder_edge.training.config import PassRecord
@@ -36,7 +37,7 @@ def draw_curves(history: Sequence[PassRecord]) -> bytes:
     scored = [(row.pass_index + 1, row.val_dice) for row in history if row.val_dice is not None]
     right.plot([p for p, _ in scored], [d for _, d in scored], color="#D55E00")
     right.set(xlabel="pass", ylabel="validation Dice")
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         if before.size != after.size:
             for axis in (left, right):
                 axis.axvline(after.pass_index + 0.5, color="0.7", linewidth=1)

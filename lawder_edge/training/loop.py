@@ -112,8 +112,8 @@ def train(
 ) -> TrainResult:
     """Fit `config.model` to `data`, choose by `val`, write into the folder `out`.
 
-    `out` receives `last.safetensors` (the whole run, every `checkpoint_every` steps and at each pass), `best.safetensors`
-    (EMA weights, best mean Dice on `val` at the last stage's size), `curves.csv` and `curves.png`.
+    `out` receives `last.safetensors` (the whole run, every `checkpoint_every` steps and at each pass),
+    `best.safetensors` (EMA weights, best mean Dice on `val` at the last stage's size), `curves.csv` and `curves.png`.
 
     Raises: BadInput, BadDataset, BadCheckpoint; KeyboardInterrupt after Ctrl-C, once the run is saved.
     """
@@ -127,7 +127,7 @@ def train(
         raise BadInput(f"batch {config.batch} does not divide among {world} processes. Take a multiple of {world}.")
 
     torch.manual_seed(config.seed)
-    bare = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes)
+    bare: Any = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes)
     if config.deep_supervision:
         if not hasattr(bare, "deep_supervision"):
             raise BadInput(f"model {config.model!r} has no auxiliary heads; leave --deep-supervision out.")
@@ -195,8 +195,8 @@ def train(
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise BadInput(
-                    f"the loss became {value} at step {state.step} (learning rate {rate:.2g}). Lower --learning-rate; the "
-                    f"last good state is {run_file}."
+                    f"the loss became {value} at step {state.step} (learning rate {rate:.2g}). Lower "
+                    f"--learning-rate; the last good state is {run_file}."
                 )
             state.loss_sum += value
             now = time.monotonic()
@@ -220,12 +220,8 @@ def train(
                 save_run()
             if on_step and accelerator.is_main_process:
                 eta = (now - started) / (state.step - first_step) * (steps - state.step)
-                on_step(
-                    Progress(
-                        state.step, steps, pass_index, config.passes, value, eta, val_dice,
-                        state.best_dice if state.best_pass >= 0 else None,
-                    )  # fmt: skip
-                )
+                best = state.best_dice if state.best_pass >= 0 else None
+                on_step(Progress(state.step, steps, pass_index, config.passes, value, eta, val_dice, best))
             if interrupt.asked and state.step < steps:
                 save_run()
                 raise KeyboardInterrupt

@@ -84,5 +84,3 @@ def prepare_run(
         arrays.append(TrainData(loaded.images, loaded.labels, loaded.ids, domain, groups))
     notes.append(f"{len(arrays[0])} pictures to train on, {len(arrays[1])} held out for validation")
     return PreparedRun(arrays[0], arrays[1], tuple(notes))
-
-

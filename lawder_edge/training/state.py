@@ -19,7 +19,9 @@ FORMAT = "lawder-edge-run-1"
 
 @dataclass
 class RunState:
-    """step: optimiser steps done. loss_sum: of the current pass. best_*: on validation, best_pass -1 before the first."""
+    """step: optimiser steps done. loss_sum: of the current pass. best_*: on validation, best_pass -1
+    before the first.
+    """
 
     step: int = 0
     loss_sum: float = 0.0
@@ -63,9 +65,7 @@ def write_run(
     write_tensors(path, tensors, header)
 
 
-def read_run(
-    path: Path, *, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, config_json: str
-) -> RunState:
+def read_run(path: Path, *, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, config_json: str) -> RunState:
     """Restore in place. Raises: BadCheckpoint when the file is corrupt or of a run with another configuration."""
     tensors, header = read_tensors(path)
     if header.get("format") != FORMAT:

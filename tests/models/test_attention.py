@@ -74,7 +74,7 @@ def test_the_map_stays_between_0_and_1(normaliser: Normaliser) -> None:
     with torch.no_grad():
         module(10 * torch.randn(1, 8, 16, 16), 10 * torch.randn(1, 8, 16, 16))
     assert len(seen) == 2
-    assert all(0 <= float(m.min()) and float(m.max()) <= 1 for m in seen)
+    assert all(float(m.min()) >= 0 and float(m.max()) <= 1 for m in seen)
 
 
 def test_gradients_reach_every_parameter_once_the_output_is_not_zero() -> None:

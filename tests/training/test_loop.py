@@ -55,7 +55,7 @@ def test_a_run_that_is_killed_at_any_step_and_resumed_equals_one_that_was_not(
     whole.mkdir()
     train(CONFIG, train_data, val=val_data, out=whole, cpu=True)
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     for at in (1, 3, 5, 8):
@@ -64,9 +64,9 @@ def test_a_run_that_is_killed_at_any_step_and_resumed_equals_one_that_was_not(
 
         def kill(p: Progress, at: int = at) -> None:
             if p.step == at:
-                raise Killed
+                raise KilledError
 
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train(CONFIG, train_data, val=val_data, out=part, on_step=kill, cpu=True)
         train(CONFIG, train_data, val=val_data, out=part, resume=True, cpu=True)
         assert _state(part) == _state(whole), f"killed after step {at}"

@@ -1,0 +1,1 @@
+"""What a model costs on this machine: parameters, MACs, file size, latency, memory."""

@@ -1,0 +1,167 @@
+"""Pre- and post-processing: the only copy.
+
+Written for numpy and the standard library alone, because this file is copied unchanged into every bundle and runs on
+the device beside the model. The resize is integer arithmetic throughout, so that numpy, C and every machine give the
+same bytes; libraries only decode images.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Frame = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
+Float = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+RESIZE_RULE = "triangle-q14"
+RESIZE_VERSION = 1
+INPUT_RANGE = "(rgb-128)/128"
+# Half a unit of rounding for each of 2 * 1024 taps keeps every partial sum of 16-bit samples below 2^31.
+MAX_SHRINK = 1024
+_BITS = 14
+# A column of rows is accumulated in pieces of about this many samples, small enough to stay in the second-level cache.
+_PIECE = 1 << 16
+
+
+@lru_cache(maxsize=64)
+def taps(source: int, target: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int32]]:
+    """Which samples make each output sample of one axis, and by how much.
+
+    A triangle over half-pixel centres, as wide as one output sample when shrinking and one input sample when growing:
+    with d = |(2j+1) target - (2i+1) source| and support = 2 max(source, target), input j weighs support - d where that
+    is positive, then the weights of output i are scaled to 2^14, rounded to nearest, and what is missing to a sum of
+    2^14 is added to the largest (the first of equals). Taps outside the image are left out before the scaling.
+
+    Returns: indices and weights, both (target, T), read-only; unused places hold a valid index and weight 0.
+    Raises ValueError for a length below 1 or a shrink beyond MAX_SHRINK.
+    """
+    if source < 1 or target < 1:
+        raise ValueError(f"resize from {source} to {target} samples: both must be at least 1")
+    if source > MAX_SHRINK * target:
+        raise ValueError(
+            f"resize from {source} to {target} samples: shrinks by at most {MAX_SHRINK}, crop or tile first"
+        )
+    support = 2 * max(source, target)
+    centre = (2 * np.arange(target, dtype=np.int64)[:, None] + 1) * source
+    first = np.maximum((centre - support - target) // (2 * target) + 1, 0)
+    index = first + np.arange(support // target + 1, dtype=np.int64)
+    raw = np.maximum(support - np.abs((2 * index + 1) * target - centre), 0)
+    raw[index >= source] = 0
+    total = raw.sum(axis=1, keepdims=True)
+    weight = ((raw << (_BITS + 1)) + total) // (2 * total)
+    rows = np.arange(target)
+    weight[rows, raw.argmax(axis=1)] += (1 << _BITS) - weight.sum(axis=1)
+    used = weight.any(axis=0)
+    indices, weights = np.minimum(index, source - 1)[:, used].astype(np.intp), weight[:, used].astype(np.int32)
+    indices.flags.writeable = weights.flags.writeable = False
+    return indices, weights
+
+
+def _resize_rows(rows: Samples, target: int) -> Samples:
+    """rows: (N, M) uint8 or uint16, contiguous -> (target, M) of the same dtype, resized along the first axis."""
+    if rows.shape[0] == target:
+        return rows
+    indices, weights = taps(rows.shape[0], target)
+    out = np.empty((target, rows.shape[1]), rows.dtype)
+    step = max(1, _PIECE // rows.shape[1])
+    for start in range(0, target, step):
+        index, weight = indices[start : start + step], weights[start : start + step]
+        total = np.full((len(index), rows.shape[1]), 1 << (_BITS - 1), np.int32)
+        for tap in range(index.shape[1]):
+            total += rows[index[:, tap]] * weight[:, tap, None]
+        total >>= _BITS
+        # Up to 128x no weight is negative; beyond, the largest could take more rounding than it holds.
+        out[start : start + step] = total.clip(0, np.iinfo(rows.dtype).max)
+    return out
+
+
+def resize(image: Samples, size: tuple[int, int]) -> Samples:
+    """Resize with a triangle filter in exact integers: anti-aliased when shrinking, bilinear when growing.
+
+    image: (H, W) or (H, W, C), uint8 or uint16. size: (height, width) in pixels. Returns: (height, width[, C]), same
+    dtype. Columns first, then rows; each pass computes (sum + 2^13) >> 14 with the weights of `taps`, clamped to the
+    sample type. Raises ValueError for another shape or dtype, an empty image, or a shrink beyond MAX_SHRINK.
+    """
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"resize wants (H, W) or (H, W, C) of uint8 or uint16, got {image.shape} of {image.dtype}")
+    (height, width), (new_height, new_width) = image.shape[:2], size
+    channels = image.shape[2:]
+    if width != new_width:
+        # Columns become rows, so that each tap is a copy of whole rows.
+        turned = np.ascontiguousarray(image.swapaxes(0, 1)).reshape(width, -1)
+        image = _resize_rows(turned, new_width).reshape(new_width, height, *channels).swapaxes(0, 1)
+    flat = np.ascontiguousarray(image).reshape(height, -1)
+    resized = _resize_rows(flat, new_height).reshape(new_height, new_width, *channels)
+    return resized.copy() if np.may_share_memory(resized, image) else resized
+
+
+def grey(frame: Frame) -> Frame:
+    """Integer luma (77 R + 150 G + 29 B + 128) >> 8, exact for grey input. frame: (H, W, 3) uint8 RGB -> (H, W)."""
+    luma = frame.astype(np.uint16) @ np.array([77, 150, 29], np.uint16)
+    return ((luma + 128) >> 8).astype(np.uint8)
+
+
+def to_tensor(frame: Frame, size: tuple[int, int], *, channels: int = 3) -> Float:
+    """A frame as the network takes it: resized, then (rgb - 128) / 128.
+
+    frame: (H, W, 3) uint8 RGB, or (H, W, 1) grey. size: (h, w) in pixels. channels: 3, or 1 for networks that take
+    luma; a grey frame is repeated for 3. Returns: (1, channels, h, w) float32 in [-1, 1). Raises ValueError for another
+    shape, dtype or channel count.
+    """
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (1, 3):
+        raise ValueError(f"a frame is (H, W, 3) uint8 RGB or (H, W, 1) grey, got {frame.shape} of {frame.dtype}")
+    if channels not in (1, 3):
+        raise ValueError(f"networks take 1 or 3 channels, got {channels}")
+    if channels == 1 and frame.shape[2] == 3:
+        frame = grey(frame)[:, :, None]
+    planes = np.repeat(resize(frame, size), channels // frame.shape[2], axis=2).transpose(2, 0, 1)
+    return (np.ascontiguousarray(planes[None], np.float32) - np.float32(128)) / np.float32(128)
+
+
+def probabilities(logits: Float) -> Float:
+    """Sigmoid for one channel, softmax over the channels for several, stable for any finite logit.
+
+    logits: (B, K, h, w) float32. Returns: (B, K, h, w) float32 in [0, 1].
+    """
+    if logits.shape[1] == 1:
+        decay = np.exp(-np.abs(logits))
+        sigmoid: Float = np.where(logits >= 0, 1 / (1 + decay), decay / (1 + decay)).astype(np.float32)
+        return sigmoid
+    scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Float = (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
+
+
+def foreground(probability: Float) -> Float:
+    """Probability of anything but background, which is class 0 where there are several.
+
+    probability: (B, K, h, w) float32 from `probabilities`. Returns: (B, h, w) float32 in [0, 1].
+    """
+    if probability.shape[1] == 1:
+        return probability[:, 0]
+    total: Float = np.minimum(probability[:, 1:].sum(axis=1), 1).astype(np.float32)
+    return total
+
+
+def prob_to_size(probability: Float, size: tuple[int, int]) -> Float:
+    """Resize a probability map by the one resize, through uint16.
+
+    probability: (h, w) float32 in [0, 1]. size: (H, W) in pixels. Returns: (H, W) float32 in [0, 1], multiples of
+    1/65535. Raises ValueError for values outside [0, 1] or not a number.
+    """
+    if not np.all((probability >= 0) & (probability <= 1)):
+        raise ValueError("probabilities outside [0, 1] or not a number: the network's output cannot be used")
+    # In float64 the product is exact, so that a fused multiply-add gives the same integer.
+    steps = np.floor(probability.astype(np.float64) * 65535 + 0.5).astype(np.uint16)
+    resized: Float = resize(steps, size).astype(np.float32) / np.float32(65535)
+    return resized
+
+
+def to_mask(probability: Float, threshold: float) -> Mask:
+    """probability: (H, W) float32 in [0, 1]. Returns: (H, W) bool, true at `threshold` and above."""
+    return probability >= np.float32(threshold)

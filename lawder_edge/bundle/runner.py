@@ -1,0 +1,111 @@
+"""What every runtime looks like from outside: a frame in, a probability map out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import numpy as np
+
+from lawder_edge.bundle.manifest import InputSpec
+from lawder_edge.bundle.processing import (
+    Float,
+    Frame,
+    Mask,
+    foreground,
+    prob_to_size,
+    probabilities,
+    to_mask,
+    to_tensor,
+)
+from lawder_edge.errors import BadImage, BadInput
+
+OutputKind = Literal["logits", "probabilities"]
+
+
+class Runner(ABC):
+    """A loaded model. Subclasses implement `infer`; what happens before and after it is the same for all.
+
+    size: (height, width) in pixels that `predict` resizes frames to. channels: 3 (RGB) or 1 (luma). classes: channels
+    of the output. threshold: probability from which a pixel is foreground. kind: what `infer` returns.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int],
+        channels: int = 3,
+        classes: int = 1,
+        threshold: float = 0.5,
+        kind: OutputKind = "logits",
+    ) -> None:
+        self.size = size
+        self.channels = channels
+        self.classes = classes
+        self.threshold = threshold
+        self.kind: OutputKind = kind
+
+    @abstractmethod
+    def infer(self, tensor: Float) -> Float:
+        """The bare network.
+
+        tensor: (B, C, h, w) float32 in [-1, 1), as `processing.to_tensor` gives it, whatever the target's own layout.
+        Returns: (B, classes, h, w) float32, of the kind that `kind` says. Raises BadInput for a shape that it does not
+        take.
+        """
+
+    def predict(self, frame: Frame) -> Float:
+        """Foreground probability of every pixel.
+
+        frame: (H, W, 3) uint8 RGB or (H, W, 1) grey, any H and W. Returns: (H, W) float32 in [0, 1]; with several
+        classes the probability of anything but class 0. Raises BadImage for a frame that cannot be resized to the
+        network's input, BadInput for a network whose output is not finite.
+        """
+        return self.finish(self.infer(self.prepare(frame)), (frame.shape[0], frame.shape[1]))
+
+    def predict_classes(self, frame: Frame) -> Float:
+        """`predict` for each class. Returns: (classes, H, W) float32 in [0, 1]."""
+        size = (frame.shape[0], frame.shape[1])
+        return np.stack([prob_to_size(p, size) for p in self._probabilities(self.infer(self.prepare(frame)))[0]])
+
+    def prepare(self, frame: Frame, size: tuple[int, int] | None = None) -> Float:
+        """A frame as `infer` takes it, (1, C, h, w), at `size` or else at the size of `predict`. Raises BadImage."""
+        try:
+            return to_tensor(frame, size or self.size, channels=self.channels)
+        except ValueError as error:
+            raise BadImage(f"the frame cannot be used: {error}") from error
+
+    def finish(self, output: Float, size: tuple[int, int]) -> Float:
+        """What `infer` gave for one frame, (1, classes, h, w) -> foreground probability (H, W) at `size` in pixels.
+
+        Raises BadInput for output that is not finite.
+        """
+        return prob_to_size(foreground(self._probabilities(output))[0], size)
+
+    def _probabilities(self, output: Float) -> Float:
+        if not np.isfinite(output).all():
+            raise BadInput(
+                "the network gave values that are not finite numbers, so there is no mask. Check the weights that it "
+                "was made from: `lawder-edge eval` on the checkpoint shows whether training diverged."
+            )
+        return probabilities(output) if self.kind == "logits" else output
+
+    def predict_mask(self, frame: Frame) -> Mask:
+        """`predict`, cut at the threshold. Returns: (H, W) bool."""
+        return to_mask(self.predict(frame), self.threshold)
+
+
+def check_tensor(tensor: Float, spec: InputSpec) -> None:
+    """Raises BadInput where a tensor for `infer`, (B, C, h, w), has another shape or type than the manifest allows."""
+    batch, channels, height, width = tensor.shape if tensor.ndim == 4 else (0, 0, 0, 0)
+    if spec.dynamic:
+        fits = height > 0 and width > 0 and height % spec.multiple_of == 0 and width % spec.multiple_of == 0
+    else:
+        fits = (height, width) == (spec.height, spec.width)
+    fits = fits and channels == spec.channels and (batch == 1 or (batch > 1 and spec.dynamic_batch))
+    if not fits or tensor.dtype != np.float32:
+        size = f"multiples of {spec.multiple_of}" if spec.dynamic else f"{spec.height}, {spec.width}"
+        raise BadInput(
+            f"infer wants float32 of (batch {'any' if spec.dynamic_batch else 1}, {spec.channels}, {size}), got "
+            f"{tensor.dtype} of {tensor.shape}. Use predict for frames of any size."
+        )

@@ -1,0 +1,149 @@
+"""`lawder-edge export`"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from lawder_edge.targets.outcome import ExportOutcome
+    from lawder_edge.targets.request import ExportRequest
+
+
+def export(
+    target: Annotated[str, tyro.conf.arg(aliases=["-t"])],
+    out: Path,
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"])] = "order",
+    size: tuple[int, int] | None = None,
+    dynamic_batch: bool = False,
+    precision: str = "fp32",
+    opset: int | None = None,
+    threshold: float | None = None,
+    data: Path | None = None,
+    split: tuple[Path, ...] = (),
+    limit: int = 200,
+    card: Path | None = None,
+    report: bool = False,
+    overwrite: bool = False,
+    format: Literal["table", "json"] = "table",
+) -> int:
+    """Export a trained model, verify it against PyTorch, and hand out a bundle that runs on the device.
+
+    Example: lawder-edge export --model order --target onnx --out order-onnx --data polyps --split test.txt
+
+    Exit code 3 if the artifact gives other masks than PyTorch: it is then left as OUT.rejected.
+
+    Args:
+        target: a name of `lawder-edge targets`, or all (a bundle each in OUT/TARGET).
+        out: bundle folder to make.
+        model: model name or checkpoint (.safetensors).
+        size: height and width, multiples of 32, for a file of one size; any multiples of 32 when left out.
+        dynamic_batch: any batch size rather than 1.
+        precision: of the arithmetic; `lawder-edge targets` lists them.
+        opset: of ONNX; the target's default when left out.
+        threshold: probability from which a pixel is foreground; the one stored with the weights when left out.
+        data: folder of images with masks to verify on; phantom frames when left out.
+        split: files with one folder/stem a line, of the images to verify on.
+        limit: the most images to verify on, evenly picked; 0 for all.
+        card: model card to put into the bundle; that of the bundled weights when left out.
+        report: also measure latency and memory, and draw the masks of a few frames into OUT.png.
+        overwrite: replace bundles that exist.
+        format: of the result on stdout.
+    """
+    from lawder_edge.errors import BadInput
+    from lawder_edge.targets.outcome import export_isolated, export_verified
+    from lawder_edge.targets.registry import targets
+    from lawder_edge.targets.request import ExportRequest
+
+    request = ExportRequest(
+        model=model, size=size, dynamic_batch=dynamic_batch, precision=precision, opset=opset, threshold=threshold,
+        data=data, split=split, limit=limit, card=card, overwrite=overwrite,
+    )  # fmt: skip
+    if target == "all":
+        found = []
+        for name in targets():
+            print(f"exporting {model} to {name}", file=sys.stderr, flush=True)
+            found.append(export_isolated(name, request, out=out / name))
+    else:
+        from lawder_edge.cli.progress import progress
+
+        with progress("verifying") as tell:
+            found = [export_verified(target, request, out=out, progress=tell)]
+    if format == "json":
+        print(json.dumps([asdict(row) for row in found] if target == "all" else asdict(found[0])))
+    elif report:
+        if not (measured := [row for row in found if row.bundle]):
+            raise BadInput("nothing was exported, so there is nothing to report; the errors stand above.")
+        _report(found, measured, request, out.with_name(out.name + ".png"))
+    else:
+        _print(found)
+    return max(row.exit_code for row in found)
+
+
+_HEADER = ("target", "precision", "status", "file", "kB", "sha256", "mask Dice mean", "worst", "max |logit diff|")
+
+
+def _cells(row: ExportOutcome) -> tuple[str, ...]:
+    numbers = (
+        (f"{row.mask_dice_mean:.5f}", f"{row.mask_dice_worst:.5f}", f"{row.logit_difference:.1e}")
+        if row.mask_dice_mean is not None
+        else ("-", "-", "-")
+    )
+    size = f"{row.size_bytes / 1000:.1f}" if row.size_bytes else "-"
+    return (row.target, row.precision, row.status, row.file, size, row.sha256[:8], *numbers)
+
+
+def _print(found: list[ExportOutcome]) -> None:
+    from lawder_edge.cli.tables import print_table
+
+    print_table(_HEADER, [_cells(row) for row in found], right=(4, 6, 7, 8))
+    for row in found:
+        if row.reason:
+            print(f"{row.target}: {row.reason}")
+        if row.dice_drop is not None:
+            print(
+                f"{row.target}: Dice drop {row.dice_drop:+.5f} "
+                f"[95 % {row.dice_drop_low:+.5f}, {row.dice_drop_high:+.5f}] on {row.source}"
+            )
+        if row.bundle:
+            print(f"next: lawder-edge predict IMAGE --model {row.bundle} --out masks", file=sys.stderr)
+            print(f"      lawder-edge bench --model {row.bundle}", file=sys.stderr)
+
+
+def _report(found: list[ExportOutcome], measured: list[ExportOutcome], request: ExportRequest, picture: Path) -> None:
+    """One table of what was exported, how well it agrees and how fast it is, and a picture of its masks."""
+    from lawder_edge.bench.report import header
+    from lawder_edge.bench.rows import BenchSpec
+    from lawder_edge.bench.run import bench
+    from lawder_edge.cli.progress import progress
+    from lawder_edge.cli.tables import print_table
+    from lawder_edge.evaluation.predict_files import write_png
+    from lawder_edge.targets.picture import masks_of_bundle
+
+    with progress("measuring") as tell:
+        timed = bench([request.model, *(row.bundle for row in measured)], BenchSpec(threads=1), on_row=tell)
+    by_bundle = {row.source: row.measured for row in timed.rows}
+    rows = []
+    for name, cells in [
+        (request.model, ("pytorch", "fp32", "reference", "-", "-", "-", "-", "-", "-")),
+        *((row.bundle, _cells(row)) for row in found),
+    ]:
+        m = by_bundle.get(name)
+        latency = (f"{m.infer.p50_ms:.1f}", f"{m.infer.p99_ms:.1f}", f"{m.frame.p50_ms:.1f}") if m else ("-",) * 3
+        memory = f"{m.memory.added_bytes / 1e6:.0f}" if m and m.memory.added_bytes else "-"
+        rows.append((*cells, *latency, memory))
+    write_png(picture, masks_of_bundle(Path(measured[0].bundle), data=request.data, split=request.split))
+    for line in header(timed):
+        print(line)
+    print_table((*_HEADER, "p50 ms", "p99 ms", "frame p50 ms", "memory MB"), rows, right=(4, 6, 7, 8, 9, 10, 11, 12))
+    for row in found:
+        if row.reason:
+            print(f"{row.target}: {row.reason}")
+    for line in timed.warnings:
+        print(f"warning: {line}")
+    print(f"verified on {measured[0].source}; masks drawn in {picture}")

@@ -1,0 +1,72 @@
+"""`lawder-edge VERB`: finds the verb, turns errors into messages and exit codes.
+
+Exit codes: 0 ok, 1 internal, 2 usage or bad input, 3 a gate failed, 4 target or runtime not available here, 5 over a
+budget, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+
+from lawder_edge.cli import bench, data, doctor, evaluate, export, predict, targets, train, verify
+from lawder_edge.errors import LawderError
+
+ALIASES = {"val": "eval", "evaluate": "eval", "benchmark": "bench", "infer": "predict"}
+
+DESCRIPTION = """From a folder of images and masks to a segmenter on a small device, with proof that the mask stayed the
+same. Start with: lawder-edge export --model order --target onnx --out order-onnx"""
+
+
+def verbs(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
+    """The functions behind the verbs. Each returns its exit code."""
+    return {
+        "data check": data.check,
+        "data phantom": data.phantom,
+        "train": train.command(argv),
+        "eval": evaluate.evaluate,
+        "export": export.export,
+        "verify": verify.verify,
+        "predict": predict.predict,
+        "bench": bench.bench,
+        "targets": targets.targets,
+        "doctor": doctor.doctor,
+    }
+
+
+def run(argv: Sequence[str]) -> int:
+    """Returns: the exit code of `lawder-edge` called with `argv` (without the program's name)."""
+    args = [ALIASES.get(a, a) if i == 0 else a for i, a in enumerate(argv)]
+    try:
+        result: Any = tyro.extras.subcommand_cli_from_dict(
+            verbs(args), prog="lawder-edge", description=DESCRIPTION, args=args or ["--help"]
+        )
+    except LawderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        print(
+            f"error: {error.filename or 'output'}: {error.strerror}. What stood there before is unchanged; free some "
+            "space or choose another folder, then run the same command again.",
+            file=sys.stderr,
+        )
+        return 2
+    return int(result or 0)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))

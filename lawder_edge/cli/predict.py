@@ -1,0 +1,64 @@
+"""`lawder-edge predict`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def predict(
+    source: Annotated[Path, tyro.conf.Positional],
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"])] = "order",
+    out: Path = Path("predictions"),
+    threshold: float | None = None,
+    overlay: bool = True,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    threads: int = 0,
+) -> int:
+    """Write the mask of an image, or of each image in a folder, of any size.
+
+    Example: lawder-edge predict photos --model order --out masks
+
+    Writes STEM_mask.png (0 or 255) and STEM_overlay.png.
+
+    Args:
+        source: image file, or folder of images.
+        model: model name, checkpoint (.safetensors) or bundle folder.
+        out: folder to write into.
+        threshold: probability from which a pixel is foreground; the one stored with the weights when left out.
+        overlay: also write the image with the mask's outline.
+        skip_bad: leave out images that cannot be read, and count them.
+        overwrite: replace files that exist.
+        threads: of the runtime; 0 leaves the choice to it.
+    """
+    from lawder_edge.cli.progress import progress
+    from lawder_edge.errors import BadImage
+    from lawder_edge.evaluation.predict_files import find_images, predict_file
+    from lawder_edge.loading import load_predictor
+
+    images = find_images(source)
+    predictor = load_predictor(model, threads=threads)
+    cut = predictor.threshold if threshold is None else threshold
+    bad = 0
+    with progress("predicting") as report:
+        for done, image in enumerate(images, start=1):
+            try:
+                result = predict_file(
+                    predictor.runner, image, out=out, threshold=cut, overlay=overlay, overwrite=overwrite
+                )
+            except BadImage as error:
+                if not skip_bad:
+                    raise
+                bad += 1
+                print(f"left out {image}: {error}", file=sys.stderr)
+                continue
+            report(done, len(images), image.name)
+            found = f"{100 * result.area_fraction:.1f} % of the frame" if result.area_fraction else "no polyp"
+            print(f"{result.mask}: {found}")
+    if bad:
+        print(f"{bad} of {len(images)} images left out", file=sys.stderr)
+    return 0

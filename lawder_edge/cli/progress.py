@@ -1,0 +1,45 @@
+"""Progress bars on stderr, plain lines where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Report(Protocol):
+    """Called with what is done, of how much, and a short text."""
+
+    def __call__(self, done: int, total: int, text: str = "") -> None: ...
+
+
+@contextmanager
+def progress(label: str, *, every_s: float = 30.0) -> Iterator[Report]:
+    """A bar with the time that is left; a line every `every_s` seconds where nobody looks at a terminal."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bar:
+            task = bar.add_task(label, total=None, note="")
+
+            def report(done: int, total: int, text: str = "") -> None:
+                bar.update(task, completed=done, total=total, note=text)
+
+            yield report
+        return
+
+    start = last = time.monotonic()
+
+    def tell(done: int, total: int, text: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s or (done == total and now - start >= every_s):
+            last = now
+            left = (now - start) / max(done, 1) * (total - done)
+            print(f"{label}: {done}/{total}, {left:.0f} s left {text}".rstrip(), file=sys.stderr, flush=True)
+
+    yield tell

@@ -1,0 +1,79 @@
+"""`lawder-edge train`"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lawder_edge.training.config import Progress, TrainConfig, read_config
+
+
+def command(argv: Sequence[str]) -> Callable[..., int]:
+    """The verb, its defaults taken from the file after --config, so that the command line stands above the file."""
+    words = list(argv)
+    base = TrainConfig()
+    if words[:1] == ["train"]:
+        for i, word in enumerate(words):
+            name, _, value = word.partition("=")
+            if name == "--config" and (value or i + 1 < len(words)):
+                base = read_config(Path(value or words[i + 1]))
+
+    def train(
+        data: Path,
+        split: tuple[Path, ...] = (),
+        out: Path = Path("runs/train"),
+        config: Path | None = None,
+        recipe: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
+        resume: bool = False,
+        overwrite: bool = False,
+        skip_bad: bool = False,
+        cpu: bool = False,
+        threads: int = 0,
+    ) -> int:
+        """Train a model on a folder of images and masks.
+
+        Example: lawder-edge train --data polyps --split train.txt --out runs/order --schedule 128x40,256x20
+
+        Several processes or GPUs: accelerate launch -m lawder_edge train ...
+
+        Args:
+            data: dataset folder (images/ + masks/, or another known layout), or a folder of such folders.
+            split: files with one folder/stem a line; all pairs when left out.
+            out: run folder: weights, curves, state to resume from.
+            config: TOML file with any of the recipe's options below; the command line stands above it.
+            resume: go on where the run in --out was stopped.
+            overwrite: start anew in a run folder that exists.
+            skip_bad: leave out files that cannot be read, and count them.
+            cpu: stay on the CPU although a GPU is there.
+            threads: of this process; 0 leaves the choice to PyTorch.
+        """
+        from lawder_edge.cli.progress import progress
+        from lawder_edge.training.prepare import prepare_run
+        from lawder_edge.training.threads import limit_threads
+
+        limit_threads(threads)
+        from lawder_edge.training.loop import train as fit
+
+        with progress("decoding") as report:
+            run = prepare_run(
+                recipe, data=data, splits=split, out=out, resume=resume, overwrite=overwrite, skip_bad=skip_bad,
+                progress=report,
+            )  # fmt: skip
+        for note in run.notes:
+            print(note, file=sys.stderr)
+        with progress("training") as report:
+
+            def on_step(p: Progress) -> None:
+                best = "" if p.best_dice is None else f", best validation Dice {p.best_dice:.4f}"
+                report(p.step, p.steps, f"pass {p.pass_index + 1}/{p.passes}, loss {p.loss:.3f}{best}")
+
+            result = fit(recipe, run.train, val=run.val, out=out, resume=resume, on_step=on_step, cpu=cpu)
+        print(f"{result.weights}: validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
+        print(f"next: lawder-edge eval --model {result.weights} --data {data}", file=sys.stderr)
+        return 0
+
+    return train

@@ -1,0 +1,63 @@
+"""`lawder-edge verify`"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+def verify(
+    bundle: Annotated[Path, tyro.conf.Positional],
+    model: Annotated[str | None, tyro.conf.arg(aliases=["-m"])] = None,
+    data: Path | None = None,
+    split: tuple[Path, ...] = (),
+    limit: int = 0,
+    threads: int = 0,
+    format: Literal["table", "json"] = "table",
+) -> int:
+    """Compare a bundle with PyTorch again, on images of your own, and renew its certificate.
+
+    Example: lawder-edge verify order-onnx --data polyps --split test.txt
+
+    Exit code 3 if it gives other masks than PyTorch: the bundle is then renamed to NAME.rejected.
+
+    Args:
+        bundle: bundle folder.
+        model: model name or checkpoint that it was exported from; that of the manifest when left out.
+        data: folder of images with masks; phantom frames when left out.
+        split: files with one folder/stem a line.
+        limit: the most images, evenly picked; 0 for all.
+        threads: of the runtime; 0 leaves the choice to it.
+        format: of the certificate on stdout.
+    """
+    from lawder_edge.bundle.store import open_bundle, reject
+    from lawder_edge.cli.progress import progress
+    from lawder_edge.targets.images import images_of
+    from lawder_edge.targets.outcome import outcome_of, source_model
+    from lawder_edge.targets.verify import verify_bundle
+
+    opened = open_bundle(bundle)
+    loaded = source_model(opened, model)
+    images = images_of(data, split, limit=limit, classes=loaded.record.num_classes)
+    with progress("verifying") as report:
+        certificate = verify_bundle(opened, loaded.module, images, threads=threads, progress=report)
+    if format == "json":
+        print(json.dumps(asdict(certificate), indent=1))
+    else:
+        row = outcome_of(opened, certificate)
+        print(f"{row.status}: {bundle} ({row.target} {row.precision}, {row.sha256[:8]}) on {row.source}")
+        if row.dice_drop is not None:
+            print(f"Dice drop {row.dice_drop:+.5f} [95 % {row.dice_drop_low:+.5f}, {row.dice_drop_high:+.5f}]")
+        for gate in certificate.gates:
+            print(f"{'pass' if gate.passed else 'FAIL'}: {gate.name} {gate.value:.3g}, {gate.rule} {gate.limit:g}")
+        if row.reason:
+            print(row.reason)
+    if certificate.status == "rejected":
+        raise reject(opened, certificate)
+    print(f"{bundle}: certificate renewed", file=sys.stderr)
+    return 0

@@ -1,0 +1,160 @@
+"""From a trained module to a bundle on disk."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lawder_edge.bundle import processing
+from lawder_edge.bundle.manifest import (
+    SCHEMA_VERSION,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    WeightsInfo,
+    portable_config,
+)
+from lawder_edge.bundle.runner import Runner
+from lawder_edge.bundle.store import Bundle, check_free, list_files, write_bundle
+from lawder_edge.errors import BadInput
+from lawder_edge.targets.registry import Artifact, ExportSpec, Target, check_size, get_target
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lawder_edge.bundle.certificate import Certificate
+
+# (H, W) of the golden frames: the network's usual input, and one that has to be resized in both directions.
+GOLDEN_SIZES = ((256, 256), (240, 320))
+GOLDEN_SEED = 2026
+MODEL_CARD = "MODEL_CARD.md"
+
+
+def export_bundle(
+    model: nn.Module,
+    *,
+    target: str,
+    spec: ExportSpec,
+    weights_info: WeightsInfo,
+    out: Path,
+    threshold: float | None = None,
+    predict_size: tuple[int, int] = (256, 256),
+    model_card: Path | None = None,
+    overwrite: bool = False,
+    check: Callable[[Bundle], Certificate] | None = None,
+) -> Bundle:
+    """Export a module and put everything that a device needs beside it.
+
+    model: maps (B, channels, H, W) in [-1, 1) to logits; used in eval mode. threshold: None for that of the weights.
+    predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in. check: verifies
+    the finished folder before it is handed out, as `verify.measure` does; see `write_bundle`.
+
+    Raises BadInput for an unknown target, precision or size; Unavailable for a missing exporter; OutputExists;
+    GateFailed when `check` rejects, the folder then standing at `OUT.rejected`.
+    """
+    record = get_target(target)
+    size = spec.size or predict_size
+    check_size(size, spec.multiple_of)
+    cut = weights_info.threshold if threshold is None else threshold
+    if not 0 < cut < 1:
+        raise BadInput(f"threshold {cut}: wanted a probability between 0 and 1.")
+    if model_card is not None and not model_card.is_file():
+        raise BadInput(f"{model_card}: no such file; wanted the model card.")
+    check_free(out, overwrite=overwrite)
+    name = "-".join((re.sub(r"[^A-Za-z0-9_]+", "_", weights_info.model), record.name, spec.precision))
+    spec = replace(
+        spec,
+        name=name,
+        notes=(*spec.notes, ("input_range", processing.INPUT_RANGE), ("name", name), ("threshold", str(cut))),
+    )
+
+    def build(folder: Path) -> Manifest:
+        artifact = record.export(model, spec, folder / f"{name}{record.suffix}")
+        write_golden(folder / "golden", _reference(model, spec, size, cut))
+        _copy_runner(record, folder)
+        if model_card is not None:
+            shutil.copyfile(model_card, folder / MODEL_CARD)
+        return _manifest(record, spec, artifact, folder, size=size, threshold=cut, weights=weights_info)
+
+    return write_bundle(out, build, overwrite=overwrite, check=check)
+
+
+def write_golden(folder: Path, reference: Runner) -> None:
+    """Phantom frames and what `reference` makes of them, so that a device can test itself without a patient's image.
+
+    Writes NN.frame.png (RGB), NN.probability.png (16 bit, 65535 for 1) and NN.mask.png (0 or 255) for each of
+    `GOLDEN_SIZES`.
+    """
+    import cv2
+
+    from lawder_edge.data.phantom import make_frame
+
+    folder.mkdir()
+    for n, size in enumerate(GOLDEN_SIZES):
+        frame = make_frame(np.random.default_rng([GOLDEN_SEED, n]), size=size).image
+        probability = reference.predict(frame)
+        pictures: tuple[tuple[str, npt.NDArray[Any]], ...] = (
+            ("frame", np.ascontiguousarray(frame[:, :, ::-1])),
+            ("probability", np.rint(probability * 65535).astype(np.uint16)),
+            ("mask", processing.to_mask(probability, reference.threshold).astype(np.uint8) * 255),
+        )
+        for kind, picture in pictures:
+            (folder / f"{n:02d}.{kind}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+
+
+def _reference(model: nn.Module, spec: ExportSpec, size: tuple[int, int], threshold: float) -> Runner:
+    from lawder_edge.loading import TorchRunner
+
+    return TorchRunner(model, size=size, channels=spec.channels, classes=spec.classes, threshold=threshold)
+
+
+def _copy_runner(target: Target, folder: Path) -> None:
+    """The device-side runner of the target, and the processing that it shares with this package."""
+    package = importlib.resources.files("lawder_edge")
+    sources = [package / "bundle" / "processing.py"]
+    sources += [f for f in (package / "runners" / target.name).iterdir() if f.is_file()]
+    for source in sources:
+        (folder / source.name).write_bytes(source.read_bytes())
+
+
+def _manifest(
+    target: Target,
+    spec: ExportSpec,
+    artifact: Artifact,
+    folder: Path,
+    *,
+    size: tuple[int, int],
+    threshold: float,
+    weights: WeightsInfo,
+) -> Manifest:
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=spec.name,
+        model=weights.model,
+        target=target.name,
+        precision=spec.precision,
+        model_file=artifact.path.name,
+        files=list_files(folder),
+        input=InputSpec(
+            height=size[0],
+            width=size[1],
+            dynamic=spec.size is None,
+            dynamic_batch=spec.dynamic_batch,
+            multiple_of=spec.multiple_of,
+            channels=spec.channels,
+            layout=target.layout,
+        ),
+        output=OutputSpec(kind="logits", classes=spec.classes),
+        threshold=threshold,
+        quantization=None,
+        weights=replace(weights, config_json=portable_config(weights.config_json)),
+        tools=artifact.tools,
+    )

@@ -1,0 +1,245 @@
+"""ONNX by PyTorch's own exporter, run by onnxruntime: one file, no external data, no traces of the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lawder_edge.bundle.certificate import FP32_LIMITS
+from lawder_edge.bundle.manifest import Tool
+from lawder_edge.bundle.processing import Float
+from lawder_edge.bundle.runner import Runner, check_tensor
+from lawder_edge.bundle.store import Bundle, write_file
+from lawder_edge.errors import BadBundle, BadInput
+from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+INPUT, OUTPUT = "image", "logits"
+# 20 is what onnxruntime 1.17, OpenVINO 2024 and TensorRT 10 all read; 18 is the oldest that the exporter writes.
+DEFAULT_OPSET = 20
+OPSETS = range(18, 24)
+
+TARGET = Target(
+    name="onnx",
+    suffix=".onnx",
+    precisions=("fp32",),
+    layout="NCHW",
+    extra="onnx",
+    description="ONNX for onnxruntime, OpenVINO and TensorRT",
+    module=__name__,
+    to_export=("torch", "onnx", "onnxscript"),
+    to_run=("onnxruntime",),
+    gates=(("fp32", FP32_LIMITS),),
+)
+
+
+def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
+    """Write `program` as ONNX: input `image` (N, channels, H, W), output `logits` (N, classes, H, W), float32.
+
+    The same program, spec and tool versions give the same bytes. Raises BadInput for an opset that the exporter does
+    not write, a network that does not follow the spec, or one tied to its size where a dynamic one was asked for.
+    """
+    import onnx
+
+    opset = DEFAULT_OPSET if spec.opset is None else spec.opset
+    if opset not in OPSETS:
+        raise BadInput(
+            f"opset {opset} cannot be written; wanted {OPSETS[0]} to {OPSETS[-1]} (default {DEFAULT_OPSET})."
+        )
+    proto = _to_onnx(program, spec, opset)
+    _check_interface(proto, spec)
+    _clean(proto, spec)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    onnx.checker.check_model(data, full_check=True)
+    write_file(out, data)
+    tools = tuple(Tool(p, importlib.metadata.version(p)) for p in ("onnx", "onnxscript", "torch"))
+    return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
+
+
+def load(bundle: Bundle, *, threads: int = 0) -> Runner:
+    """Open the bundle's model in onnxruntime on the CPU. threads: 0 for one a core. Raises BadBundle."""
+    return OnnxRunner(bundle, threads=threads)
+
+
+class OnnxRunner(Runner):
+    """A bundle's ONNX file in onnxruntime on the CPU."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+        import onnxruntime
+
+        manifest = bundle.manifest
+        spec = manifest.input
+        super().__init__(
+            size=(spec.height, spec.width),
+            channels=spec.channels,
+            classes=manifest.output.classes,
+            threshold=manifest.threshold,
+            kind=manifest.output.kind,
+        )
+        self._spec = spec
+        self._name = manifest.model_file
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(bundle.model_path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's error classes share no other base
+            raise BadBundle(
+                f"{bundle.model_path}: onnxruntime {onnxruntime.__version__} refuses it ({error}). Update "
+                "onnxruntime, or export with a lower --opset."
+            ) from error
+
+    def infer(self, tensor: Float) -> Float:
+        check_tensor(tensor, self._spec)
+        try:
+            output: Float = self._session.run([OUTPUT], {INPUT: tensor})[0]
+        except Exception as error:  # onnxruntime's error classes share no other base
+            raise BadBundle(
+                f"{self._name}: onnxruntime fails on an input of {tensor.shape}: {_first_line(error)}. The file is "
+                "wrong at this size; export again with a fixed --size."
+            ) from error
+        return output
+
+
+def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:
+    """The exporter's ModelProto."""
+    import torch
+
+    if isinstance(program, torch.nn.Module):
+        program = to_program(program, spec)
+    with _quiet() as said:
+        try:
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=opset,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise BadInput(f"the network cannot be written as ONNX: {_first_line(error)}") from error
+    if exported is None:
+        raise BadInput(f"the network cannot be written as ONNX: {said.getvalue().strip()[-200:]}")
+    return exported.model_proto
+
+
+def to_program(model: Any, spec: ExportSpec) -> ExportedProgram:
+    """torch.export of a module in eval mode at the spec's size, or with free height, width and batch.
+
+    Raises BadInput where the network fails at such an input or ties the graph to its size.
+    """
+    import torch
+    from torch.export import Dim
+
+    # Neither square nor of a batch of one, so that no two of the four lengths are taken for the same.
+    height, width = spec.size or (2 * spec.multiple_of, 3 * spec.multiple_of)
+    example = torch.zeros(2 if spec.dynamic_batch else 1, spec.channels, height, width)
+    free: dict[int, Any] = {0: Dim.DYNAMIC} if spec.dynamic_batch else {}
+    if spec.size is None:
+        # AUTO: the exporter finds the divisibility by itself; a length that it fixes shows in the result.
+        free |= {2: Dim.AUTO, 3: Dim.AUTO}
+    training = model.training
+    try:
+        with _quiet(), torch.no_grad():
+            output = model.eval()(example)
+            program = torch.export.export(model, (example,), dynamic_shapes=(free,) if free else None)
+    except Exception as error:  # whatever a user's network raises
+        shape = tuple(example.shape)
+        raise BadInput(
+            f"{type(model).__name__} cannot be exported with an input of {shape}: {_first_line(error)}. It must map "
+            f"(B, {spec.channels}, H, W) to logits without branches on values; try a fixed --size."
+        ) from error
+    finally:
+        model.train(training)
+    wanted = (example.shape[0], spec.classes, height, width)
+    got = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
+    if got != wanted:
+        raise BadInput(
+            f"{type(model).__name__} gives {got} for an input of {tuple(example.shape)}; wanted logits of {wanted}: "
+            "one tensor at the input's resolution, one channel a class."
+        )
+    return program
+
+
+def _check_interface(proto: Any, spec: ExportSpec) -> None:
+    """Raises BadInput where the graph's inputs and outputs are not those that the spec asks for."""
+    if len(proto.graph.input) != 1 or len(proto.graph.output) != 1:
+        raise BadInput(
+            f"the network has {len(proto.graph.input)} inputs and {len(proto.graph.output)} outputs; wanted one of "
+            "each."
+        )
+    given, got = (list(v.type.tensor_type.shape.dim) for v in (proto.graph.input[0], proto.graph.output[0]))
+    if len(given) != 4 or len(got) != 4 or got[1].dim_value != spec.classes:
+        shapes = [[d.dim_param or d.dim_value for d in dims] for dims in (given, got)]
+        raise BadInput(
+            f"the network maps {shapes[0]} to {shapes[1]}; wanted (batch, {spec.channels}, height, width) to (batch, "
+            f"{spec.classes}, height, width)."
+        )
+    free = (("batch", 0, spec.dynamic_batch), ("height", 2, spec.size is None), ("width", 3, spec.size is None))
+    tied = [name for name, i, is_free in free if is_free and not (given[i].dim_param and got[i].dim_param)]
+    if tied:
+        raise BadInput(
+            f"the network's graph is tied to one {' and '.join(tied)}: it computes with its input's size as a "
+            "constant. Export with a fixed --size, or take the constant out of its forward."
+        )
+
+
+def _clean(proto: Any, spec: ExportSpec) -> None:
+    """Leave what a runtime needs: no source lines, no inner tensors' shapes, no tool versions, plain names of axes."""
+    _strip(proto)
+    graph = proto.graph
+    proto.producer_name, proto.producer_version = "lawder-edge", ""
+    graph.name = spec.name
+    fixed = spec.size or (0, 0)
+    axes = (("batch", 0 if spec.dynamic_batch else 1), (None, 0), ("height", fixed[0]), ("width", fixed[1]))
+    for value in (graph.input[0], graph.output[0]):
+        for dim, (name, length) in zip(value.type.tensor_type.shape.dim, axes, strict=True):
+            if name and length:
+                dim.dim_value = length
+            elif name:
+                dim.dim_param = name
+    for key, text in sorted(spec.notes):
+        proto.metadata_props.add(key=key, value=text)
+
+
+def _strip(message: Any) -> None:
+    """Clear the fields that hold the exporter's notes, in the message and all below it, subgraphs too."""
+    for name in ("metadata_props", "doc_string", "value_info"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "DESCRIPTOR") else value:
+                _strip(inner)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
+
+
+@contextmanager
+def _quiet() -> Iterator[io.StringIO]:
+    """Hold back what the exporter prints, warns and logs: progress marks and hints on its own internals."""
+    text = io.StringIO()
+    level = logging.root.manager.disable
+    with redirect_stdout(text), redirect_stderr(text), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield text
+        finally:
+            logging.disable(level)

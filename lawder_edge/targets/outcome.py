@@ -1,0 +1,153 @@
+"""What became of an export, in a form that crosses processes and fills a table."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lawder_edge.bundle.certificate import Certificate
+from lawder_edge.bundle.store import Bundle, check_free, read_certificate
+from lawder_edge.errors import BadBundle, BadInput
+from lawder_edge.targets.registry import ExportSpec, get_target
+from lawder_edge.targets.request import ExportRequest
+
+if TYPE_CHECKING:
+    from lawder_edge.loading import LoadedModel
+
+
+@dataclass(frozen=True)
+class ExportOutcome:
+    """One target. status: of the certificate, or `failed` where there is none; reason: why, where it is not certified.
+
+    mask_dice_*: between artifact and PyTorch, mean and worst image. dice_drop: PyTorch less artifact. logit_difference:
+    the largest at any size. Numbers are None where nothing was compared. exit_code: what this alone would return.
+    """
+
+    target: str
+    precision: str
+    status: Literal["certified", "unverified-here", "rejected", "failed"]
+    bundle: str = ""
+    file: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+    source: str = ""
+    images: int = 0
+    mask_dice_mean: float | None = None
+    mask_dice_worst: float | None = None
+    dice_drop: float | None = None
+    dice_drop_low: float | None = None
+    dice_drop_high: float | None = None
+    logit_difference: float | None = None
+    reason: str = ""
+    exit_code: int = 0
+
+
+def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
+    """The bundle and its certificate as one row."""
+    entry = bundle.manifest.model_entry
+    row = ExportOutcome(
+        target=bundle.manifest.target,
+        precision=bundle.manifest.precision,
+        status=certificate.status,
+        bundle=str(bundle.path),
+        file=entry.name,
+        size_bytes=entry.size_bytes,
+        sha256=entry.sha256,
+        source=certificate.source,
+        images=len(certificate.images),
+        reason=certificate.reason,
+        exit_code=3 if certificate.status == "rejected" else 0,
+    )
+    if certificate.agreement is None:
+        return row
+    found = certificate.agreement
+    return ExportOutcome(
+        **{
+            **asdict(row),
+            "mask_dice_mean": found.mask_dice.mean,
+            "mask_dice_worst": found.mask_dice.worst,
+            "dice_drop": found.dice_drop.mean,
+            "dice_drop_low": found.dice_drop.low,
+            "dice_drop_high": found.dice_drop.high,
+            "logit_difference": max((d.largest for d in found.logit_differences), default=None),
+        }
+    )
+
+
+def export_verified(
+    target: str, request: ExportRequest, *, out: Path, progress: Callable[[int, int, str], None] | None = None
+) -> ExportOutcome:
+    """Load the weights, export, compare with PyTorch, and put the bundle in its place.
+
+    Raises GateFailed where the artifact gives other masks (it is left as OUT.rejected), and what the steps raise.
+    """
+    from lawder_edge.loading import bundled_card, load_model
+    from lawder_edge.targets.export import export_bundle
+    from lawder_edge.targets.images import images_of
+    from lawder_edge.targets.verify import measure
+
+    record = get_target(target)
+    record.limits(request.precision)
+    spec = ExportSpec(
+        size=request.size, dynamic_batch=request.dynamic_batch, precision=request.precision, opset=request.opset
+    )
+    check_free(out, overwrite=request.overwrite)
+    loaded = load_model(request.model)
+    weights = loaded.record
+    images = images_of(request.data, request.split, limit=request.limit, classes=weights.num_classes)
+    bundle = export_bundle(
+        loaded.module,
+        target=target,
+        spec=replace(spec, channels=weights.in_channels, classes=weights.num_classes),
+        weights_info=loaded.info(),
+        out=out,
+        threshold=request.threshold,
+        predict_size=(weights.size, weights.size),
+        model_card=request.card or bundled_card(request.model),
+        overwrite=request.overwrite,
+        check=lambda made: measure(made, loaded.module, images, progress=progress),
+    )
+    certificate = read_certificate(bundle)
+    if certificate is None:
+        raise BadBundle(f"{bundle.path}: the certificate that was just written is gone. Export again.")
+    return outcome_of(bundle, certificate)
+
+
+def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
+    """The module that a bundle was exported from: `model`, or else the weights carried for the manifest's model.
+
+    Raises BadInput where those are other weights than the bundle holds.
+    """
+    from lawder_edge.loading import load_model
+
+    wanted = bundle.manifest.weights
+    loaded = load_model(model or wanted.model)
+    if loaded.sha256 != wanted.sha256:
+        raise BadInput(
+            f"{bundle.path}: exported from weights {wanted.sha256[:8]}, but {model or wanted.model} has "
+            f"{loaded.sha256[:8]}. Name the checkpoint that it was exported from with --model."
+        )
+    return loaded
+
+
+def export_isolated(target: str, request: ExportRequest, *, out: Path, timeout_s: float = 900.0) -> ExportOutcome:
+    """Export one target in a process of its own, so that a toolchain that crashes or hangs costs one row."""
+    command = [sys.executable, "-m", "lawder_edge", "export", "--target", target, "--out", str(out), "--format", "json"]
+    try:
+        done = subprocess.run(
+            [*command, *request.arguments()], capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return ExportOutcome(target, "", "failed", reason=f"no result after {timeout_s:g} s", exit_code=1)
+    if done.stdout.strip():
+        return ExportOutcome(**json.loads(done.stdout))
+    said = done.stderr.strip().splitlines()
+    reason = said[-1].removeprefix("error: ") if said else f"its process ended with {done.returncode}"
+    code = done.returncode if 0 < done.returncode < 6 else 1
+    status: Literal["rejected", "failed"] = "rejected" if code == 3 else "failed"
+    return ExportOutcome(target, request.precision, status, reason=reason, exit_code=code)

@@ -1,0 +1,167 @@
+"""The targets by name. Adding one is adding a file that defines `TARGET`, `export` and `load`, and its name below."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Literal, TypeAlias, Union
+
+from lawder_edge.bundle.manifest import Tool
+from lawder_edge.errors import BadInput, Unavailable
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
+    from lawder_edge.bundle.certificate import Limits
+    from lawder_edge.bundle.runner import Runner
+    from lawder_edge.bundle.store import Bundle
+
+_MODULES = ("onnx",)
+
+Program: TypeAlias = Union["nn.Module", "ExportedProgram"]
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """What an export shall be like.
+
+    name: of the network, written into formats that hold one. size: (height, width) in pixels, or None for a file that
+    takes any multiples of `multiple_of`. dynamic_batch: any batch size rather than 1. opset: of the ONNX family, None
+    for the target's default. notes: key and value pairs for formats that carry metadata, the same from every machine.
+
+    Raises BadInput for a size that is no positive multiple of `multiple_of`, naming the nearest that are.
+    """
+
+    name: str = "model"
+    size: tuple[int, int] | None = None
+    dynamic_batch: bool = False
+    precision: str = "fp32"
+    opset: int | None = None
+    channels: int = 3
+    classes: int = 1
+    multiple_of: int = 32
+    notes: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            check_size(self.size, self.multiple_of)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file as a target wrote it. tools: what took part. remarks: a sentence each on what users should know."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    tools: tuple[Tool, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target. `module` holds its two functions and is imported only when one of them is called.
+
+    suffix: of the model file. precisions: the first is the default. layout: of the input. extra: what to install,
+    `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
+    precision.
+    """
+
+    name: str
+    suffix: str
+    precisions: tuple[str, ...]
+    layout: Literal["NCHW", "NHWC"]
+    extra: str
+    description: str
+    module: str
+    to_export: tuple[str, ...]
+    to_run: tuple[str, ...]
+    gates: tuple[tuple[str, Limits], ...]
+
+    def limits(self, precision: str) -> Limits:
+        """What an artifact of `precision` must keep to. Raises BadInput for a precision that the target lacks."""
+        self._check_precision(precision)
+        return dict(self.gates)[precision]
+
+    def missing(self, packages: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `packages` that are not installed here. Imports none of them."""
+        return tuple(p for p in packages if importlib.util.find_spec(p) is None)
+
+    def export(self, program: Program, spec: ExportSpec, out: Path) -> Artifact:
+        """Write the model file `out`. program: a module in eval mode or an ExportedProgram.
+
+        Raises Unavailable for a missing package; BadInput for a precision, opset or network that it cannot take.
+        """
+        self._check_precision(spec.precision)
+        artifact: Artifact = self._load_module(self.to_export).export(program, spec, out)
+        return artifact
+
+    def load(self, bundle: Bundle, *, threads: int = 0) -> Runner:
+        """Load a bundle of this target. threads: 0 leaves the runtime's default.
+
+        Raises Unavailable for a missing package; BadBundle for a model file that the runtime refuses.
+        """
+        runner: Runner = self._load_module(self.to_run).load(bundle, threads=threads)
+        return runner
+
+    def _check_precision(self, precision: str) -> None:
+        if precision not in self.precisions:
+            raise BadInput(
+                f"target {self.name!r} has no precision {precision!r}; it has: {', '.join(self.precisions)}."
+            )
+
+    def _load_module(self, packages: tuple[str, ...]) -> ModuleType:
+        missing = self.missing(packages)
+        if missing:
+            raise Unavailable(
+                f"target {self.name!r} needs {', '.join(missing)}, not installed here. Install with: "
+                f"pip install 'lawder-edge[{self.extra}]'"
+            )
+        return importlib.import_module(self.module)
+
+
+@lru_cache(maxsize=1)
+def targets() -> Mapping[str, Target]:
+    """All targets by name. Imports no runtime and no exporter."""
+    records = (importlib.import_module(f"lawder_edge.targets.{name}").TARGET for name in _MODULES)
+    return MappingProxyType({record.name: record for record in records})
+
+
+def get_target(name: str) -> Target:
+    """Raises BadInput for an unknown name, with the closest known one."""
+    known = targets()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise BadInput(f"unknown target {name!r}.{hint} Known: {', '.join(known)}.")
+    return known[name]
+
+
+def load_runner(bundle: Bundle, *, threads: int = 0) -> Runner:
+    """The runner for an opened bundle. threads: 0 leaves the runtime's default.
+
+    Raises BadInput for a target that this version does not know, Unavailable for a runtime that is not installed.
+    """
+    return get_target(bundle.manifest.target).load(bundle, threads=threads)
+
+
+def check_size(size: tuple[int, int], multiple_of: int) -> None:
+    """Raises BadInput where a side is no positive multiple of `multiple_of`, naming the nearest sizes that are."""
+    if all(side > 0 and side % multiple_of == 0 for side in size):
+        return
+    below, above = (
+        [max(multiple_of, side // multiple_of * multiple_of + step) for side in size] for step in (0, multiple_of)
+    )
+    up = [b if side == b else a for side, b, a in zip(size, below, above, strict=True)]
+    nearest = " or ".join(dict.fromkeys(f"{h}x{w}" for h, w in (below, up)))
+    raise BadInput(
+        f"size {size[0]}x{size[1]} cannot be exported: the network halves its input down to 1/{multiple_of}, so both "
+        f"sides must be multiples of {multiple_of}. Nearest: {nearest}. (predict takes frames of any size.)"
+    )

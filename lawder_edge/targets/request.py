@@ -1,0 +1,36 @@
+"""What a person asks of an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """The options of `lawder-edge export`, without target and place. size: (H, W), None for any multiples of 32."""
+
+    model: str = "order"
+    size: tuple[int, int] | None = None
+    dynamic_batch: bool = False
+    precision: str = "fp32"
+    opset: int | None = None
+    threshold: float | None = None
+    data: Path | None = None
+    split: tuple[Path, ...] = ()
+    limit: int = 200
+    card: Path | None = None
+    overwrite: bool = False
+
+    def arguments(self) -> list[str]:
+        """The same as command-line options."""
+        words = ["--model", self.model, "--precision", self.precision, "--limit", str(self.limit)]
+        if self.size is not None:
+            words += ["--size", *map(str, self.size)]
+        single = (("opset", self.opset), ("threshold", self.threshold), ("data", self.data), ("card", self.card))
+        for flag, value in single:
+            if value is not None:
+                words += [f"--{flag}", str(value)]
+        if self.split:
+            words += ["--split", *map(str, self.split)]
+        return [*words, *["--dynamic-batch"] * self.dynamic_batch, *["--overwrite"] * self.overwrite]

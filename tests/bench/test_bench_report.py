@@ -1,0 +1,75 @@
+"""The same rows as JSON, CSV, Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from lawder_edge.bench.report import CSV_COLUMNS, HEADINGS, NUMERIC, cells, header, notes, to_csv, to_json, to_markdown
+from lawder_edge.bench.rows import BenchReport
+
+
+def test_json_has_the_phases_with_unit_spread_and_every_value(bench_report: BenchReport) -> None:
+    document = json.loads(to_json(bench_report))
+    assert document["schema_version"] == 1
+    good, bad = document["rows"]
+    infer = good["infer"]
+    assert infer["unit"] == "ms"
+    assert infer["count"] == 3
+    assert infer["total"] == 15.0
+    assert infer["values"] == [4.0, 5.0, 6.0]
+    assert (infer["mean"], infer["p50"], infer["first"]) == (5.0, 5.0, 50.0)
+    assert {"stdev", "p90", "p95", "p99"} <= infer.keys()
+    assert good["flops"] == 2 * good["macs"] == 105_880_672
+    assert good["memory"]["added_bytes"] == 20_000_000
+    assert bad["status"] == "failed"
+    assert "infer" not in bad
+
+
+def test_csv_has_the_same_columns_for_every_row_and_raw_numbers(bench_report: BenchReport) -> None:
+    good, bad = csv.DictReader(io.StringIO(to_csv(bench_report)))
+    assert tuple(good) == CSV_COLUMNS
+    assert good["infer_p50_ms"] == "5.0"
+    assert good["frame_count"] == "3"
+    assert good["macs"] == "52940336"
+    assert good["sha256"] == "ab" * 32
+    assert good["memory_added_bytes"] == "20000000"
+    assert bad["reason"] == "its process was killed by SIGSEGV"
+    assert bad["infer_p50_ms"] == bad["params"] == ""
+    assert all(good[name] != "" for name in CSV_COLUMNS if name != "reason")
+
+
+def test_a_row_for_people_has_a_cell_for_every_heading(bench_report: BenchReport) -> None:
+    good, bad = map(cells, bench_report.rows)
+    assert len(good) == len(bad) == len(HEADINGS)
+    shown = dict(zip(HEADINGS, good, strict=True))
+    assert shown["params"] == "42,016"
+    assert shown["MACs M"] == "52.9"
+    assert shown["FLOPs M"] == "105.9"
+    assert shown["file kB"] == "1.2"
+    assert shown["p50 ms"] == "5.00"
+    assert shown["fps"] == "200.0"
+    assert bad[:2] == ("bad", "failed")
+    assert {HEADINGS[i] for i in NUMERIC}.isdisjoint({"model", "runtime", "precision", "input"})
+
+
+def test_the_header_says_what_is_timed_how_flops_are_counted_and_on_what(bench_report: BenchReport) -> None:
+    text = "\n".join(header(bench_report))
+    for words in ("FLOPs = 2 x MACs", "Timed:", "Example CPU", "governor performance", "1 thread,", "numpy 2.0.0"):
+        assert words in text
+    assert "torch" not in text
+
+
+def test_notes_carry_hashes_reasons_and_warnings(bench_report: BenchReport) -> None:
+    assert notes(bench_report) == (
+        "good: model.fake sha256 abababab",
+        "bad: failed: its process was killed by SIGSEGV",
+        "warning: something | doubtful",
+    )
+
+
+def test_markdown_is_a_table_with_a_line_a_row(bench_report: BenchReport) -> None:
+    lines = [line for line in to_markdown(bench_report).splitlines() if line.startswith("|")]
+    assert len(lines) == 4
+    assert {line.count("|") for line in lines} == {len(HEADINGS) + 1}

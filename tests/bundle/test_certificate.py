@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lawder_edge.bundle.certificate import FP32_LIMITS, Certificate, LogitDifference, certify, unmeasured
+from lawder_edge.bundle.manifest import Tool
+from lawder_edge.errors import BadBundle, BadInput
+
+
+def square(side: int, *, at: int = 4) -> NDArray[np.bool_]:
+    mask = np.zeros((64, 64), bool)
+    mask[at : at + side, at : at + side] = True
+    return mask
+
+
+def judged(**changes: Any) -> Certificate:
+    masks = [square(20), square(30), square(40)]
+    arguments: dict[str, Any] = {
+        "artifact_sha256": "a" * 64,
+        "source": "3 squares",
+        "ids": ["a", "b", "c"],
+        "truths": masks,
+        "artifact_masks": masks,
+        "pytorch_masks": masks,
+        "logit_differences": [LogitDifference(128, 128, 1e-6), LogitDifference(256, 256, 2e-6)],
+        "limits": FP32_LIMITS,
+        "tools": (Tool("torch", "2"),),
+    }
+    return certify(**arguments | changes)
+
+
+def test_the_same_masks_and_logits_are_certified() -> None:
+    certificate = judged()
+    assert certificate.status == "certified"
+    assert [g.passed for g in certificate.gates] == [True, True, True]
+    assert certificate.agreement is not None
+    assert certificate.agreement.mask_dice.mean == 1
+    assert certificate.agreement.dice_drop.mean == 0
+
+
+def test_a_certificate_comes_back_from_json_as_it_was() -> None:
+    for certificate in (judged(), unmeasured("unverified-here", "no GPU", artifact_sha256="b" * 64, source="1 frame")):
+        assert Certificate.from_json(certificate.to_json()) == certificate
+
+
+def test_one_logit_over_the_limit_rejects_and_names_its_size() -> None:
+    differences = [LogitDifference(128, 128, 1e-6), LogitDifference(352, 352, 1.1e-4)]
+    certificate = judged(logit_differences=differences)
+    assert certificate.status == "rejected"
+    assert "352x352 is 0.00011, must be at most 0.0001" in certificate.reason
+    assert "128x128" not in certificate.reason
+
+
+def test_the_limit_itself_passes() -> None:
+    assert judged(logit_differences=[LogitDifference(128, 128, 1e-4)]).status == "certified"
+
+
+def test_a_difference_that_is_no_number_rejects() -> None:
+    assert judged(logit_differences=[LogitDifference(128, 128, float("nan"))]).status == "rejected"
+
+
+def test_masks_that_differ_reject_and_the_worst_is_named() -> None:
+    certificate = judged(artifact_masks=[square(20), square(24), square(40)])
+    agreement = certificate.agreement
+    assert certificate.status == "rejected"
+    assert "mean mask Dice" in certificate.reason
+    assert agreement is not None
+    dice = 2 * 24**2 / (24**2 + 30**2)
+    assert agreement.mask_dice.worst_id == "b"
+    assert agreement.mask_dice.worst == pytest.approx(dice)
+    assert agreement.mask_dice.mean == pytest.approx((2 + dice) / 3)
+    assert agreement.surface_dice.worst_id == "b"
+    assert agreement.surface_dice.worst < 1
+
+
+def test_the_drop_is_pytorch_less_artifact_with_its_interval() -> None:
+    certificate = judged(artifact_masks=[square(20), square(24), square(40)])
+    agreement = certificate.agreement
+    assert agreement is not None
+    drops = [i.dice_pytorch - i.dice_artifact for i in certificate.images]
+    assert agreement.dice_drop.mean == pytest.approx(np.mean(drops))
+    assert agreement.dice_drop.mean > 0
+    assert agreement.dice_drop.low <= agreement.dice_drop.mean <= agreement.dice_drop.high
+    assert certificate == judged(artifact_masks=[square(20), square(24), square(40)])
+
+
+def test_a_boundary_within_two_pixels_agrees() -> None:
+    agreement = judged(artifact_masks=[square(20, at=5), square(30, at=5), square(40, at=5)]).agreement
+    assert agreement is not None
+    assert agreement.surface_dice.worst == 1
+    assert agreement.mask_dice.worst < 1
+
+
+def test_a_verdict_on_empty_masks_says_how_little_it_means() -> None:
+    nothing = [square(0)] * 3
+    certificate = judged(artifact_masks=nothing, pytorch_masks=nothing)
+    assert certificate.status == "certified"
+    assert "no mask holds a single pixel" in certificate.reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ids": ["a", "b"]},
+        {"pytorch_masks": [square(20)]},
+        {"ids": [], "truths": [], "artifact_masks": [], "pytorch_masks": []},
+        {"logit_differences": []},
+        {"groups": ["x"]},
+    ],
+)
+def test_lists_that_do_not_belong_together_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        judged(**changes)
+
+
+def test_a_status_that_does_not_exist_is_refused() -> None:
+    text = judged().to_json().replace('"certified"', '"fine"')
+    with pytest.raises(BadBundle, match="'status'"):
+        Certificate.from_json(text)

@@ -1,0 +1,72 @@
+"""`lawder-edge bench` with rows that are already measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from lawder_edge.bench import run
+from lawder_edge.bench.machine import Machine, describe_machine
+from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
+from lawder_edge.cli.bench import bench
+from lawder_edge.errors import BadInput, OutputExists
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """What was asked to be measured; every row comes back as failed, its runtime unavailable."""
+    asked: list[Sequence[str]] = []
+    machine: Machine = describe_machine()
+
+    def fake(sources: Sequence[str], spec: BenchSpec, *, on_row: Callable[[int, int, str], None]) -> BenchReport:
+        asked.append(sources)
+        rows = tuple(Row(s, "unavailable", "no fakert here", 4, log="dlopen failed") for s in sources)
+        return BenchReport(machine, spec, rows, ())
+
+    monkeypatch.setattr(run, "bench", fake)
+    return asked
+
+
+def test_the_result_goes_to_stdout_and_what_rows_wrote_to_stderr(
+    calls: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(("a", "b"), format="json") == 4
+    said = capsys.readouterr()
+    assert [row["source"] for row in json.loads(said.out)["rows"]] == ["a", "b"]
+    assert "dlopen failed" in said.err
+
+
+def test_the_table_tells_why_a_row_is_empty(calls: list[Sequence[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    bench(("a",))
+    out = capsys.readouterr().out
+    assert "p50 ms" in out
+    assert "a: unavailable: no fakert here" in out
+
+
+@pytest.mark.parametrize("format", ["table", "json", "csv", "md"])
+def test_a_file_gets_the_format_and_stdout_the_table(
+    format: str, calls: list[Sequence[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "result"
+    bench(("a",), format=format, out=out)  # type: ignore[arg-type]
+    assert "no fakert here" in out.read_text()
+    assert "FLOPs = 2 x MACs" in capsys.readouterr().out
+
+
+def test_an_existing_file_is_refused_before_anything_is_measured(calls: list[Sequence[str]], tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    out.write_text("precious")
+    with pytest.raises(OutputExists, match="--overwrite"):
+        bench(("a",), out=out)
+    assert calls == []
+    assert out.read_text() == "precious"
+    bench(("a",), out=out, overwrite=True)
+    assert out.read_text() != "precious"
+
+
+def test_no_model_at_all_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="--model"):
+        bench(())

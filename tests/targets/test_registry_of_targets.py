@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from lawder_edge.errors import BadInput, Unavailable
+from lawder_edge.targets.registry import ExportSpec, get_target, targets
+
+
+def test_every_record_is_complete_and_its_module_has_both_functions() -> None:
+    assert "onnx" in targets()
+    for name, record in targets().items():
+        assert record.name == name
+        assert record.suffix.startswith(".")
+        assert record.precisions
+        assert record.description
+        for precision in record.precisions:
+            assert 0.9 < record.limits(precision).mask_dice_mean <= 1
+        assert json.dumps(dataclasses.asdict(record))
+
+
+def test_an_unknown_target_gets_the_closest_name() -> None:
+    with pytest.raises(BadInput, match=r"Did you mean 'onnx'\?"):
+        get_target("onxx")
+    with pytest.raises(BadInput, match=r"Known: .*onnx"):
+        get_target("zzz")
+
+
+def test_a_missing_package_is_named_with_what_to_install() -> None:
+    record = dataclasses.replace(get_target("onnx"), to_run=("no_such_runtime",))
+    assert record.missing(record.to_run) == ("no_such_runtime",)
+    with pytest.raises(Unavailable, match=r"no_such_runtime.*pip install 'lawder-edge\[onnx\]'") as caught:
+        record.load(None)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [
+        ((250, 256), "224x256 or 256x256"),
+        ((100, 200), "96x192 or 128x224"),
+        ((10, 64), "32x64"),
+        ((0, -5), "32x32"),
+    ],
+)
+def test_a_size_off_the_grid_gets_the_nearest_ones(size: tuple[int, int], nearest: str) -> None:
+    with pytest.raises(BadInput, match="cannot be exported") as caught:
+        ExportSpec(size=size)
+    assert f"Nearest: {nearest}." in str(caught.value)
+
+
+def test_sizes_on_the_grid_and_no_size_at_all_are_taken() -> None:
+    assert ExportSpec(size=(32, 352)).size == (32, 352)
+    assert ExportSpec().size is None
+    assert ExportSpec(size=(48, 80), multiple_of=16).multiple_of == 16
