@@ -43,8 +43,13 @@ def run(argv: Sequence[str]) -> int:
     """Returns: the exit code of `lawder-edge` called with `argv` (without the program's name)."""
     args = [ALIASES.get(a, a) if i == 0 else a for i, a in enumerate(argv)]
     try:
+        program, known = "lawder-edge", verbs(args)
+        # tyro takes a verb for one word, and only the first of a line.
+        if args[:1] == ["data"]:
+            known = {name.removeprefix("data "): call for name, call in known.items() if name.startswith("data ")}
+            program, args = "lawder-edge data", args[1:]
         result: Any = tyro.extras.subcommand_cli_from_dict(
-            verbs(args), prog="lawder-edge", description=DESCRIPTION, args=args or ["--help"]
+            known, prog=program, description=DESCRIPTION, args=args or ["--help"]
         )
     except LawderError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -128,7 +128,8 @@ def vignette(frame: Frame, *, rng: np.random.Generator) -> Frame:
     yy = (np.arange(h, dtype=np.float32)[:, None] - cy) / h
     xx = (np.arange(w, dtype=np.float32)[None, :] - cx) / w
     light = 1 - depth * np.minimum(1.6 * (yy**2 + xx**2), 1)
-    return (frame * light[..., None]).astype(np.uint8)
+    dimmed: Frame = (frame * light[..., None]).astype(np.uint8)
+    return dimmed
 
 
 def blur(frame: Frame, config: AugmentConfig, *, rng: np.random.Generator) -> Frame:
