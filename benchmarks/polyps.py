@@ -11,11 +11,12 @@ import argparse
 import json
 from pathlib import Path
 
-from lawder_edge.evaluation.bootstrap import Interval, bootstrap_difference
+from lawder_edge.evaluation.bootstrap import bootstrap_difference
 from lawder_edge.evaluation.evaluate import EvalReport, Summary, evaluate
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
 from lawder_edge.evaluation.overlap import TrainedOn
 from lawder_edge.evaluation.report import to_json
+from lawder_edge.evaluation.tables import interval
 from lawder_edge.loading import bundled_weights, load_predictor
 from lawder_edge.models import MODELS
 from lawder_edge.training.checkpoint import read_weights
@@ -23,10 +24,6 @@ from lawder_edge.training.checkpoint import read_weights
 HERE = Path(__file__).parent
 LISTS = {"Kvasir-100": "pranet_test_kvasir_100.txt", "ClinicDB-62 (leaky)": "pranet_test_clinicdb_62.txt"}
 REFERENCE = "order"
-
-
-def interval(value: Interval) -> str:
-    return f"{value.mean:.4f} [{value.low:.4f}, {value.high:.4f}]"
 
 
 def row(name: str, listed: str, summary: Summary) -> str:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
-
-if TYPE_CHECKING:
-    from lawder_edge.evaluation.bootstrap import Interval
-    from lawder_edge.evaluation.evaluate import EvalReport, Summary
 
 
 def evaluate(
@@ -43,7 +39,9 @@ def evaluate(
         format: of the result on stdout.
     """
     from lawder_edge.cli.progress import progress
+    from lawder_edge.cli.tables import print_table
     from lawder_edge.errors import BadInput, OutputExists
+    from lawder_edge.evaluation import tables
     from lawder_edge.evaluation.evaluate import evaluate as score
     from lawder_edge.evaluation.folder import listed_samples, read_pairs
     from lawder_edge.evaluation.overlap import TrainedOn
@@ -76,55 +74,22 @@ def evaluate(
             total=len(samples),
         )
     if sheet is not None:
-        from lawder_edge.evaluation.sheet import Case, contact_sheet, pick_cases, write_contact_sheet
+        from lawder_edge.evaluation.folder import read_cases
+        from lawder_edge.evaluation.sheet import contact_sheet, write_contact_sheet
 
-        by_id = {s.id: s for s in samples}
-        cases = []
-        for pick in pick_cases(found.scores):
-            pair = next(read_pairs([by_id[pick.scores.id]], classes=classes))
-            probability = predictor.runner.predict(pair.frame)
-            cases.append(Case(pair.id, pick.rank, pick.scores.dice, pair.frame, pair.labels, probability, cut))
+        cases = read_cases(found, samples, predictor.runner.predict, classes=classes)
         write_contact_sheet(sheet, contact_sheet(cases))
         print(f"{sheet}: contact sheet", file=sys.stderr)
     if bad:
-        print(f"{len(bad)} of {len(samples)} files left out", file=sys.stderr)
-    _print(found, format, per_image=per_image, to_json=lambda: to_json(found, per_image=per_image))
-    return 0
-
-
-def _print(found: EvalReport, format: str, *, per_image: bool, to_json: object) -> None:
+        print(f"{len(bad)} of {len(samples)} images left out", file=sys.stderr)
     if format == "json":
-        print(json.dumps(to_json(), indent=1))  # type: ignore[operator]
-        return
-    header = ("dataset", "n", "Dice", "IoU", "2-class mIoU", "surface Dice 2 px", "Dice small (<2 %)")
-    summaries = [(d.dataset, d.summary) for d in found.datasets]
-    if len(summaries) > 1:
-        summaries.append(("all", found.overall))
-    rows = [(name, *_cells(summary)) for name, summary in summaries]
-    if format == "md":
-        print("\n".join("| " + " | ".join(r) + " |" for r in (header, ["---"] * len(header), *rows)))
+        print(json.dumps(to_json(found, per_image=per_image), indent=1))
+    elif format == "md":
+        print(tables.to_markdown(found), end="")
     elif format == "csv":
-        import csv
-
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        if per_image:
-            writer.writerow(("id", "dice", "iou", "mean_iou", "surface_dice", "area_fraction"))
-            writer.writerows((s.id, s.dice, s.iou, s.mean_iou, s.surface_dice, s.area_fraction) for s in found.scores)
-        else:
-            writer.writerows((header, *rows))
+        print(tables.to_csv(found, per_image=per_image), end="")
+        print(tables.note(found), file=sys.stderr)
     else:
-        from lawder_edge.cli.tables import print_table
-
-        print_table(header, rows, right=range(1, len(header)))
-    note = f"threshold {found.threshold:g}. {found.overlap.note}"
-    print(note, file=sys.stderr if format == "csv" else sys.stdout)
-
-
-def _cells(s: Summary) -> tuple[str, ...]:
-    small = f"{_interval(s.small.dice)} n={s.small.n}" if s.small else "-"
-    metrics = (s.dice, s.iou, s.mean_iou, s.surface_dice)
-    return (str(s.n), *(_interval(m) for m in metrics), small)
-
-
-def _interval(value: Interval) -> str:
-    return f"{value.mean:.4f} [{value.low:.4f}, {value.high:.4f}]"
+        print_table(tables.HEADER, tables.rows(found), right=range(1, len(tables.HEADER)))
+        print(tables.note(found))
+    return 0

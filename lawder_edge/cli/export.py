@@ -55,7 +55,7 @@ def export(
         overwrite: replace bundles that exist.
         format: of the result on stdout.
     """
-    from lawder_edge.errors import BadInput
+    from lawder_edge.errors import OutputExists
     from lawder_edge.targets.outcome import export_isolated, export_verified
     from lawder_edge.targets.registry import targets
     from lawder_edge.targets.request import ExportRequest
@@ -64,6 +64,9 @@ def export(
         model=model, size=size, dynamic_batch=dynamic_batch, precision=precision, opset=opset, threshold=threshold,
         data=data, split=split, limit=limit, card=card, overwrite=overwrite,
     )  # fmt: skip
+    picture = out.with_name(out.name + ".png")
+    if report and picture.exists() and not overwrite:
+        raise OutputExists(f"{picture} exists. Add --overwrite, or choose another --out.")
     if target == "all":
         found = []
         for name in targets():
@@ -77,73 +80,47 @@ def export(
     if format == "json":
         print(json.dumps([asdict(row) for row in found] if target == "all" else asdict(found[0])))
     elif report:
-        if not (measured := [row for row in found if row.bundle]):
-            raise BadInput("nothing was exported, so there is nothing to report; the errors stand above.")
-        _report(found, measured, request, out.with_name(out.name + ".png"))
+        _report(found, request, picture)
     else:
         _print(found)
     return max(row.exit_code for row in found)
 
 
-_HEADER = ("target", "precision", "status", "file", "kB", "sha256", "mask Dice mean", "worst", "max |logit diff|")
-
-
-def _cells(row: ExportOutcome) -> tuple[str, ...]:
-    numbers = (
-        (f"{row.mask_dice_mean:.5f}", f"{row.mask_dice_worst:.5f}", f"{row.logit_difference:.1e}")
-        if row.mask_dice_mean is not None
-        else ("-", "-", "-")
-    )
-    size = f"{row.size_bytes / 1000:.1f}" if row.size_bytes else "-"
-    return (row.target, row.precision, row.status, row.file, size, row.sha256[:8], *numbers)
-
-
 def _print(found: list[ExportOutcome]) -> None:
+    from lawder_edge.cli import export_table as tables
     from lawder_edge.cli.tables import print_table
 
-    print_table(_HEADER, [_cells(row) for row in found], right=(4, 6, 7, 8))
+    print_table(tables.HEADER, [tables.cells(row) for row in found], right=tables.NUMERIC)
     for row in found:
-        if row.reason:
-            print(f"{row.target}: {row.reason}")
-        if row.dice_drop is not None:
-            print(
-                f"{row.target}: Dice drop {row.dice_drop:+.5f} "
-                f"[95 % {row.dice_drop_low:+.5f}, {row.dice_drop_high:+.5f}] on {row.source}"
-            )
+        for line in tables.remarks(row):
+            print(line)
         if row.bundle:
             print(f"next: lawder-edge predict IMAGE --model {row.bundle} --out masks", file=sys.stderr)
             print(f"      lawder-edge bench --model {row.bundle}", file=sys.stderr)
 
 
-def _report(found: list[ExportOutcome], measured: list[ExportOutcome], request: ExportRequest, picture: Path) -> None:
+def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -> None:
     """One table of what was exported, how well it agrees and how fast it is, and a picture of its masks."""
     from lawder_edge.bench.report import header
     from lawder_edge.bench.rows import BenchSpec
     from lawder_edge.bench.run import bench
+    from lawder_edge.cli import export_table as tables
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
     from lawder_edge.evaluation.predict_files import write_png
     from lawder_edge.targets.picture import masks_of_bundle
 
+    bundles = [row.bundle for row in found if row.bundle]
     with progress("measuring") as tell:
-        timed = bench([request.model, *(row.bundle for row in measured)], BenchSpec(threads=1), on_row=tell)
-    by_bundle = {row.source: row.measured for row in timed.rows}
-    rows = []
-    for name, cells in [
-        (request.model, ("pytorch", "fp32", "reference", "-", "-", "-", "-", "-", "-")),
-        *((row.bundle, _cells(row)) for row in found),
-    ]:
-        m = by_bundle.get(name)
-        latency = (f"{m.infer.p50_ms:.1f}", f"{m.infer.p99_ms:.1f}", f"{m.frame.p50_ms:.1f}") if m else ("-",) * 3
-        memory = f"{m.memory.added_bytes / 1e6:.0f}" if m and m.memory.added_bytes else "-"
-        rows.append((*cells, *latency, memory))
-    write_png(picture, masks_of_bundle(Path(measured[0].bundle), data=request.data, split=request.split))
+        timed = bench([request.model, *bundles], BenchSpec(threads=1), on_row=tell)
     for line in header(timed):
         print(line)
-    print_table((*_HEADER, "p50 ms", "p99 ms", "frame p50 ms", "memory MB"), rows, right=(4, 6, 7, 8, 9, 10, 11, 12))
-    for row in found:
-        if row.reason:
-            print(f"{row.target}: {row.reason}")
+    rows = tables.measured_rows(found, {row.source: row.measured for row in timed.rows}, model=request.model)
+    print_table(tables.MEASURED_HEADER, rows, right=tables.MEASURED_NUMERIC)
+    for line in [line for row in found for line in tables.remarks(row)]:
+        print(line)
     for line in timed.warnings:
         print(f"warning: {line}")
-    print(f"verified on {measured[0].source}; masks drawn in {picture}")
+    if bundles:
+        write_png(picture, masks_of_bundle(Path(bundles[0]), data=request.data, split=request.split))
+        print(f"masks drawn in {picture}")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lawder_edge.data.datasets import Sample, find_samples, read_split, select
 from lawder_edge.data.load import load_pair
 from lawder_edge.errors import BadDataset, BadImage
-from lawder_edge.evaluation.evaluate import EvalPair
+from lawder_edge.evaluation.evaluate import EvalPair, EvalReport
+from lawder_edge.evaluation.sheet import Case, pick_cases
 
 
 def listed_samples(data: Path, splits: Sequence[Path]) -> list[Sample]:
@@ -34,3 +39,23 @@ def read_pairs(
             on_bad(sample.id, str(error))
             continue
         yield EvalPair(sample.id, sample.dataset, sample.group, pair.image, pair.labels)
+
+
+def read_cases(
+    report: EvalReport,
+    samples: Sequence[Sample],
+    predict: Callable[[NDArray[np.uint8]], NDArray[Any]],
+    *,
+    classes: int = 1,
+) -> list[Case]:
+    """The worst, median and best images of a report, read and predicted again, for a contact sheet.
+
+    predict: frame (H, W, 3) uint8 RGB -> foreground probability (H, W) float32.
+    """
+    by_id = {s.id: s for s in samples}
+    cases = []
+    for pick in pick_cases(report.scores):
+        pair = next(read_pairs([by_id[pick.scores.id]], classes=classes))
+        probability = predict(pair.frame)
+        cases.append(Case(pair.id, pick.rank, pick.scores.dice, pair.frame, pair.labels, probability, report.threshold))
+    return cases
