@@ -14,12 +14,12 @@ from pathlib import Path
 from lawder_edge.evaluation.bootstrap import bootstrap_difference
 from lawder_edge.evaluation.evaluate import EvalReport, Summary, evaluate
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
-from lawder_edge.evaluation.overlap import TrainedOn
 from lawder_edge.evaluation.report import to_json
 from lawder_edge.evaluation.tables import interval
-from lawder_edge.loading import bundled_weights, load_predictor
+from lawder_edge.loading import load_predictor
 from lawder_edge.models import MODELS
 from lawder_edge.training.checkpoint import read_weights
+from lawder_edge.weights import bundled_weights
 
 HERE = Path(__file__).parent
 LISTS = {"Kvasir-100": "pranet_test_kvasir_100.txt", "ClinicDB-62 (leaky)": "pranet_test_clinicdb_62.txt"}
@@ -56,11 +56,8 @@ def main() -> None:
         reports[listed] = {}
         for name, path in weights.items():
             predictor = load_predictor(str(path), threads=args.threads)
-            trained = TrainedOn(
-                frozenset(predictor.train_ids), frozenset(predictor.train_groups), frozenset(predictor.val_ids)
-            )
             reports[listed][name] = evaluate(
-                predictor.runner.predict, pairs, threshold=predictor.threshold, trained_on=trained
+                predictor.runner.predict, pairs, threshold=predictor.threshold, trained_on=predictor.trained_on
             )
     lines = [HEADER]
     lines += [row(name, listed, r.overall) for listed, found in reports.items() for name, r in found.items()]

@@ -9,11 +9,11 @@ import pytest
 
 from lawder_edge.evaluation.evaluate import evaluate
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
-from lawder_edge.evaluation.overlap import TrainedOn
-from lawder_edge.loading import bundled_card, bundled_weights, load_model, load_predictor
+from lawder_edge.loading import load_predictor
 from lawder_edge.targets.outcome import export_verified
 from lawder_edge.targets.request import ExportRequest
 from lawder_edge.training.checkpoint import read_weights
+from lawder_edge.weights import bundled_card, bundled_weights, load_model
 
 LISTS = {"Kvasir-100": "pranet_test_kvasir_100.txt", "ClinicDB-62": "pranet_test_clinicdb_62.txt"}
 
@@ -68,8 +68,9 @@ def test_an_evaluation_prints_the_numbers_in_the_model_card(real_data: Path, lis
 def test_the_test_list_of_clinicdb_is_marked_as_sharing_sequences(real_data: Path) -> None:
     predictor = load_predictor("order")
     samples = listed_samples(real_data, [real_data / "splits" / LISTS["ClinicDB-62"]])[:4]
-    trained = TrainedOn(frozenset(predictor.train_ids), frozenset(predictor.train_groups), frozenset(predictor.val_ids))
-    report = evaluate(predictor.runner.predict, read_pairs(samples), threshold=predictor.threshold, trained_on=trained)
+    report = evaluate(
+        predictor.runner.predict, read_pairs(samples), threshold=predictor.threshold, trained_on=predictor.trained_on
+    )
     assert report.overlap.sequence
     assert not report.overlap.trained
 

@@ -43,7 +43,7 @@ def accelerators() -> tuple[str, ...]:
 
 def weights() -> tuple[WeightsState, ...]:
     """Load every file of weights in the package."""
-    from lawder_edge.loading import BUNDLED, load_model
+    from lawder_edge.weights import BUNDLED, load_model
 
     found = []
     for path in sorted(BUNDLED.glob("*.safetensors")):

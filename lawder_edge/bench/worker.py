@@ -91,8 +91,10 @@ def _count(runner: Runner, module: nn.Module | None, model: str) -> tuple[int | 
     """Parameters and MACs; None where PyTorch is not installed or the architecture cannot be made here."""
     try:
         from lawder_edge.bench.flops import count
-        from lawder_edge.models import create_model
+        from lawder_edge.models import MODELS, create_model
 
+        if module is None and model not in MODELS:
+            return None, None  # a manifest must not make a network's own code run
         module = module or create_model(model, in_channels=runner.channels, num_classes=runner.classes)
     except (ImportError, BadInput):
         return None, None
@@ -105,9 +107,10 @@ def load_subject(source: str, threads: int) -> Subject:
 
     Raises: BadInput, BadCheckpoint, BadBundle, Unavailable.
     """
-    from lawder_edge.loading import bundled_weights, load_predictor
+    from lawder_edge.loading import load_predictor
+    from lawder_edge.weights import bundled_weights
 
-    path = Path(source)
+    path = Path(source if Path(source).exists() else source.rpartition("=")[2])
     file = path if path.exists() or path.suffix == ".safetensors" else bundled_weights(source)
     if file is None:
         return _load_fresh(source, threads)
@@ -117,9 +120,9 @@ def load_subject(source: str, threads: int) -> Subject:
 
 
 def _load_fresh(name: str, threads: int) -> Subject:
-    from lawder_edge.loading import TorchRunner
     from lawder_edge.models import create_model
     from lawder_edge.training.threads import limit_threads
+    from lawder_edge.weights import TorchRunner
 
     limit_threads(threads)
     module = create_model(name)

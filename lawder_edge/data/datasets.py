@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,26 @@ def read_split(path: Path) -> tuple[str, ...]:
     if not ids:
         raise BadDataset(f"{path}: the split is empty; wanted one folder/stem a line")
     return tuple(ids)
+
+
+def select_listed(samples: Sequence[Sample], splits: Sequence[Path]) -> list[Sample]:
+    """The samples that the split files list, in their order; all samples where no file is given.
+
+    Raises:
+        BadDataset: as `read_split` and `select`, and for an id that two files list: it would count twice, and could
+            stand on both sides of a split.
+    """
+    if not splits:
+        return list(samples)
+    read = [read_split(path) for path in splits]
+    ids = [id for part in read for id in part]
+    twice = sorted({id for id, count in Counter(ids).items() if count > 1})
+    if twice:
+        raise BadDataset(
+            f"{len(twice)} images stand in more than one of {', '.join(path.name for path in splits)}: "
+            f"{first_few(twice)}. Keep each in one list"
+        )
+    return select(samples, ids)
 
 
 def select(samples: Iterable[Sample], ids: Sequence[str]) -> list[Sample]:

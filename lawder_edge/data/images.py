@@ -64,7 +64,7 @@ def read_image(path: Path, *, channels: int = 3) -> NDArray[np.uint8]:
 
     Args:
         path: 8-bit or 16-bit grey, RGB, palette, CMYK, with or without alpha; any format that Pillow reads.
-        channels: 3 for RGB (grey is repeated), 1 for grey (colour becomes ITU-R BT.601 luma).
+        channels: 3 for RGB (grey is repeated), 1 for grey (colour becomes the luma that bundles compute).
 
     Returns:
         (H, W, channels) uint8 in [0, 255], RGB order, C-contiguous.
@@ -78,8 +78,15 @@ def read_image(path: Path, *, channels: int = 3) -> NDArray[np.uint8]:
     if picture.mode in _WIDE_MODES:
         grey = _high_byte(picture, path)
         return np.repeat(grey[:, :, None], channels, axis=2)
-    pixels = _array(_on_black(picture, path).convert("RGB" if channels == 3 else "L"))
-    return pixels if channels == 3 else pixels[:, :, None]
+    shown = _on_black(picture, path)
+    if channels == 3:
+        return _array(shown.convert("RGB"))
+    if shown.mode == "L":
+        return _array(shown)[:, :, None]
+    from lawder_edge.bundle.processing import grey as luma
+
+    # The network was trained on what is computed here and gets what the bundle computes: one luma for both.
+    return luma(_array(shown))[:, :, None]
 
 
 def read_mask(path: Path, *, num_classes: int = 1) -> MaskFile:

@@ -18,17 +18,21 @@ from lawder_edge.errors import BadInput, OutputExists
 def write_phantom_dataset(
     out: Path, *, n: int, size: tuple[int, int] = (256, 256), seed: int = 0, overwrite: bool = False
 ) -> Path:
-    """Write `n` frames of `size` (H, W) as out/images/phantom_0000.png and out/masks/phantom_0000.png (0 or 255).
+    """Write `n` frames of `size` (H, W) as out/images/phantom_0_0000.png and out/masks/phantom_0_0000.png (0 or 255).
 
+    The first number is the seed, so that an evaluation does not take frames of two seeds for the same.
     Frame i is that of `make_dataset(seed, n, size)`; frames are drawn one at a time, so memory does not grow with `n`.
     The folder appears under its name only when it is complete: a failure leaves none, or the old one. Returns `out`.
 
-    Raises BadInput for `n` below 1 and as `make_frame` does; OutputExists where `out` stands and `overwrite` is false.
+    Raises BadInput for `n` below 1 and as `make_frame` does; OutputExists where `out` stands and `overwrite` is false,
+    or something else than phantom frames stands in it.
     """
     if n < 1:
         raise BadInput(f"a phantom dataset of {n} frames was asked for; it needs at least one")
     if out.exists() and not overwrite:
         raise OutputExists(f"{out} exists; name another folder, or pass --overwrite to replace it")
+    if out.exists() and not all(p.is_dir() or p.name.startswith("phantom_") for p in (out, *out.rglob("*"))):
+        raise OutputExists(f"{out} holds more than phantom frames, so it is not replaced; name another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -38,7 +42,7 @@ def write_phantom_dataset(
             (partial / folder).mkdir()
         for i in range(n):
             frame = make_frame(np.random.default_rng([seed, i]), size=size)
-            name = f"phantom_{i:04d}.png"
+            name = f"phantom_{seed}_{i:04d}.png"
             _write_png(partial / "images" / name, frame.image[..., ::-1])
             _write_png(partial / "masks" / name, frame.mask * np.uint8(255))
         if out.exists():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lawder_edge.data.datasets import Sample, find_samples, read_split, select
+from lawder_edge.data.datasets import Sample, find_samples, select_listed
 from lawder_edge.data.load import load_pair
 from lawder_edge.errors import BadDataset, BadImage
 from lawder_edge.evaluation.evaluate import EvalPair, EvalReport
@@ -18,17 +18,20 @@ from lawder_edge.evaluation.sheet import Case, pick_cases
 
 def listed_samples(data: Path, splits: Sequence[Path]) -> list[Sample]:
     """The samples of a folder, or those of them that the split files list. Raises BadDataset."""
-    samples = find_samples(data)
-    return select(samples, [i for path in splits for i in read_split(path)]) if splits else samples
+    return select_listed(find_samples(data), splits)
 
 
 def read_pairs(
-    samples: Sequence[Sample], *, classes: int = 1, on_bad: Callable[[str, str], None] | None = None
+    samples: Sequence[Sample],
+    *,
+    classes: int = 1,
+    on_bad: Callable[[str, str], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Iterator[EvalPair]:
     """Frames and labels one at a time, at the size of the files.
 
     A file that cannot be read is told to `on_bad` with its id and left out; without `on_bad` it raises BadImage or
-    BadDataset.
+    BadDataset. What had to be interpreted in a mask (colours, JPEG noise) is told to `on_note`.
     """
     for sample in samples:
         try:
@@ -38,6 +41,9 @@ def read_pairs(
                 raise
             on_bad(sample.id, str(error))
             continue
+        if on_note is not None:
+            for note in pair.notes:
+                on_note(f"{sample.id}: {note}")
         yield EvalPair(sample.id, sample.dataset, sample.group, pair.image, pair.labels)
 
 

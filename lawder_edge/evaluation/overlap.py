@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+# Stems of digits, and short ones, mean another image in another folder; Kvasir-SEG's have 25 characters.
+_TELLING_STEM = 8
 
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What weights were made from. ids: `folder/stem` that they were fitted to. groups: the sequences or patients of
-    those. selection_ids: held-out images on which the epoch and the threshold were chosen.
+    """What weights were made from. ids: `folder/stem` that they were fitted to; groups: the sequences or patients of
+    those. selection_*: held-out images on which the epoch and the threshold were chosen.
     """
 
     ids: frozenset[str]
     groups: frozenset[str] = frozenset()
     selection_ids: frozenset[str] = frozenset()
+    selection_groups: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        ids: Iterable[str],
+        groups: Iterable[str] = (),
+        selection_ids: Iterable[str] = (),
+        selection_groups: Iterable[str] = (),
+    ) -> TrainedOn | None:
+        """None where no id is recorded."""
+        found = frozenset(ids)
+        if not found:
+            return None
+        return cls(found, frozenset(groups), frozenset(selection_ids), frozenset(selection_groups))
 
 
 @dataclass(frozen=True)
 class Overlap:
     """Evaluated ids that training touched; each id stands in the first tuple that fits it.
 
-    known: whether the weights say what they were trained on. trained: fitted to these very images. selected: the epoch
-    and the threshold were chosen on these. sequence: other frames of the same sequence, or slices of the same patient,
-    were trained on. note: one or two sentences for a reader of the scores.
+    known: whether the weights say what they were trained on. trained: fitted to these very images, under this name or
+    in a folder of another name. selected: the epoch and the threshold were chosen on these, or on their sequence.
+    sequence: other frames of the same sequence, or slices of the same patient, were trained on. note: one or two
+    sentences for a reader of the scores.
     """
 
     known: bool
@@ -36,26 +56,40 @@ class Overlap:
 def find_overlap(evaluated: Sequence[tuple[str, str | None]], trained_on: TrainedOn | None) -> Overlap:
     """Overlap of the `evaluated` (id, group or None) with what the weights were made from; None where that is unknown.
 
-    Ids are compared as text: a dataset folder that was renamed since training hides its overlap by id, not by group.
+    Names are compared, not pixels: by `folder/stem`, by a telling stem alone (a folder that was renamed), and by group.
+    An image that was renamed itself goes unseen.
     """
-    if trained_on is None or not trained_on.ids:
-        note = "The weights record no training list: whether these images were trained on is unknown."
+    if trained_on is None:
+        note = "Which images these weights were trained on is not known here: these may be among them."
         return Overlap(False, (), (), (), note)
-    trained = tuple(id for id, _ in evaluated if id in trained_on.ids)
-    selected = tuple(id for id, _ in evaluated if id in trained_on.selection_ids - trained_on.ids)
-    touched = {*trained, *selected}
-    sequence = tuple(id for id, group in evaluated if group in trained_on.groups and id not in touched)
-    return Overlap(True, trained, selected, sequence, _note(len(evaluated), trained, selected, sequence))
+    seen = trained_on.ids | _telling(trained_on.ids)
+    chosen = trained_on.selection_ids | _telling(trained_on.selection_ids)
+    trained, selected, sequence = [], [], []
+    for id, group in evaluated:
+        names = {id, *_telling([id])}
+        if names & seen:
+            trained.append(id)
+        elif group in trained_on.groups:
+            sequence.append(id)
+        elif names & chosen or group in trained_on.selection_groups:
+            selected.append(id)
+    found = (tuple(trained), tuple(selected), tuple(sequence))
+    return Overlap(True, *found, _note(len(evaluated), *found))
+
+
+def _telling(ids: Iterable[str]) -> set[str]:
+    stems = (id.rsplit("/", 1)[-1].casefold() for id in ids)
+    return {stem for stem in stems if len(stem) >= _TELLING_STEM and not stem.isdigit()}
 
 
 def _note(n: int, trained: Sequence[str], selected: Sequence[str], sequence: Sequence[str]) -> str:
     if not (trained or selected or sequence):
-        return f"None of the {n} images, nor a sequence or patient known to be theirs, was used in training."
+        return f"By their names, none of the {n} images and no sequence or patient of theirs was used in training."
     parts = []
     if trained:
         parts.append(f"{len(trained)} of {n} images were trained on")
     if selected:
-        parts.append(f"{len(selected)} of {n} were used to choose the epoch and the threshold")
+        parts.append(f"{len(selected)} of {n}, or their sequences, were used to choose the epoch and the threshold")
     if sequence:
         parts.append(f"{len(sequence)} of {n} share a sequence or a patient with trained images")
     return f"{'; '.join(parts)}. These scores are higher than those on unseen patients would be."

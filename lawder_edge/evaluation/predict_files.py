@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.bundle.processing import to_mask
 from lawder_edge.bundle.runner import Runner
+from lawder_edge.bundle.store import write_file
 from lawder_edge.data.images import read_image
 from lawder_edge.data.layouts import IMAGE_SUFFIXES
 from lawder_edge.errors import BadInput, OutputExists
@@ -38,17 +40,26 @@ def find_images(source: Path) -> list[Path]:
     return found
 
 
-def predict_file(
-    runner: Runner, image: Path, *, out: Path, threshold: float, overlay: bool = True, overwrite: bool = False
-) -> PredictedFile:
-    """Write `out`/STEM_mask.png (0 or 255, size of the image) and STEM_overlay.png.
-
-    Raises BadImage for a file that cannot be read, OutputExists where a file stands already.
+def check_outputs(images: Sequence[Path], *, out: Path, overlay: bool = True, overwrite: bool = False) -> None:
+    """Raises OutputExists where a file that `predict_file` would write stands already, BadInput where two images would
+    be written to one file.
     """
-    paths = [out / f"{image.stem}_mask.png"] + ([out / f"{image.stem}_overlay.png"] if overlay else [])
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise OutputExists(f"{path} exists. Add --overwrite, or choose another --out.")
+    first: dict[str, Path] = {}
+    for image in images:
+        other = first.setdefault(image.stem, image)
+        if other != image:
+            raise BadInput(f"{other} and {image} would both be written to {image.stem}_mask.png. Rename one of them.")
+        for path in _outputs(image, out, overlay=overlay):
+            if path.exists() and not overwrite:
+                raise OutputExists(f"{path} exists. Add --overwrite, or choose another --out.")
+
+
+def predict_file(runner: Runner, image: Path, *, out: Path, threshold: float, overlay: bool = True) -> PredictedFile:
+    """Write `out`/STEM_mask.png (0 or 255, size of the image) and STEM_overlay.png, over what stands there.
+
+    Raises BadImage for a file that cannot be read.
+    """
+    paths = _outputs(image, out, overlay=overlay)
     frame = read_image(image)
     probability = runner.predict(frame)
     mask = to_mask(probability, threshold)
@@ -59,8 +70,12 @@ def predict_file(
     return PredictedFile(paths[0], paths[1] if overlay else None, float(mask.mean()))
 
 
+def _outputs(image: Path, out: Path, *, overlay: bool) -> list[Path]:
+    return [out / f"{image.stem}_{kind}.png" for kind in ("mask", *["overlay"] * overlay)]
+
+
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W) grey or (H, W, 3) RGB uint8 as PNG, over what stands there. Raises OSError, on a full disk too."""
+    """Write (H, W) grey or (H, W, 3) RGB uint8 as PNG, over what stands there. Raises OSError, the old file whole."""
     pixels = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
     _, encoded = cv2.imencode(".png", pixels)
-    path.write_bytes(encoded.tobytes())
+    write_file(path, encoded.tobytes())

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lawder_edge.bundle.store import write_file
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import ImageScores
 from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, Colour, draw_contour
@@ -101,9 +102,9 @@ def contact_sheet(cases: Sequence[Case], *, columns: int = 2) -> Image:
 
 def write_contact_sheet(path: Path, sheet: Image) -> None:
     """Write the sheet, (H, W, 3) uint8 RGB, to `path` as PNG, over what stands there. Raises OSError."""
-    # Encoded first and written by Python: cv2.imwrite says nothing when a disk is full.
+    # Not by cv2.imwrite, which says nothing when a disk is full.
     _, encoded = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))
-    path.write_bytes(encoded.tobytes())
+    write_file(path, encoded.tobytes())
 
 
 def _block(case: Case) -> Image:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lawder_edge import loading
+from lawder_edge import weights as room
 from lawder_edge.bench.probe import weights
 from lawder_edge.models import create_model
 from lawder_edge.training.checkpoint import WeightsRecord, save_weights
@@ -16,7 +16,7 @@ def test_whole_weights_have_a_hash_and_damaged_ones_a_reason(tmp_path: Path, mon
     save_weights(tmp_path / "unet.safetensors", create_model("unet"), WeightsRecord(model="unet"))
     save_weights(tmp_path / "order.safetensors", create_model("unet"), WeightsRecord(model="order"))
     (tmp_path / "short.safetensors").write_bytes((tmp_path / "unet.safetensors").read_bytes()[:-100])
-    monkeypatch.setattr(loading, "BUNDLED", tmp_path)
+    monkeypatch.setattr(room, "BUNDLED", tmp_path)
     other, short, whole = weights()
     assert (whole.name, whole.problem, len(whole.sha256)) == ("unet", "", 64)
     assert (short.sha256, other.sha256) == ("", "")

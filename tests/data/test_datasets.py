@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lawder_edge.data import clinicdb
-from lawder_edge.data.datasets import SliceChoice, find_samples, read_split, select
+from lawder_edge.data.datasets import Sample, SliceChoice, find_samples, read_split, select, select_listed
 from lawder_edge.errors import BadDataset
 
 Builder = Callable[..., Path]
@@ -217,3 +217,13 @@ def test_a_folder_that_cannot_be_read_is_named(build_folder: Builder, monkeypatc
     monkeypatch.setattr(Path, "iterdir", locked)
     with pytest.raises(BadDataset, match=r"polyps: this folder cannot be read \(Permission denied\)"):
         find_samples(folder)
+
+
+def test_an_image_that_two_lists_hold_is_refused(tmp_path: Path) -> None:
+    samples = [Sample(f"a/{n}", tmp_path / f"{n}.png", None, "a", None) for n in range(3)]
+    for name, ids in (("one.txt", "a/0\na/1\n"), ("two.txt", "a/1\na/2\n")):
+        (tmp_path / name).write_text(ids)
+    assert [s.id for s in select_listed(samples, [tmp_path / "two.txt"])] == ["a/1", "a/2"]
+    assert select_listed(samples, []) == samples
+    with pytest.raises(BadDataset, match=r"1 images stand in more than one of one.txt, two.txt: a/1"):
+        select_listed(samples, [tmp_path / "one.txt", tmp_path / "two.txt"])

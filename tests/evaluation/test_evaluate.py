@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.bootstrap import bootstrap_mean
 from lawder_edge.evaluation.evaluate import EvalPair, EvalReport, evaluate
-from lawder_edge.evaluation.overlap import TrainedOn
+from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.evaluation.report import METRICS, to_json
 
 Float = NDArray[np.float32]
@@ -158,12 +158,12 @@ def test_images_that_training_saw_are_marked_by_id_and_by_sequence() -> None:
 
 def test_a_clean_list_and_an_unknown_training_list_are_told_apart() -> None:
     clean = evaluate(perfect, PAIRS, threshold=0.5, trained_on=TrainedOn(frozenset({"z/9"}))).overlap
-    unknown = evaluate(perfect, PAIRS, threshold=0.5, trained_on=TrainedOn(frozenset())).overlap
+    unknown = evaluate(perfect, PAIRS, threshold=0.5, trained_on=TrainedOn.of(ids=())).overlap
 
     assert clean.known
-    assert clean.note.startswith("None of the 5 images")
+    assert clean.note.startswith("By their names, none of the 5 images")
     assert not unknown.known
-    assert "unknown" in unknown.note
+    assert "not known" in unknown.note
 
 
 def test_an_image_without_a_group_shares_no_sequence() -> None:
@@ -172,6 +172,19 @@ def test_an_image_without_a_group_shares_no_sequence() -> None:
     ).overlap
 
     assert overlap.sequence == ()
+
+
+def test_a_renamed_dataset_folder_hides_no_overlap() -> None:
+    trained = TrainedOn(frozenset({"kvasir-seg/cju0qkwl35piu0993l0dewei2", "cvc-clinicdb/001"}))
+    ids = [("TrainDataset/CJU0QKWL35piu0993l0dewei2", None), ("other/001", None)]
+    overlap = find_overlap(ids, trained)
+    assert overlap.trained == (ids[0][0],)
+
+
+def test_a_sequence_that_the_epoch_was_chosen_on_is_told() -> None:
+    trained = TrainedOn(frozenset({"a/1"}), frozenset({"s1"}), frozenset({"b/1"}), frozenset({"s2"}))
+    overlap = find_overlap([("c/1", "s1"), ("c/2", "s2"), ("c/3", "s3")], trained)
+    assert (overlap.trained, overlap.sequence, overlap.selected) == ((), ("c/1",), ("c/2",))
 
 
 def test_the_json_has_the_promised_keys_and_no_nan(report: EvalReport) -> None:

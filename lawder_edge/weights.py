@@ -1,0 +1,120 @@
+"""Trained modules: the weights that the package carries, checkpoints, and networks of a user's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lawder_edge.bundle.manifest import WeightsInfo
+from lawder_edge.bundle.runner import Runner
+from lawder_edge.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lawder_edge.training.checkpoint import WeightsRecord
+
+BUNDLED = Path(__file__).parent / "models" / "weights"
+
+
+class TorchRunner(Runner):
+    """A module in PyTorch behind the interface that every exported artifact has."""
+
+    def __init__(
+        self, module: nn.Module, *, size: tuple[int, int], channels: int = 3, classes: int = 1, threshold: float = 0.5
+    ) -> None:
+        super().__init__(size=size, channels=channels, classes=classes, threshold=threshold)
+        self.module = module.eval()
+
+    def infer(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        """tensor: (B, C, H, W) float32 in [-1, 1]. Returns: (B, K, H, W) float32 logits."""
+        import torch
+
+        with torch.no_grad():
+            logits: NDArray[np.float32] = self.module(torch.from_numpy(tensor)).float().numpy()
+        return logits
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A module with trained weights and what they say of themselves. sha256: fingerprint of the tensors."""
+
+    module: nn.Module
+    record: WeightsRecord
+    sha256: str
+
+    def info(self) -> WeightsInfo:
+        """The provenance that goes into a manifest."""
+        folders = sorted({i.rsplit("/", 1)[0] for i in self.record.train_ids})
+        counts = [f"{f}:{sum(i.rsplit('/', 1)[0] == f for i in self.record.train_ids)}" for f in folders]
+        return WeightsInfo(
+            model=self.record.model,
+            config_json=self.record.recipe,
+            sha256=self.sha256,
+            splits=tuple(counts),
+            train_ids_sha256=hash_ids(self.record.train_ids),
+            threshold=self.record.threshold,
+        )
+
+
+def hash_ids(ids: Sequence[str]) -> str:
+    """sha256 over the sorted ids, "" for none."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest() if ids else ""
+
+
+def bundled_weights(name: str) -> Path | None:
+    """The weights that the package carries for a model, or None."""
+    path = BUNDLED / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
+def bundled_card(name: str) -> Path | None:
+    """The model card that the package carries for a model, or None."""
+    path = BUNDLED / f"{name}.md"
+    return path if path.is_file() else None
+
+
+def load_model(text: str) -> LoadedModel:
+    """A module with weights, from what a person typed:
+
+    - a model name whose weights the package carries,
+    - a checkpoint file; it may name a model of this package only, since a file must not make code run,
+    - `package.module:Class=FILE`, weights of a network of your own, whose code is then imported,
+    - `package.module:Class`, that network as its constructor makes it.
+
+    Raises: BadInput, BadCheckpoint.
+    """
+    from lawder_edge.models import MODELS, create_model
+    from lawder_edge.training.checkpoint import WeightsRecord, fingerprint, load_into, read_weights
+
+    architecture, separator, file = text.partition("=") if not Path(text).exists() else ("", "", "")
+    if not separator and ":" in text and not Path(text).exists():
+        module = create_model(text)
+        return LoadedModel(module.eval(), WeightsRecord(model=text), fingerprint(dict(module.state_dict())))
+    path = Path(file) if separator else Path(text)
+    if not separator and not path.exists() and path.suffix != ".safetensors":
+        carried = bundled_weights(text)
+        if carried is None:
+            if text not in MODELS:
+                create_model(text)  # tells the closest name
+            names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors")))
+            raise BadInput(
+                f"the package carries no weights for {text!r} (it does for: {names}). Train it: lawder-edge train "
+                f"--model {text} --data DIR, then give the checkpoint."
+            )
+        path = carried
+    tensors, record = read_weights(path)
+    if record.model not in MODELS and record.model != architecture:
+        raise BadInput(
+            f"{path}: weights of {record.model!r}, which is no model of this package; loading them would import its "
+            f"code. If you trust it: --model {record.model}={path}"
+        )
+    module = create_model(architecture or record.model, in_channels=record.in_channels, num_classes=record.num_classes)
+    load_into(module, tensors, source=str(path))
+    return LoadedModel(module.eval(), record, fingerprint(tensors))
