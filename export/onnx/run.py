@@ -13,18 +13,37 @@ import hashlib
 import importlib.util
 import json
 import os
+import struct
 import sys
 import time
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+SCHEMA_VERSION = 1
+PROCESSING = "processing.py"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 # As the certificate's gate for float32: other processors round sums in another order, which moves single edge pixels.
 LEAST_DICE = 0.999
 OUTLINE_RGB = (0, 255, 0)
+# What Pillow raises on damaged files; AttributeError, IndexError and KeyError come from broken TIFF tags.
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 
 class Failure(Exception):
@@ -37,19 +56,38 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What of the manifest a prediction needs. size: (height, width) in pixels. kind: "logits" or "probabilities"."""
+    """What of the manifest a prediction needs.
+
+    size: (height, width) in pixels. kind: "logits" or "probabilities". classes: 1, or with the background.
+    """
 
     model: Path
     size: tuple[int, int]
     channels: int
     threshold: float
     kind: str
+    classes: int
 
 
 def open_bundle(folder: Path) -> Settings:
-    """Read the manifest and compare every file with it. Raises Failure naming the file that differs."""
+    """Read the manifest and compare every file with it. Raises Failure naming the file that differs.
+
+    What is opened or executed later has to be one of the files that were compared.
+    """
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
+        if manifest["schema_version"] != SCHEMA_VERSION:
+            raise Failure(
+                f"manifest.json: has schema_version {manifest['schema_version']!r}, this run.py reads "
+                f"{SCHEMA_VERSION}. Use the run.py that was exported with the bundle."
+            )
+        listed = [entry["name"] for entry in manifest["files"]]
+        for name in listed:
+            if not is_inside(name):
+                raise Failure(f"manifest.json: lists {name!r}, which is no name inside the bundle. Copy it again.")
+        for name in (manifest["model_file"], PROCESSING):
+            if name not in listed:
+                raise Failure(f"manifest.json: does not list {name!r}, so it is not used. Copy the bundle again.")
         for entry in manifest["files"]:
             data = (folder / entry["name"]).read_bytes()
             got = hashlib.sha256(data).hexdigest()
@@ -65,16 +103,24 @@ def open_bundle(folder: Path) -> Settings:
             spec["channels"],
             manifest["threshold"],
             manifest["output"]["kind"],
+            manifest["output"]["classes"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failure(f"{folder}: not a whole bundle ({error!r}). Copy the bundle again.") from error
 
 
+def is_inside(name: str) -> bool:
+    """Whether a name is a plain path below the folder that it is relative to, on every system."""
+    path = PurePosixPath(name)
+    plain = not any(sign in name for sign in ("\\", ":", "\0"))
+    return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts and str(path) == name
+
+
 def load_processing(folder: Path) -> Any:
     """The bundle's processing.py, whatever else of that name is installed."""
-    spec = importlib.util.spec_from_file_location("processing", folder / "processing.py")
+    spec = importlib.util.spec_from_file_location("processing", folder / PROCESSING)
     if spec is None or spec.loader is None:
-        raise Failure(f"{folder / 'processing.py'}: cannot be loaded. Copy the bundle again.")
+        raise Failure(f"{folder / PROCESSING}: cannot be loaded. Copy the bundle again.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -105,17 +151,31 @@ class Model:
             ) from error
         self.input_name = self.session.get_inputs()[0].name
 
-    def predict(self, frame: Any) -> Any:
-        """frame: (H, W, 3) uint8 RGB -> (H, W) float32 probability. Raises ValueError for what cannot be processed."""
+    def infer(self, frame: Any) -> Any:
+        """frame: (H, W, 3) uint8 RGB -> (1, classes, h, w) float32 probabilities at the network's size.
+
+        Raises ValueError for what cannot be processed, as the others do.
+        """
         tools, settings = self.processing, self.settings
         tensor = tools.to_tensor(frame, settings.size, channels=settings.channels)
         output = self.session.run(None, {self.input_name: tensor})[0]
-        probability = tools.probabilities(output) if settings.kind == "logits" else output
-        return tools.prob_to_size(tools.foreground(probability)[0], frame.shape[:2])
+        return tools.probabilities(output) if settings.kind == "logits" else output
 
-    def mask(self, probability: Any) -> Any:
-        """(H, W) probability -> (H, W) bool."""
-        return self.processing.to_mask(probability, self.settings.threshold)
+    def predict(self, frame: Any) -> Any:
+        """(H, W) float32: probability of anything but background."""
+        return self.processing.prob_to_size(self.processing.foreground(self.infer(frame))[0], frame.shape[:2])
+
+    def labels(self, frame: Any) -> Any:
+        """(H, W) uint8: 0 for background, 1 or the number of the class."""
+        import numpy as np
+
+        tools = self.processing
+        classes = [tools.prob_to_size(p, frame.shape[:2]) for p in self.infer(frame)[0]]
+        return tools.labels(np.stack(classes), self.settings.threshold)
+
+    def picture(self, labels: Any) -> Any:
+        """Labels as they are written: 0 and 255 for one class, else the numbers of the classes."""
+        return labels if self.settings.classes > 1 else labels * 255
 
 
 def read_image(path: Path) -> Any:
@@ -131,31 +191,46 @@ def read_image(path: Path) -> Any:
         return _read_with_opencv(path)
     try:
         with Image.open(path) as file:
+            file.load()
             picture = ImageOps.exif_transpose(file)
+            if picture.mode == "F":
+                raise Failure(
+                    f"{path}: floating point samples have no defined range; save it with 8 or 16 bits a sample"
+                )
             if picture.mode.startswith("I"):
-                grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
-            if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
+                wide = np.asarray(picture).astype(np.int64)
+                if wide.min() < 0 or wide.max() > 65535:
+                    raise Failure(f"{path}: 32-bit samples; wanted 8 or 16 bits a sample")
+                return np.repeat((wide >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+            if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
                 rgba = np.asarray(picture.convert("RGBA")).astype(np.uint32)
                 return ((rgba[:, :, :3] * rgba[:, :, 3:] + 127) // 255).astype(np.uint8)
             return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise Failure(f"{path}: not an image that can be read ({error})") from error
 
 
 def _read_with_opencv(path: Path) -> Any:
+    """As `read_image`, which Pillow does better: OpenCV turns no transparent image upright, so those are refused."""
+    import numpy as np
+
     try:
         import cv2
     except ImportError as error:
         raise Failure("neither Pillow nor OpenCV is installed: pip install pillow", 4) from error
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
+    upright, stored = (cv2.imread(str(path), flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_UNCHANGED))
+    if upright is None or stored is None:
         raise Failure(f"{path}: not an image that can be read")
-    return picture[:, :, ::-1].copy()
+    if stored.ndim == 2 or stored.shape[2] != 4:
+        return upright[:, :, ::-1].copy()
+    pixels = stored.astype(np.uint32) >> (8 if stored.dtype == np.uint16 else 0)
+    if not np.array_equal(pixels[:, :, :3], upright):
+        raise Failure(f"{path}: a transparent image that is stored turned needs Pillow: pip install pillow", 4)
+    return ((pixels[:, :, 2::-1] * pixels[:, :, 3:] + 127) // 255).astype(np.uint8)
 
 
-def read_wide(path: Path) -> Any:
-    """A 16-bit grey PNG as (H, W) uint16."""
+def read_samples(path: Path) -> Any:
+    """An 8-bit or 16-bit grey PNG as (H, W) of its own samples."""
     import numpy as np
 
     try:
@@ -165,7 +240,7 @@ def read_wide(path: Path) -> Any:
 
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     with Image.open(path) as file:
-        return np.asarray(file).astype(np.uint16)
+        return np.asarray(file)
 
 
 def write_image(path: Path, pixels: Any) -> None:
@@ -218,9 +293,9 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
 
 def plan_outputs(images: Sequence[Path], out: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
     """Mask and overlay of each image. Raises Failure where two images share a name or a file would be overwritten."""
-    stems = [p.stem for p in images]
-    names = [p.name if stems.count(p.stem) > 1 else p.stem for p in images]
-    doubled = sorted({n for n in names if names.count(n) > 1})
+    stems = Counter(p.stem for p in images)
+    names = [p.name if stems[p.stem] > 1 else p.stem for p in images]
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubled:
         raise Failure(f"several images are called {doubled[0]}: run them one folder at a time")
     planned = [(out / f"{n}_mask.png", out / f"{n}_overlay.png") for n in names]
@@ -238,17 +313,29 @@ def segment(model: Model, images: Sequence[Path], outputs: Sequence[tuple[Path, 
         try:
             frame = read_image(path)
             start = time.perf_counter()
-            mask = model.mask(model.predict(frame))
+            labels = model.labels(frame)
             latency_ms = (time.perf_counter() - start) * 1e3
         except (Failure, ValueError) as error:
             message = str(error) if isinstance(error, Failure) else f"{path}: {error}"
             print(f"error: {message}", file=sys.stderr)
             code = max(code, getattr(error, "code", 2))
             continue
-        write_image(mask_path, mask.astype("uint8") * 255)
+        mask = labels != 0
+        write_image(mask_path, model.picture(labels))
         write_image(overlay_path, overlay(frame, mask))
         print(f"{path.name}\t{latency_ms:.1f}\t{int(mask.sum())}\t{100 * mask.mean():.2f}")
     return code
+
+
+def mean_dice(ours: Any, theirs: Any) -> float:
+    """Mean Dice over the classes of either mask but 0; 1.0 where both hold nothing else. Both: (H, W) uint8."""
+    import numpy as np
+
+    scores = []
+    for value in {*np.unique(ours).tolist(), *np.unique(theirs).tolist()} - {0}:
+        a, b = ours == value, theirs == value
+        scores.append(2 * int((a & b).sum()) / (int(a.sum()) + int(b.sum())))
+    return sum(scores) / len(scores) if scores else 1.0
 
 
 def check(model: Model, folder: Path) -> int:
@@ -260,13 +347,12 @@ def check(model: Model, folder: Path) -> int:
     print("frame\tmask_dice\tlargest_probability_difference")
     for path in frames:
         stem = path.name[: -len(".frame.png")]
-        probability = model.predict(read_image(path))
-        expected = read_wide(folder / f"{stem}.probability.png").astype("float32") / 65535
-        ours, theirs = model.mask(probability), model.mask(expected)
-        total = int(ours.sum()) + int(theirs.sum())
-        dice = 2 * int((ours & theirs).sum()) / total if total else 1.0
+        frame = read_image(path)
+        expected = read_samples(folder / f"{stem}.probability.png").astype("float32") / 65535
+        difference = abs(model.predict(frame) - expected).max()
+        dice = mean_dice(model.picture(model.labels(frame)), read_samples(folder / f"{stem}.mask.png"))
         worst = min(worst, dice)
-        print(f"{stem}\t{dice:.5f}\t{abs(probability - expected).max():.6f}")
+        print(f"{stem}\t{dice:.5f}\t{difference:.6f}")
     if worst < LEAST_DICE:
         print(f"error: mask Dice {worst:.5f}, wanted at least {LEAST_DICE}: not the same masks here", file=sys.stderr)
         return 3

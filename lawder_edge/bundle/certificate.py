@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from lawder_edge.bundle.codec import decode, encode
 from lawder_edge.bundle.manifest import Tool
-from lawder_edge.bundle.processing import Mask
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.bootstrap import Interval
+from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
 
 CERTIFICATE_NAME = "certificate.json"
 SCHEMA_VERSION = 1
@@ -40,16 +39,23 @@ FP32_LIMITS = Limits(logit_difference=1e-4, mask_dice_mean=0.999)
 
 @dataclass(frozen=True)
 class LogitDifference:
-    """Largest absolute logit difference to PyTorch over all images resized to one input size, in pixels."""
+    """Largest absolute logit difference to PyTorch over all images resized to one input size, in pixels.
+
+    batch: images in one call.
+    """
 
     height: int
     width: int
     largest: float
+    batch: int = 1
 
 
 @dataclass(frozen=True)
 class ImageAgreement:
-    """One image, all in [0, 1]. dice_*: against the ground truth. mask_dice, surface_dice: artifact against PyTorch."""
+    """One image, all in [0, 1]. dice_*: against the ground truth. mask_dice, surface_dice: artifact against PyTorch.
+
+    With several classes each is the mean over the foreground classes.
+    """
 
     id: str
     dice_artifact: float
@@ -134,47 +140,60 @@ def unmeasured(
     return Certificate(SCHEMA_VERSION, status, reason, artifact_sha256, source, tools, None, (), ())
 
 
+def agree(
+    name: str,
+    truth: npt.NDArray[Any],
+    *,
+    artifact: npt.NDArray[Any],
+    pytorch: npt.NDArray[Any],
+    classes: int = 1,
+) -> ImageAgreement:
+    """Score one image.
+
+    truth, artifact, pytorch: (H, W), foreground where not 0; class numbers where `classes`, which counts the
+    background, is above 1. Raises BadInput where the shapes differ.
+    """
+    from lawder_edge.evaluation.metrics import dice, surface_dice
+
+    def each(score: Callable[..., float], a: npt.NDArray[Any], b: npt.NDArray[Any], **options: float) -> float:
+        if classes == 1:
+            return score(a, b, **options)
+        return float(np.mean([score(a == k, b == k, **options) for k in range(1, classes)]))
+
+    return ImageAgreement(
+        id=name,
+        dice_artifact=each(dice, artifact, truth),
+        dice_pytorch=each(dice, pytorch, truth),
+        mask_dice=each(dice, artifact, pytorch),
+        surface_dice=each(surface_dice, artifact, pytorch, tolerance_px=BOUNDARY_TOLERANCE_PX),
+    )
+
+
 def certify(
     *,
     artifact_sha256: str,
     source: str,
-    ids: Sequence[str],
-    truths: Sequence[npt.NDArray[Any]],
-    artifact_masks: Sequence[Mask],
-    pytorch_masks: Sequence[Mask],
+    images: Sequence[ImageAgreement],
     logit_differences: Sequence[LogitDifference],
     limits: Limits,
     groups: Sequence[str | None] | None = None,
     tools: tuple[Tool, ...] = (),
+    any_foreground: bool = True,
     seed: int = 0,
 ) -> Certificate:
     """Judge an artifact by its masks and logits beside PyTorch's.
 
-    ids: image names. truths, artifact_masks, pytorch_masks: one (H, W) array an image, at the image's own size,
-    foreground where not 0. groups: sequence or patient of each image, for the intervals. seed: of the bootstrap.
+    images: what `agree` found, at each image's own size. groups: sequence or patient of each image, for the intervals.
+    any_foreground: whether a mask of either side holds a pixel. seed: of the bootstrap.
 
     Raises BadInput when there is no image or no logit difference, or when the lists differ in length.
     """
-    from lawder_edge.evaluation.bootstrap import bootstrap_mean
-    from lawder_edge.evaluation.metrics import dice, surface_dice
-
-    lengths = {len(ids), len(truths), len(artifact_masks), len(pytorch_masks)}
-    if lengths == {0} or len(lengths) > 1 or not logit_differences:
+    if not images or not logit_differences:
         raise BadInput(
-            f"a certificate wants images, each with truth and both masks, and logit differences; got "
-            f"{len(ids)} ids, {len(truths)} truths, {len(artifact_masks)} and {len(pytorch_masks)} masks, "
-            f"{len(logit_differences)} sizes"
+            f"a certificate wants images and logit differences; got {len(images)} images and {len(logit_differences)} "
+            "differences"
         )
-    images = tuple(
-        ImageAgreement(
-            id=name,
-            dice_artifact=dice(ours, truth),
-            dice_pytorch=dice(theirs, truth),
-            mask_dice=dice(ours, theirs),
-            surface_dice=surface_dice(ours, theirs, tolerance_px=BOUNDARY_TOLERANCE_PX),
-        )
-        for name, truth, ours, theirs in zip(ids, truths, artifact_masks, pytorch_masks, strict=True)
-    )
+    ids = [image.id for image in images]
 
     def interval(values: list[float]) -> Interval:
         return bootstrap_mean(np.array(values), groups=groups, seed=seed)
@@ -193,7 +212,7 @@ def certify(
         "; ".join(f"{g.name} is {g.value:.3g}, must be {g.rule} {g.limit:g}" for g in failed)
         or f"all {len(gates)} gates hold on {source}"
     )
-    if not any(mask.any() for mask in (*artifact_masks, *pytorch_masks)):
+    if not any_foreground:
         reason += "; no mask holds a single pixel, so that Dice between masks says nothing here"
     return Certificate(
         SCHEMA_VERSION,
@@ -204,14 +223,14 @@ def certify(
         tools,
         agreement,
         gates,
-        images,
+        tuple(images),
     )
 
 
 def _gates(agreement: Agreement, limits: Limits) -> tuple[Gate, ...]:
     logits = (
         Gate(
-            f"largest logit difference at {d.height}x{d.width}",
+            f"largest logit difference at {d.height}x{d.width}" + f" in a batch of {d.batch}" * (d.batch > 1),
             "at most",
             limits.logit_difference,
             d.largest,

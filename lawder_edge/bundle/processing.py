@@ -17,6 +17,7 @@ Frame = npt.NDArray[np.uint8]
 Samples = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.uint8]
 
 RESIZE_RULE = "triangle-q14"
 RESIZE_VERSION = 1
@@ -165,3 +166,19 @@ def prob_to_size(probability: Float, size: tuple[int, int]) -> Float:
 def to_mask(probability: Float, threshold: float) -> Mask:
     """probability: (H, W) float32 in [0, 1]. Returns: (H, W) bool, true at `threshold` and above."""
     return probability >= np.float32(threshold)
+
+
+def labels(probability: Float, threshold: float) -> Labels:
+    """The class of every pixel.
+
+    probability: (H, W) or (1, H, W) float32 in [0, 1], foreground where at `threshold` and above; or (K, H, W), where
+    the most probable class is taken, the first of equals. Returns: (H, W) uint8, 0 for background. Raises ValueError
+    for another shape or more than 256 classes.
+    """
+    classes = probability.shape[0] if probability.ndim == 3 else 1
+    if probability.ndim not in (2, 3) or not 1 <= classes <= 256:
+        raise ValueError(f"labels come from (H, W) or (K, H, W) with up to 256 classes, got {probability.shape}")
+    if classes > 1:
+        found: Labels = probability.argmax(axis=0).astype(np.uint8)
+        return found
+    return to_mask(probability.reshape(probability.shape[-2:]), threshold).astype(np.uint8)

@@ -11,11 +11,12 @@ from lawder_edge.bundle.manifest import InputSpec
 from lawder_edge.bundle.processing import (
     Float,
     Frame,
+    Labels,
     Mask,
     foreground,
+    labels,
     prob_to_size,
     probabilities,
-    to_mask,
     to_tensor,
 )
 from lawder_edge.errors import BadImage, BadInput
@@ -65,8 +66,14 @@ class Runner(ABC):
 
     def predict_classes(self, frame: Frame) -> Float:
         """`predict` for each class. Returns: (classes, H, W) float32 in [0, 1]."""
-        size = (frame.shape[0], frame.shape[1])
-        return np.stack([prob_to_size(p, size) for p in self._probabilities(self.infer(self.prepare(frame)))[0]])
+        return self._finish_classes(self.infer(self.prepare(frame)), (frame.shape[0], frame.shape[1]))
+
+    def predict_labels(self, frame: Frame) -> Labels:
+        """The class of every pixel: with one class 1 from `threshold`, with several the most probable.
+
+        frame and errors as in `predict`. Returns: (H, W) uint8, 0 for background.
+        """
+        return self.finish_labels(self.infer(self.prepare(frame)), (frame.shape[0], frame.shape[1]))
 
     def prepare(self, frame: Frame, size: tuple[int, int] | None = None) -> Float:
         """A frame as `infer` takes it, (1, C, h, w), at `size` or else at the size of `predict`. Raises BadImage."""
@@ -82,6 +89,16 @@ class Runner(ABC):
         """
         return prob_to_size(foreground(self._probabilities(output))[0], size)
 
+    def finish_labels(self, output: Float, size: tuple[int, int]) -> Labels:
+        """What `infer` gave for one frame, (1, classes, h, w) -> class of every pixel (H, W) uint8 at `size`.
+
+        Raises BadInput for output that is not finite.
+        """
+        return labels(self._finish_classes(output, size), self.threshold)
+
+    def _finish_classes(self, output: Float, size: tuple[int, int]) -> Float:
+        return np.stack([prob_to_size(p, size) for p in self._probabilities(output)[0]])
+
     def _probabilities(self, output: Float) -> Float:
         if not np.isfinite(output).all():
             raise BadInput(
@@ -91,8 +108,9 @@ class Runner(ABC):
         return probabilities(output) if self.kind == "logits" else output
 
     def predict_mask(self, frame: Frame) -> Mask:
-        """`predict`, cut at the threshold. Returns: (H, W) bool."""
-        return to_mask(self.predict(frame), self.threshold)
+        """Where `predict_labels` finds anything but background. Returns: (H, W) bool."""
+        mask: Mask = self.predict_labels(frame) != 0
+        return mask
 
 
 def check_tensor(tensor: Float, spec: InputSpec) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from lawder_edge.bundle.certificate import CERTIFICATE_NAME, Certificate
 from lawder_edge.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest
 from lawder_edge.errors import BadBundle, GateFailed, OutputExists
+from lawder_edge.files import write_file
 
 REJECTED_SUFFIX = ".rejected"
 
@@ -45,23 +46,15 @@ def list_files(folder: Path) -> tuple[FileEntry, ...]:
     return tuple(file_entry(folder, p) for p in paths)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, rename: a crash or a full disk leaves what stood there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_certificate(bundle: Bundle, certificate: Certificate) -> None:
     """Put the certificate into its bundle. Raises BadBundle if it was made for another model file."""
     _check_subject(bundle, certificate)
     write_file(bundle.path / CERTIFICATE_NAME, certificate.to_json().encode())
+
+
+def has_certificate(bundle: Bundle) -> bool:
+    """Whether the bundle holds a certificate, good or not."""
+    return (bundle.path / CERTIFICATE_NAME).is_file()
 
 
 def read_certificate(bundle: Bundle) -> Certificate | None:
@@ -77,16 +70,16 @@ def read_certificate(bundle: Bundle) -> Certificate | None:
 def check_free(out: Path, *, overwrite: bool) -> None:
     """Raises OutputExists where a bundle cannot be written to `out`: before any work is done for it.
 
-    With `overwrite` an earlier bundle or an empty folder may stand there, and nothing else: no other folder is deleted.
+    With `overwrite` an earlier bundle or an empty folder may stand there, and nothing else: no other folder is deleted,
+    and no bundle with files in it that its manifest does not list.
     """
     if not os.path.lexists(out):
         return
     if not overwrite:
         raise OutputExists(f"{out}: exists already. Choose another folder, or give --overwrite to replace that bundle.")
-    if out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_NAME).is_file()):
-        raise OutputExists(
-            f"{out}: exists and is no bundle (no {MANIFEST_NAME} inside), so it is not replaced. Choose another folder."
-        )
+    keep = _worth_keeping(out)
+    if keep:
+        raise OutputExists(f"{out}: exists and {keep}, so it is not replaced. Choose another folder.")
 
 
 def write_bundle(
@@ -101,7 +94,7 @@ def write_bundle(
     `build` fills the folder that it is given and returns the manifest (its `files` from `list_files`). `check` verifies
     the finished folder before it is handed out; what it returns becomes the certificate. Whatever fails, and a crash at
     any moment, leaves what stood at `out`: whole at its name, or, in the instant between two renames, whole under
-    `.NAME.*.old`.
+    `.NAME.*.old`. What appears at `out` while the bundle is built is judged like what stood there before.
 
     Raises OutputExists as `check_free`; GateFailed when the certificate rejects: the folder then stands at
     `OUT.rejected` and `out` is untouched.
@@ -120,7 +113,7 @@ def write_bundle(
         _flush(folder)
         if certificate and certificate.status == "rejected":
             raise _set_aside(folder, out, certificate)
-        _rename(folder, out)
+        _rename(folder, out, overwrite=overwrite)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Bundle(out, manifest)
@@ -177,15 +170,37 @@ def _check_subject(bundle: Bundle, certificate: Certificate) -> None:
 
 def _set_aside(folder: Path, out: Path, certificate: Certificate) -> GateFailed:
     place = out.with_name(out.name + REJECTED_SUFFIX)
-    check_free(place, overwrite=True)
-    _rename(folder, place)
+    _rename(folder, place, overwrite=True)
     return GateFailed(
         f"{certificate.reason}. The artifact is not handed out; it stands at {place} with its certificate."
     )
 
 
-def _rename(folder: Path, out: Path) -> None:
-    """Give `folder` the name `out`; what stands there is removed only after that."""
+def _worth_keeping(out: Path) -> str:
+    """What at `out` would be lost with it and is no part of a bundle, "" for a bundle or an empty folder."""
+    if out.is_symlink() or not out.is_dir():
+        return "is no bundle (no folder)"
+    if not any(out.iterdir()):
+        return ""
+    if not (out / MANIFEST_NAME).is_file():
+        return f"is no bundle (no {MANIFEST_NAME} inside)"
+    try:
+        manifest = Manifest.from_json((out / MANIFEST_NAME).read_bytes())
+    except BadBundle as error:
+        return f"is no bundle ({str(error).split('. ')[0]})"
+    own = {MANIFEST_NAME, CERTIFICATE_NAME, *(entry.name for entry in manifest.files)}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        # Importing a bundle's processing.py leaves byte code beside it.
+        compiled = path.parent.name == "__pycache__" and path.suffix == ".pyc"
+        if name not in own and not compiled and (path.is_symlink() or not path.is_dir()):
+            return f"holds {name}, which is no part of that bundle"
+    return ""
+
+
+def _rename(folder: Path, out: Path, *, overwrite: bool) -> None:
+    """Give `folder` the name `out`; what stands there is removed only after that. Raises OutputExists."""
+    check_free(out, overwrite=overwrite)
     if not out.exists():
         folder.rename(out)
     else:

@@ -49,9 +49,9 @@ def bench(
     from lawder_edge.bench.latency import LatencyRule
     from lawder_edge.bench.rows import BenchSpec
     from lawder_edge.bench.run import bench as measure
-    from lawder_edge.bundle.store import write_file
     from lawder_edge.cli.progress import progress
     from lawder_edge.errors import BadInput, OutputExists
+    from lawder_edge.files import write_file
 
     if not model:
         raise BadInput("--model names nothing to measure. Give model names, checkpoints or bundle folders.")

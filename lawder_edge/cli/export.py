@@ -27,6 +27,7 @@ def export(
     data: Path | None = None,
     split: tuple[Path, ...] = (),
     limit: int = 200,
+    skip_bad: bool = False,
     card: Path | None = None,
     report: bool = False,
     overwrite: bool = False,
@@ -50,11 +51,13 @@ def export(
         data: folder of images with masks to verify on; phantom frames when left out.
         split: files with one folder/stem a line, of the images to verify on.
         limit: the most images to verify on, evenly picked; 0 for all.
+        skip_bad: leave out images that cannot be read, and count them.
         card: model card to put into the bundle; that of the bundled weights when left out.
         report: also measure latency and memory, and draw the masks of a few frames into OUT.png.
         overwrite: replace bundles that exist.
         format: of the result on stdout.
     """
+    from lawder_edge.data.datasets import first_few
     from lawder_edge.errors import OutputExists
     from lawder_edge.targets.outcome import export_isolated, export_verified
     from lawder_edge.targets.registry import targets
@@ -62,7 +65,7 @@ def export(
 
     request = ExportRequest(
         model=model, size=size, dynamic_batch=dynamic_batch, precision=precision, opset=opset, threshold=threshold,
-        data=data, split=split, limit=limit, card=card, overwrite=overwrite,
+        data=data, split=split, limit=limit, skip_bad=skip_bad, card=card, overwrite=overwrite,
     )  # fmt: skip
     picture = out.with_name(out.name + ".png")
     if report and picture.exists() and not overwrite:
@@ -75,15 +78,25 @@ def export(
     else:
         from lawder_edge.cli.progress import progress
 
+        interpreted: list[str] = []
         with progress("verifying") as tell:
-            found = [export_verified(target, request, out=out, progress=tell)]
+            found = [
+                export_verified(target, request, out=out, progress=tell, on_bad=_tell_bad, on_note=interpreted.append)
+            ]
+        if interpreted:
+            print(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}", file=sys.stderr)
+    code = max(row.exit_code for row in found)
     if format == "json":
         print(json.dumps([asdict(row) for row in found] if target == "all" else asdict(found[0])))
     elif report:
-        _report(found, request, picture)
+        code = max(code, _report(found, request, picture))
     else:
         _print(found)
-    return max(row.exit_code for row in found)
+    return code
+
+
+def _tell_bad(name: str, reason: str) -> None:
+    print(f"left out {name}: {reason}", file=sys.stderr)
 
 
 def _print(found: list[ExportOutcome]) -> None:
@@ -99,8 +112,11 @@ def _print(found: list[ExportOutcome]) -> None:
             print(f"      lawder-edge bench --model {row.bundle}", file=sys.stderr)
 
 
-def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -> None:
-    """One table of what was exported, how well it agrees and how fast it is, and a picture of its masks."""
+def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -> int:
+    """One table of what was exported, how well it agrees and how fast it is, and a picture of its masks.
+
+    Returns: the exit code of the measurement.
+    """
     from lawder_edge.bench.report import header
     from lawder_edge.bench.rows import BenchSpec
     from lawder_edge.bench.run import bench
@@ -117,10 +133,12 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
         print(line)
     rows = tables.measured_rows(found, {row.source: row.measured for row in timed.rows}, model=request.model)
     print_table(tables.MEASURED_HEADER, rows, right=tables.MEASURED_NUMERIC)
-    for line in [line for row in found for line in tables.remarks(row)]:
+    for line in [*(line for row in found for line in tables.remarks(row)), *tables.unmeasured(timed.rows)]:
         print(line)
     for line in timed.warnings:
         print(f"warning: {line}")
     if bundles:
-        write_png(picture, masks_of_bundle(Path(bundles[0]), data=request.data, split=request.split))
+        drawn = masks_of_bundle(Path(bundles[0]), data=request.data, split=request.split, skip_bad=request.skip_bad)
+        write_png(picture, drawn)
         print(f"masks drawn in {picture}")
+    return timed.exit_code

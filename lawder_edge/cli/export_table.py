@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lawder_edge.bench.rows import Measured
+from lawder_edge.bench.rows import Measured, Row
 from lawder_edge.targets.outcome import ExportOutcome
 
 HEADER = ("target", "precision", "status", "file", "kB", "sha256", "mask Dice mean", "worst", "max |logit diff|")
@@ -42,6 +42,11 @@ def remarks(row: ExportOutcome) -> tuple[str, ...]:
             f"on {row.source}"
         )
     return tuple(said)
+
+
+def unmeasured(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Which rows of a benchmark have no numbers, and why."""
+    return tuple(f"{row.source}: not measured ({row.status}): {row.reason}" for row in rows if row.measured is None)
 
 
 def _speed(m: Measured | None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ def verify(
     data: Path | None = None,
     split: tuple[Path, ...] = (),
     limit: int = 0,
+    skip_bad: bool = False,
     threads: int = 0,
     format: Literal["table", "json"] = "table",
 ) -> int:
@@ -24,7 +25,8 @@ def verify(
 
     Example: lawder-edge verify order-onnx --data polyps --split test.txt
 
-    Exit code 3 if it gives other masks than PyTorch: the bundle is then renamed to NAME.rejected.
+    Exit code 3 if it gives other masks than PyTorch: the bundle is then renamed to NAME.rejected. Exit code 4 if its
+    runtime is not here: an earlier certificate then stays.
 
     Args:
         bundle: bundle folder.
@@ -32,20 +34,38 @@ def verify(
         data: folder of images with masks; phantom frames when left out.
         split: files with one folder/stem a line.
         limit: the most images, evenly picked; 0 for all.
+        skip_bad: leave out images that cannot be read, and count them.
         threads: of the runtime; 0 leaves the choice to it.
         format: of the certificate on stdout.
     """
-    from lawder_edge.bundle.store import open_bundle, reject
+    from lawder_edge.bundle.store import has_certificate, open_bundle, reject
     from lawder_edge.cli.progress import progress
+    from lawder_edge.data.datasets import first_few
+    from lawder_edge.errors import Unavailable
     from lawder_edge.targets.images import images_of
     from lawder_edge.targets.outcome import outcome_of, source_model
     from lawder_edge.targets.verify import verify_bundle
 
     opened = open_bundle(bundle)
     loaded = source_model(opened, model)
-    images = images_of(data, split, limit=limit, classes=loaded.record.num_classes)
+    bad: list[str] = []
+    interpreted: list[str] = []
+
+    def on_bad(name: str, reason: str) -> None:
+        bad.append(name)
+        print(f"left out {name}: {reason}", file=sys.stderr)
+
+    images = images_of(
+        data, split, limit=limit, classes=loaded.record.num_classes,
+        on_bad=on_bad if skip_bad else None, on_note=interpreted.append,
+    )  # fmt: skip
+    certified_before = has_certificate(opened)
     with progress("verifying") as report:
         certificate = verify_bundle(opened, loaded.module, images, threads=threads, progress=report)
+    if bad:
+        print(f"{len(bad)} of {images.count} images left out", file=sys.stderr)
+    if interpreted:
+        print(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}", file=sys.stderr)
     if format == "json":
         print(json.dumps(asdict(certificate), indent=1))
     else:
@@ -59,5 +79,8 @@ def verify(
             print(row.reason)
     if certificate.status == "rejected":
         raise reject(opened, certificate)
+    if certificate.status == "unverified-here":
+        fate = "its earlier certificate stays as it is" if certified_before else "its certificate says so"
+        raise Unavailable(f"{bundle}: nothing could be measured here; {fate}. {certificate.reason}")
     print(f"{bundle}: certificate renewed", file=sys.stderr)
     return 0

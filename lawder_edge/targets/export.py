@@ -90,8 +90,8 @@ def export_bundle(
 def write_golden(folder: Path, reference: Runner) -> None:
     """Phantom frames and what `reference` makes of them, so that a device can test itself without a patient's image.
 
-    Writes NN.frame.png (RGB), NN.probability.png (16 bit, 65535 for 1) and NN.mask.png (0 or 255) for each of
-    `GOLDEN_SIZES`.
+    Writes NN.frame.png (RGB), NN.probability.png (of foreground; 16 bit, 65535 for 1) and NN.mask.png (0 or 255; with
+    several classes their numbers) for each of `GOLDEN_SIZES`.
     """
     import cv2
 
@@ -100,18 +100,18 @@ def write_golden(folder: Path, reference: Runner) -> None:
     folder.mkdir()
     for n, size in enumerate(GOLDEN_SIZES):
         frame = make_frame(np.random.default_rng([GOLDEN_SEED, n]), size=size).image
-        probability = reference.predict(frame)
+        probability, labels = reference.predict(frame), reference.predict_labels(frame)
         pictures: tuple[tuple[str, npt.NDArray[Any]], ...] = (
             ("frame", np.ascontiguousarray(frame[:, :, ::-1])),
             ("probability", np.rint(probability * 65535).astype(np.uint16)),
-            ("mask", processing.to_mask(probability, reference.threshold).astype(np.uint8) * 255),
+            ("mask", labels if reference.classes > 1 else labels * np.uint8(255)),
         )
         for kind, picture in pictures:
             (folder / f"{n:02d}.{kind}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
 def _reference(model: nn.Module, spec: ExportSpec, size: tuple[int, int], threshold: float) -> Runner:
-    from lawder_edge.loading import TorchRunner
+    from lawder_edge.weights import TorchRunner
 
     return TorchRunner(model, size=size, channels=spec.channels, classes=spec.classes, threshold=threshold)
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
 from lawder_edge.targets.verify import VerifyImages, phantom_images
 
 
-def images_of(data: Path | None, splits: Sequence[Path], *, limit: int, classes: int = 1) -> VerifyImages:
+def images_of(
+    data: Path | None,
+    splits: Sequence[Path],
+    *,
+    limit: int,
+    classes: int = 1,
+    on_bad: Callable[[str, str], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> VerifyImages:
     """Images of a folder, evenly picked down to `limit` (0 for all), or phantom frames where no folder is given.
 
-    Raises BadInput, BadDataset, BadImage.
+    They are read as they are used: on_bad is then told id and reason of a file that cannot be read, which is left out;
+    without it that raises BadImage or BadDataset. on_note: told what had to be interpreted in a mask.
+
+    Raises BadInput, BadDataset.
     """
     if data is None:
         return phantom_images()
     samples = listed_samples(data, splits)
     if limit and len(samples) > limit:
         samples = [samples[i * len(samples) // limit] for i in range(limit)]
-    pairs = list(read_pairs(samples, classes=classes))
-    counts = {name: sum(p.dataset == name for p in pairs) for name in sorted({p.dataset for p in pairs})}
-    return VerifyImages(
-        source=", ".join(f"{n} of {name}" for name, n in counts.items()),
-        ids=[p.id for p in pairs],
-        frames=[p.frame for p in pairs],
-        truths=[p.labels for p in pairs],
-        groups=[p.group for p in pairs],
-    )
+    counts = Counter(sample.dataset for sample in samples)
+
+    def read() -> Iterator[EvalPair]:
+        return read_pairs(samples, classes=classes, on_bad=on_bad, on_note=on_note)
+
+    return VerifyImages(", ".join(f"{counts[name]} of {name}" for name in sorted(counts)), len(samples), read)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import io
 import logging
 import warnings
@@ -13,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawder_edge.bundle.certificate import FP32_LIMITS
-from lawder_edge.bundle.manifest import Tool
 from lawder_edge.bundle.processing import Float
 from lawder_edge.bundle.runner import Runner, check_tensor
-from lawder_edge.bundle.store import Bundle, write_file
+from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput
+from lawder_edge.files import write_file
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
+from lawder_edge.targets.versions import tool_of
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -61,7 +61,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     data: bytes = proto.SerializeToString(deterministic=True)
     onnx.checker.check_model(data, full_check=True)
     write_file(out, data)
-    tools = tuple(Tool(p, importlib.metadata.version(p)) for p in ("onnx", "onnxscript", "torch"))
+    tools = tuple(tool_of(module) for module in ("onnx", "onnxscript", "torch"))
     return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
 
 

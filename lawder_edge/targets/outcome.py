@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lawder_edge.bundle.certificate import Certificate
+from lawder_edge.bundle.codec import decode
 from lawder_edge.bundle.store import Bundle, check_free, read_certificate
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.targets.registry import ExportSpec, get_target
 from lawder_edge.targets.request import ExportRequest
 
 if TYPE_CHECKING:
-    from lawder_edge.loading import LoadedModel
+    from lawder_edge.weights import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,25 @@ def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
 
 
 def export_verified(
-    target: str, request: ExportRequest, *, out: Path, progress: Callable[[int, int, str], None] | None = None
+    target: str,
+    request: ExportRequest,
+    *,
+    out: Path,
+    progress: Callable[[int, int, str], None] | None = None,
+    on_bad: Callable[[str, str], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> ExportOutcome:
     """Load the weights, export, compare with PyTorch, and put the bundle in its place.
 
+    on_bad: told of images that cannot be read where the request leaves them out. on_note: told what had to be
+    interpreted in their masks.
+
     Raises GateFailed where the artifact gives other masks (it is left as OUT.rejected), and what the steps raise.
     """
-    from lawder_edge.loading import bundled_card, load_model
     from lawder_edge.targets.export import export_bundle
     from lawder_edge.targets.images import images_of
     from lawder_edge.targets.verify import measure
+    from lawder_edge.weights import bundled_card, load_model
 
     record = get_target(target)
     record.limits(request.precision)
@@ -99,7 +109,14 @@ def export_verified(
     check_free(out, overwrite=request.overwrite)
     loaded = load_model(request.model)
     weights = loaded.record
-    images = images_of(request.data, request.split, limit=request.limit, classes=weights.num_classes)
+    images = images_of(
+        request.data,
+        request.split,
+        limit=request.limit,
+        classes=weights.num_classes,
+        on_bad=(on_bad or (lambda name, reason: None)) if request.skip_bad else None,
+        on_note=on_note,
+    )
     bundle = export_bundle(
         loaded.module,
         target=target,
@@ -123,7 +140,7 @@ def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
 
     Raises BadInput where those are other weights than the bundle holds.
     """
-    from lawder_edge.loading import load_model
+    from lawder_edge.weights import load_model
 
     wanted = bundle.manifest.weights
     loaded = load_model(model or wanted.model)
@@ -144,8 +161,11 @@ def export_isolated(target: str, request: ExportRequest, *, out: Path, timeout_s
         )
     except subprocess.TimeoutExpired:
         return ExportOutcome(target, "", "failed", reason=f"no result after {timeout_s:g} s", exit_code=1)
-    if done.stdout.strip():
-        return ExportOutcome(**json.loads(done.stdout))
+    answer = done.stdout.strip().splitlines()
+    if answer:
+        # A toolchain may print before it; what is no outcome even so is a failure like any other.
+        with suppress(BadBundle):
+            return decode(ExportOutcome, answer[-1], source="answer")
     said = done.stderr.strip().splitlines()
     reason = said[-1].removeprefix("error: ") if said else f"its process ended with {done.returncode}"
     code = done.returncode if 0 < done.returncode < 6 else 1

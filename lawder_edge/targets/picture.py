@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,20 @@ from lawder_edge.targets.registry import load_runner
 TILE = (256, 256)
 
 
-def masks_of_bundle(path: Path, *, data: Path | None, split: Sequence[Path] = (), count: int = 6) -> NDArray[np.uint8]:
+def masks_of_bundle(
+    path: Path, *, data: Path | None, split: Sequence[Path] = (), count: int = 6, skip_bad: bool = False
+) -> NDArray[np.uint8]:
     """Frames above, the same with the predicted mask's outline below: (H, W, 3) uint8 RGB.
 
-    Frames are evenly picked from `data`, or phantom frames where no folder is given.
+    Frames are evenly picked from `data`, or phantom frames where no folder is given. skip_bad: without unreadable ones.
     """
     bundle = open_bundle(path)
     runner = load_runner(bundle)
-    images = images_of(data, split, limit=count, classes=runner.classes)
+    on_bad = (lambda name, reason: None) if skip_bad else None
+    images = images_of(data, split, limit=count, classes=runner.classes, on_bad=on_bad)
     columns = []
-    for frame in images.frames[:count]:
-        overlay = draw_overlay(frame, runner.predict(frame), threshold=runner.threshold)
-        columns.append(np.vstack([resize(frame, TILE), resize(overlay, TILE)]))
+    for pair in islice(images.read(), count):
+        # The mask itself as certain probabilities: with several classes no threshold on their sum gives it.
+        overlay = draw_overlay(pair.frame, runner.predict_mask(pair.frame).astype(np.float32), threshold=0.5)
+        columns.append(np.vstack([resize(pair.frame, TILE), resize(overlay, TILE)]))
     return np.hstack(columns)

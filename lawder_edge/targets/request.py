@@ -19,6 +19,7 @@ class ExportRequest:
     data: Path | None = None
     split: tuple[Path, ...] = ()
     limit: int = 200
+    skip_bad: bool = False
     card: Path | None = None
     overwrite: bool = False
 
@@ -33,4 +34,7 @@ class ExportRequest:
                 words += [f"--{flag}", str(value)]
         if self.split:
             words += ["--split", *map(str, self.split)]
-        return [*words, *["--dynamic-batch"] * self.dynamic_batch, *["--overwrite"] * self.overwrite]
+        flags = (
+            ("dynamic-batch", self.dynamic_batch), ("skip-bad", self.skip_bad), ("overwrite", self.overwrite)
+        )  # fmt: skip
+        return words + [f"--{flag}" for flag, wanted in flags if wanted]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lawder_edge.bundle.certificate import Certificate, LogitDifference, certify, unmeasured
+from lawder_edge.bundle.certificate import Certificate, ImageAgreement, LogitDifference, agree, certify, unmeasured
 from lawder_edge.bundle.manifest import InputSpec, Tool
-from lawder_edge.bundle.processing import Frame, Mask, to_mask
+from lawder_edge.bundle.processing import Float, Frame
 from lawder_edge.bundle.runner import Runner
-from lawder_edge.bundle.store import Bundle, write_certificate
+from lawder_edge.bundle.store import Bundle, has_certificate, write_certificate
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
+from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.targets.registry import Target, get_target, load_runner
+from lawder_edge.targets.versions import tool_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,39 +31,53 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class VerifyImages:
-    """Images to verify on. source: where they come from, with counts.
+    """Images to verify on, one in memory at a time.
 
-    frames: (H, W, 3) uint8 RGB. truths: (H, W), foreground where not 0. groups: sequence or patient of each, for the
-    intervals. Raises BadInput for no images, or lists of different lengths.
+    source: where they come from, with counts. count: how many there are. read: gives them anew at each call; fewer than
+    `count` where some cannot be read and shall be left out.
     """
 
     source: str
-    ids: Sequence[str]
-    frames: Sequence[Frame]
-    truths: Sequence[npt.NDArray[Any]]
-    groups: Sequence[str | None] | None = None
+    count: int
+    read: Callable[[], Iterator[EvalPair]]
 
-    def __post_init__(self) -> None:
-        lengths = {
-            len(self.ids),
-            len(self.frames),
-            len(self.truths),
-            len(self.ids if self.groups is None else self.groups),
-        }
-        if len(lengths) > 1 or lengths == {0}:
-            raise BadInput(
-                f"{self.source}: {len(self.ids)} ids, {len(self.frames)} frames and {len(self.truths)} masks to verify "
-                "on; wanted at least one of each, and as many of each"
-            )
+
+def images_in_memory(
+    source: str,
+    ids: Sequence[str],
+    frames: Sequence[Frame],
+    truths: Sequence[npt.NDArray[Any]],
+    *,
+    groups: Sequence[str | None] | None = None,
+) -> VerifyImages:
+    """frames: (H, W, 3) uint8 RGB. truths: (H, W), foreground where not 0. groups: sequence or patient of each.
+
+    Raises BadInput for lists of different lengths.
+    """
+    known = [None] * len(ids) if groups is None else list(groups)
+    if len({len(ids), len(frames), len(truths), len(known)}) > 1:
+        raise BadInput(
+            f"{source}: {len(ids)} ids, {len(frames)} frames, {len(truths)} masks and {len(known)} groups to verify "
+            "on; wanted as many of each"
+        )
+
+    def read() -> Iterator[EvalPair]:
+        for name, group, frame, truth in zip(ids, known, frames, truths, strict=True):
+            yield EvalPair(name, source, group, frame, truth)
+
+    return VerifyImages(source, len(ids), read)
 
 
 def phantom_images(count: int = PHANTOM_FRAMES, *, seed: int = 0) -> VerifyImages:
     """Phantom frames of 256x256 with exact masks, for where no real images are at hand."""
     from lawder_edge.data.phantom import make_frame
 
-    made = [make_frame(np.random.default_rng([seed, n]), size=(256, 256)) for n in range(count)]
-    ids = [f"phantom/{n:03d}" for n in range(count)]
-    return VerifyImages(f"{count} phantom frames", ids, [m.image for m in made], [m.mask for m in made])
+    def read() -> Iterator[EvalPair]:
+        for n in range(count):
+            made = make_frame(np.random.default_rng([seed, n]), size=(256, 256))
+            yield EvalPair(f"phantom/{n:03d}", "phantom", None, made.image, made.mask)
+
+    return VerifyImages(f"{count} phantom frames", count, read)
 
 
 def verify_bundle(
@@ -74,9 +89,13 @@ def verify_bundle(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Certificate:
-    """`measure`, and put the certificate into the bundle. A rejected bundle stays where it is: see `store.reject`."""
+    """`measure`, and put the certificate into the bundle. A rejected bundle stays where it is: see `store.reject`.
+
+    Where nothing can be measured here (`unverified-here`), a certificate that the bundle already has stays.
+    """
     certificate = measure(bundle, model, images, seed=seed, threads=threads, progress=progress)
-    write_certificate(bundle, certificate)
+    if certificate.status != "unverified-here" or not has_certificate(bundle):
+        write_certificate(bundle, certificate)
     return certificate
 
 
@@ -91,13 +110,14 @@ def measure(
 ) -> Certificate:
     """Run artifact and module on the same images with the same pre- and post-processing, and judge the artifact.
 
-    Logits are compared on every image at every size of `logit_sizes`, masks at the image's own size. seed: of the
-    bootstrap. progress: called with images done, images in all, and the id.
+    Logits are compared on every image at every size of `logit_sizes`, and on the first in a batch of two where the
+    manifest allows batches; masks at the image's own size. seed: of the bootstrap. progress: called with images done,
+    images in all, and the id.
 
     A runtime that is not here gives `unverified-here`; output that cannot be compared gives `rejected` without numbers.
-    Raises BadInput where the module itself gives values that are not finite.
+    Raises BadInput for no images, or where the module itself gives values that are not finite.
     """
-    from lawder_edge.loading import TorchRunner
+    from lawder_edge.weights import TorchRunner
 
     manifest = bundle.manifest
     target = get_target(manifest.target)
@@ -109,27 +129,28 @@ def measure(
     reference = TorchRunner(
         model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold
     )
-    comparison = _Comparison(runner, reference, logit_sizes(manifest.input))
-    for n, (name, frame) in enumerate(zip(images.ids, images.frames, strict=True)):
+    comparison = _Comparison(runner, reference, manifest.input)
+    for n, pair in enumerate(images.read()):
         try:
-            comparison.add(frame)
+            comparison.add(pair)
         except (BadBundle, _NotComparableError) as error:
             return unmeasured(
-                "rejected", f"{name}: {error}", artifact_sha256=sha256, source=images.source, tools=_tools(target)
+                "rejected", f"{pair.id}: {error}", artifact_sha256=sha256, source=images.source, tools=_tools(target)
             )
         if progress:
-            progress(n + 1, len(images.ids), name)
+            progress(n + 1, images.count, pair.id)
+    if not comparison.images:
+        raise BadInput(f"{images.source}: none of them can be read, so there is nothing to verify on.")
+    left_out = images.count - len(comparison.images)
     return certify(
         artifact_sha256=sha256,
-        source=images.source,
-        ids=images.ids,
-        truths=images.truths,
-        groups=images.groups,
-        artifact_masks=comparison.artifact_masks,
-        pytorch_masks=comparison.pytorch_masks,
-        logit_differences=[LogitDifference(*size, value) for size, value in comparison.largest.items()],
+        source=images.source + (f" ({left_out} of them unreadable, left out)" if left_out else ""),
+        images=comparison.images,
+        groups=comparison.groups,
+        logit_differences=comparison.logit_differences(),
         limits=target.limits(manifest.precision),
         tools=_tools(target),
+        any_foreground=comparison.any_foreground,
         seed=seed,
     )
 
@@ -149,32 +170,61 @@ class _NotComparableError(Exception):
 
 
 class _Comparison:
-    """Masks of both sides so far, and the largest logit difference at each size."""
+    """How both sides agree on each image so far, and the largest logit difference at each size. Holds no image."""
 
-    def __init__(self, runner: Runner, reference: Runner, sizes: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, runner: Runner, reference: Runner, spec: InputSpec) -> None:
         self._runner, self._reference = runner, reference
-        self.artifact_masks: list[Mask] = []
-        self.pytorch_masks: list[Mask] = []
-        self.largest = dict.fromkeys(sizes, 0.0)
+        self._sizes, self._batches = logit_sizes(spec), spec.dynamic_batch
+        # (batch, height, width) -> largest difference
+        self._largest: dict[tuple[int, int, int], float] = {}
+        self.images: list[ImageAgreement] = []
+        self.groups: list[str | None] = []
+        self.any_foreground = False
 
-    def add(self, frame: Frame) -> None:
-        shown = (frame.shape[0], frame.shape[1])
-        for size in self.largest:
-            tensor = self._runner.prepare(frame, size)
-            theirs = self._reference.infer(tensor)
-            ours = self._runner.infer(tensor)
-            at = f"at {size[0]}x{size[1]}"
-            if ours.shape != theirs.shape:
-                raise _NotComparableError(f"the artifact gives {ours.shape} {at}, PyTorch {theirs.shape}")
+    def add(self, pair: EvalPair) -> None:
+        for size in self._sizes:
+            ours, theirs = self._logits(self._runner.prepare(pair.frame, size))
             if size == self._runner.size:
-                self.pytorch_masks.append(to_mask(self._reference.finish(theirs, shown), self._reference.threshold))
-            if not np.isfinite(ours).all():
-                raise _NotComparableError(f"the artifact gives values {at} that are not finite numbers")
-            if size == self._runner.size:
-                self.artifact_masks.append(to_mask(self._runner.finish(ours, shown), self._runner.threshold))
-            self.largest[size] = max(self.largest[size], float(np.abs(ours - theirs).max()))
+                self._add_masks(pair, ours, theirs)
+        if self._batches and len(self.images) == 1:
+            tensor = self._runner.prepare(pair.frame)
+            # A mirrored second image: a graph that mixes images up, or repeats the first, cannot hide in equal ones.
+            self._logits(np.concatenate([tensor, tensor[..., ::-1]]))
+
+    def logit_differences(self) -> list[LogitDifference]:
+        return [LogitDifference(h, w, value, batch) for (batch, h, w), value in self._largest.items()]
+
+    def _logits(self, tensor: Float) -> tuple[Float, Float]:
+        """What both sides give, comparable, after the difference is noted."""
+        batch, _, height, width = tensor.shape
+        at = f"at {height}x{width}" + f" in a batch of {batch}" * (batch > 1)
+        theirs = self._reference.infer(tensor)
+        if not np.isfinite(theirs).all():
+            raise BadInput(
+                f"PyTorch itself gives values {at} that are not finite numbers, so nothing can be compared with them. "
+                "Check the weights: `lawder-edge eval` on the checkpoint shows whether training diverged."
+            )
+        ours = self._runner.infer(tensor)
+        if ours.shape != theirs.shape:
+            raise _NotComparableError(f"the artifact gives {ours.shape} {at}, PyTorch {theirs.shape}")
+        if not np.isfinite(ours).all():
+            raise _NotComparableError(f"the artifact gives values {at} that are not finite numbers")
+        # In float64, where the difference of two finite float32 numbers is finite.
+        difference = float(np.abs(ours.astype(np.float64) - theirs).max())
+        key = (batch, height, width)
+        self._largest[key] = max(self._largest.get(key, 0.0), difference)
+        return ours, theirs
+
+    def _add_masks(self, pair: EvalPair, ours: Float, theirs: Float) -> None:
+        shown = (pair.frame.shape[0], pair.frame.shape[1])
+        artifact = self._runner.finish_labels(ours, shown)
+        pytorch = self._reference.finish_labels(theirs, shown)
+        self.images.append(
+            agree(pair.id, pair.labels, artifact=artifact, pytorch=pytorch, classes=self._runner.classes)
+        )
+        self.groups.append(pair.group)
+        self.any_foreground |= bool(artifact.any() or pytorch.any())
 
 
 def _tools(target: Target) -> tuple[Tool, ...]:
-    names = sorted({*target.to_run, "numpy", "torch"})
-    return tuple(Tool(name, importlib.metadata.version(name)) for name in names)
+    return tuple(tool_of(module) for module in sorted({*target.to_run, "numpy", "torch"}))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lawder_edge.bundle.certificate import FP32_LIMITS, Certificate, LogitDifference, certify, unmeasured
+from lawder_edge.bundle.certificate import FP32_LIMITS, Certificate, LogitDifference, agree, certify, unmeasured
 from lawder_edge.bundle.manifest import Tool
 from lawder_edge.errors import BadBundle, BadInput
 
@@ -17,15 +17,13 @@ def square(side: int, *, at: int = 4) -> NDArray[np.bool_]:
     return mask
 
 
-def judged(**changes: Any) -> Certificate:
-    masks = [square(20), square(30), square(40)]
+def judged(*, artifact_masks: Any = None, pytorch_masks: Any = None, **changes: Any) -> Certificate:
+    truths = [square(20), square(30), square(40)]
+    masks = zip("abc", truths, artifact_masks or truths, pytorch_masks or truths, strict=True)
     arguments: dict[str, Any] = {
         "artifact_sha256": "a" * 64,
         "source": "3 squares",
-        "ids": ["a", "b", "c"],
-        "truths": masks,
-        "artifact_masks": masks,
-        "pytorch_masks": masks,
+        "images": [agree(name, truth, artifact=ours, pytorch=theirs) for name, truth, ours, theirs in masks],
         "logit_differences": [LogitDifference(128, 128, 1e-6), LogitDifference(256, 256, 2e-6)],
         "limits": FP32_LIMITS,
         "tools": (Tool("torch", "2"),),
@@ -97,24 +95,33 @@ def test_a_boundary_within_two_pixels_agrees() -> None:
 
 def test_a_verdict_on_empty_masks_says_how_little_it_means() -> None:
     nothing = [square(0)] * 3
-    certificate = judged(artifact_masks=nothing, pytorch_masks=nothing)
+    certificate = judged(artifact_masks=nothing, pytorch_masks=nothing, any_foreground=False)
     assert certificate.status == "certified"
     assert "no mask holds a single pixel" in certificate.reason
 
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"ids": ["a", "b"]},
-        {"pytorch_masks": [square(20)]},
-        {"ids": [], "truths": [], "artifact_masks": [], "pytorch_masks": []},
-        {"logit_differences": []},
-        {"groups": ["x"]},
-    ],
+    [{"images": []}, {"logit_differences": []}, {"groups": ["x"]}],
 )
 def test_lists_that_do_not_belong_together_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
         judged(**changes)
+
+
+def test_two_classes_exchanged_are_no_agreement_although_the_foreground_is_the_same() -> None:
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:32, 10:50], labels[32:, 10:50] = 1, 2
+    exchanged = np.choose(labels, [0, 2, 1])
+    same = agree("a", labels, artifact=labels, pytorch=labels, classes=3)
+    other = agree("a", labels, artifact=exchanged, pytorch=labels, classes=3)
+    assert (same.mask_dice, same.dice_artifact, same.surface_dice) == (1, 1, 1)
+    assert (other.mask_dice, other.dice_artifact, other.dice_pytorch) == (0, 0, 1)
+
+
+def test_a_difference_in_a_batch_is_named_as_such() -> None:
+    certificate = judged(logit_differences=[LogitDifference(128, 128, 0.0), LogitDifference(128, 128, 1.0, 2)])
+    assert "128x128 in a batch of 2 is 1" in certificate.reason
 
 
 def test_a_status_that_does_not_exist_is_refused() -> None:

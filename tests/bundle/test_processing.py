@@ -18,6 +18,7 @@ from lawder_edge.bundle.processing import (
     RESIZE_VERSION,
     foreground,
     grey,
+    labels,
     prob_to_size,
     probabilities,
     resize,
@@ -252,6 +253,25 @@ def test_values_that_are_no_probability_are_refused(bad: float) -> None:
 
 def test_the_threshold_itself_is_foreground() -> None:
     assert to_mask(np.array([[0.1, 0.3, 0.5]], np.float32), 0.3).tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 1, 3)])
+def test_labels_of_one_class_are_cut_at_the_threshold(shape: tuple[int, ...]) -> None:
+    found = labels(np.array([0.2, 0.7, 0.9], np.float32).reshape(shape), 0.7)
+    assert found.dtype == np.uint8
+    assert found.tolist() == [[0, 1, 1]]
+
+
+def test_labels_of_several_classes_are_the_most_probable_whatever_the_threshold() -> None:
+    # The first pixel is background, although its foreground classes together are at 0.6.
+    probability = np.array([[[0.4, 0.1, 0.3]], [[0.3, 0.1, 0.4]], [[0.3, 0.8, 0.3]]], np.float32)
+    assert labels(probability, 0.5).tolist() == [[0, 2, 1]]
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 2, 3, 4), (0, 3, 3), (257, 1, 1)])
+def test_what_gives_no_labels_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="labels come from"):
+        labels(np.zeros(shape, np.float32), 0.5)
 
 
 def test_the_file_needs_nothing_but_numpy_and_the_standard_library() -> None:

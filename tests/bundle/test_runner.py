@@ -51,6 +51,24 @@ def test_several_classes_sum_to_one_and_the_first_is_background() -> None:
     np.testing.assert_allclose(runner.predict(frame), 1 - classes[0], atol=1e-4)
 
 
+def test_labels_of_several_classes_are_those_that_an_evaluation_scores() -> None:
+    runner = RedRunner(size=(32, 32), classes=3, threshold=0.5)
+    frame = np.random.default_rng(0).integers(126, 131, (40, 50, 3), np.uint8)
+    labels = runner.predict_labels(frame)
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, runner.predict_classes(frame).argmax(axis=0))
+    np.testing.assert_array_equal(runner.predict_mask(frame), labels != 0)
+    # Where two thirds are foreground but background is as likely as any, the threshold would say foreground.
+    assert (runner.predict(frame)[labels == 0] >= 0.5).any()
+
+
+def test_labels_of_one_class_are_the_mask() -> None:
+    runner = RedRunner(size=(32, 32), threshold=0.9)
+    frame = np.random.default_rng(0).integers(100, 156, (40, 50, 3), np.uint8)
+    np.testing.assert_array_equal(runner.predict_labels(frame), runner.predict(frame) >= np.float32(0.9))
+    assert 0 < runner.predict_labels(frame).mean() < 1
+
+
 def test_output_that_is_probability_already_is_not_squeezed_again() -> None:
     class Half(RedRunner):
         def infer(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:

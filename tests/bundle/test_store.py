@@ -14,9 +14,9 @@ from lawder_edge.bundle.store import (
     reject,
     write_bundle,
     write_certificate,
-    write_file,
 )
 from lawder_edge.errors import BadBundle, GateFailed, OutputExists
+from lawder_edge.files import write_file
 
 
 def names(folder: Path) -> list[str]:
@@ -79,6 +79,58 @@ def test_overwriting_never_deletes_a_folder_that_is_no_bundle(out: Path) -> None
     with pytest.raises(OutputExists, match="no bundle"):
         write_bundle(out, fill, overwrite=True)
     assert names(out) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("text", ["{}", '{"schema_version": 1, "name": "a web app"}', "", "[1]"])
+def test_another_programs_manifest_makes_no_bundle(out: Path, text: str) -> None:
+    out.mkdir(parents=True)
+    (out / "manifest.json").write_text(text)
+    with pytest.raises(OutputExists, match="no bundle"):
+        write_bundle(out, fill, overwrite=True)
+    assert (out / "manifest.json").read_text() == text
+
+
+@pytest.mark.parametrize("stray", ["notes.txt", "masks/a_mask.png", "__pycache__/notes.txt"])
+def test_a_bundle_with_a_file_of_the_users_in_it_is_not_replaced(out: Path, stray: str) -> None:
+    write_bundle(out, fill)
+    (out / stray).parent.mkdir(exist_ok=True)
+    (out / stray).write_text("three years")
+    with pytest.raises(OutputExists, match=stray):
+        write_bundle(out, second, overwrite=True)
+    assert (out / stray).read_text() == "three years"
+    assert open_bundle(out).model_path.read_bytes() == b"model"
+
+
+def test_certificate_and_byte_code_do_not_keep_a_bundle_from_being_replaced(out: Path) -> None:
+    bundle = write_bundle(out, fill)
+    write_certificate(bundle, verdict(bundle, "unverified-here"))
+    (out / "__pycache__").mkdir()
+    (out / "__pycache__" / "processing.cpython-311.pyc").write_bytes(b"")
+    write_bundle(out, second, overwrite=True)
+    assert names(out) == ["golden", "manifest.json", MODEL_FILE]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_appears_while_the_bundle_is_built_is_kept(out: Path, overwrite: bool) -> None:
+    def slow(folder: Path) -> Manifest:
+        out.mkdir()
+        (out / "thesis.tex").write_text("three years")
+        return fill(folder)
+
+    with pytest.raises(OutputExists):
+        write_bundle(out, slow, overwrite=overwrite)
+    assert (out / "thesis.tex").read_text() == "three years"
+    assert names(out.parent) == ["net-onnx"]
+
+
+def test_another_bundle_that_is_finished_first_is_kept_unless_told_otherwise(out: Path) -> None:
+    def slow(folder: Path) -> Manifest:
+        write_bundle(out, second)
+        return fill(folder)
+
+    with pytest.raises(OutputExists, match="--overwrite"):
+        write_bundle(out, slow)
+    assert open_bundle(out).model_path.read_bytes() == b"another model"
 
 
 def test_a_failed_rename_puts_the_old_bundle_back(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lawder_edge.bundle.processing import grey as grey_of
 from lawder_edge.data.images import bit_depth_hint, image_size, read_image, read_mask
 from lawder_edge.errors import BadImage
 
@@ -34,10 +35,14 @@ def test_a_grey_image_has_three_equal_channels_or_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path, channels=1), GREY[:, :, None])
 
 
-def test_colour_read_as_one_channel_is_bt601_luma(tmp_path: Path) -> None:
-    grey = read_image(saved(tmp_path / "a.png", RGB), channels=1)
-    assert grey.shape == (12, 17, 1)
-    np.testing.assert_allclose(grey[:, :, 0], RGB @ [0.299, 0.587, 0.114], atol=0.51)
+def test_colour_read_as_one_channel_is_the_luma_that_bundles_compute(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    rgba = np.dstack([rgb, rgb[:, :, 0]])
+    for name, pixels in (("rgb.png", rgb), ("rgba.png", rgba), ("a.jpg", rgb)):
+        path = saved(tmp_path / name, pixels)
+        np.testing.assert_array_equal(read_image(path, channels=1)[:, :, 0], grey_of(read_image(path)))
+    grey = read_image(tmp_path / "rgb.png", channels=1)
+    np.testing.assert_allclose(grey[:, :, 0], rgb @ [0.299, 0.587, 0.114], atol=1)
 
 
 def test_two_or_four_channels_cannot_be_asked_for(tmp_path: Path) -> None:

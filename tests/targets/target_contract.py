@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +25,7 @@ from lawder_edge.models.attention import attend
 from lawder_edge.models.blocks import channel_shuffle, upsample
 from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec, get_target
-from lawder_edge.targets.verify import VerifyImages, logit_sizes, measure, phantom_images, verify_bundle
+from lawder_edge.targets.verify import images_in_memory, logit_sizes, measure, phantom_images, verify_bundle
 
 WEIGHTS = WeightsInfo(
     model="tests:Tiny",
@@ -90,7 +89,7 @@ def centred(model: nn.Module) -> nn.Module:
     head = model.head
     assert isinstance(head, nn.Conv2d)
     assert head.bias is not None
-    frame = phantom_images(1).frames[0]
+    frame = next(phantom_images(1).read()).frame
     with torch.no_grad():
         logits = model(torch.from_numpy(processing.to_tensor(frame, (256, 256), channels=in_channels(model))))
         scale = 4 / logits.std()
@@ -209,18 +208,19 @@ class TargetContract:
         assert certificate.artifact_sha256 == bundle.manifest.model_entry.sha256
         agreement = certificate.agreement
         assert agreement is not None
-        assert [(d.height, d.width) for d in agreement.logit_differences] == [
-            (256, 256),
-            (128, 128),
-            (352, 352),
-            (192, 320),
+        assert [(d.height, d.width, d.batch) for d in agreement.logit_differences] == [
+            (256, 256, 1),
+            (128, 128, 1),
+            (352, 352, 1),
+            (192, 320, 1),
+            (256, 256, 2),
         ]
         assert "no mask holds" not in certificate.reason
 
     def test_predict_and_pytorch_draw_the_same_mask_on_frames_of_any_size(
         self, runner: Runner, model: nn.Module
     ) -> None:
-        from lawder_edge.loading import TorchRunner
+        from lawder_edge.weights import TorchRunner
 
         reference = TorchRunner(model, size=(256, 256), threshold=0.4)
         for size in ((1, 1), (100, 333), (256, 256), (288, 384)):
@@ -253,8 +253,8 @@ class TargetContract:
 
     def test_verifying_again_replaces_the_certificate(self, copied: Path, model: nn.Module) -> None:
         (copied / "certificate.json").unlink()
-        frames: list[NDArray[np.uint8]] = [phantom_images(1).frames[0]]
-        images = VerifyImages("1 odd frame", ["odd"], [frames[0][:200, :123]], [np.ones((200, 123), bool)], ["case"])
+        frame = next(phantom_images(1).read()).frame[:200, :123]
+        images = images_in_memory("1 odd frame", ["odd"], [frame], [np.ones((200, 123), bool)], groups=["case"])
         certificate = verify_bundle(open_bundle(copied), model, images)
         assert read_certificate(open_bundle(copied)) == certificate
         assert certificate.source == "1 odd frame"
@@ -295,6 +295,8 @@ class TargetContract:
         assert largest_difference(runner, model, (1, 1, 64, 96)) <= self.tolerance
         frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
         np.testing.assert_allclose(runner.predict_classes(frame).sum(axis=0), 1, atol=1e-4)
+        certificate = measure(bundle, model, phantom_images(1))
+        assert certificate.status == "certified", certificate.reason
         with pytest.raises(BadInput, match="64, 96"):
             runner.infer(np.zeros((1, 1, 128, 128), np.float32))
         with pytest.raises(BadInput, match="batch 1"):

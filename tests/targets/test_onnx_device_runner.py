@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,6 +144,50 @@ def test_a_changed_file_is_refused_before_anything_runs(
     assert f"{path.name}: changed since the export" in capsys.readouterr().err
 
 
+def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def unlist(name: str) -> Callable[[dict[str, Any]], object]:
+    return lambda m: m.update(files=[f for f in m["files"] if f["name"] != name])
+
+
+def relist(name: str) -> Callable[[dict[str, Any]], object]:
+    return lambda m: m["files"][0].update(name=name)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m.update(model_file="../outside.onnx", files=[]), "does not list '../outside.onnx'"),
+        (unlist("processing.py"), "does not list 'processing.py'"),
+        (unlist("tests_Tiny-onnx-fp32.onnx"), "does not list 'tests_Tiny-onnx-fp32.onnx'"),
+        (relist("../outside.onnx"), "no name inside the bundle"),
+        (relist("/etc/hostname"), "no name inside the bundle"),
+        (relist("C:outside.onnx"), "no name inside the bundle"),
+        (relist("..\\outside.onnx"), "no name inside the bundle"),
+        (relist(""), "no name inside the bundle"),
+        (relist("golden/../run.py"), "no name inside the bundle"),
+        (lambda m: m.update(schema_version=2), "schema_version 2, this run.py reads 1"),
+    ],
+)
+def test_nothing_is_opened_or_executed_that_was_not_compared_with_the_manifest(
+    change: Callable[[dict[str, Any]], object],
+    said: str,
+    bundle: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(next(bundle.glob("*.onnx")), tmp_path / "outside.onnx")
+    (bundle / "processing.py").write_text("raise SystemExit('was executed')")
+    edit_manifest(bundle, change)
+    assert main(bundle, photos, "--out", tmp_path / "out") == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]"])
 def test_a_manifest_that_is_none_is_told(
     text: str, bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -155,9 +202,107 @@ def test_the_check_fails_with_exit_code_3_where_masks_differ(
 ) -> None:
     module = module_of(bundle)
     model = module.Model(bundle)
-    monkeypatch.setattr(type(model), "predict", lambda self, frame: np.zeros(frame.shape[:2], np.float32))
+    monkeypatch.setattr(type(model), "labels", lambda self, frame: np.zeros(frame.shape[:2], np.uint8))
     assert module.check(model, bundle / "golden") == 3
     assert "not the same masks here" in capsys.readouterr().err
+
+
+def test_hidden_files_of_a_folder_are_no_images(bundle: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "._a.png").write_bytes(b"left by another system")
+    assert main(bundle, photos, "--out", tmp_path / "out") == 0
+
+
+def test_names_of_many_images_are_planned_in_one_pass(bundle: Path, tmp_path: Path) -> None:
+    class Counted(type(tmp_path)):  # type: ignore[misc]
+        compared = 0
+
+        @property
+        def stem(self) -> str:
+            Counted.compared += 1
+            return str(super().stem)
+
+    images = [Counted(tmp_path / f"{n}.png") for n in range(300)]
+    planned = module_of(bundle).plan_outputs(images, tmp_path / "out", overwrite=False)
+    assert len(set(planned)) == 300
+    assert Counted.compared <= 4 * len(images)
+
+
+@pytest.fixture(scope="module")
+def organs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a background and two classes."""
+    out = tmp_path_factory.mktemp("device") / "organs"
+    spec = ExportSpec(size=(64, 96), classes=3)
+    export_bundle(randomised(Tiny(num_classes=3)), target="onnx", spec=spec, weights_info=WEIGHTS, out=out)
+    return out
+
+
+def test_several_classes_are_written_as_their_numbers(organs: Path, photos: Path, tmp_path: Path) -> None:
+    assert main(organs, photos / "a.png", "--out", tmp_path / "out") == 0
+    mask = np.asarray(Image.open(tmp_path / "out" / "a_mask.png"))
+    frame = read_image(photos / "a.png")
+    classes = lawder_edge.load(organs).predict_classes(frame)
+    np.testing.assert_array_equal(mask, classes.argmax(axis=0))
+    assert set(np.unique(mask)) == {0, 1, 2}
+    overlay = np.asarray(Image.open(tmp_path / "out" / "a_overlay.png"))
+    changed = (overlay != frame).any(axis=2)
+    assert changed.any()
+    assert not changed[mask == 0].any()
+
+
+def test_the_check_compares_classes(organs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(organs, "--check") == 0
+    module = module_of(organs)
+    model = module.Model(organs)
+    found = model.labels
+    model.labels = lambda frame: np.choose(found(frame), [0, 2, 1]).astype(np.uint8)
+    assert module.check(model, organs / "golden") == 3
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L", "I;16"])
+def test_opencv_reads_what_pillow_reads(
+    mode: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (20, 30, 4), np.uint8), "RGBA")
+    if mode == "I;16":
+        picture = Image.fromarray(rng.integers(0, 65536, (20, 30), np.uint16))
+    elif mode == "P":
+        picture = picture.quantize(16)
+        picture.info["transparency"] = 3
+    else:
+        picture = picture.convert(mode)
+    path = tmp_path / "a.png"
+    picture.save(path, **({"transparency": 3} if mode == "P" else {}))
+    expected = read_image(path)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    np.testing.assert_array_equal(module_of(bundle).read_image(path), expected)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_opencv_turns_a_photo_upright_or_says_that_it_cannot(
+    orientation: int, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for mode, channels in (("opaque", 3), ("transparent", 4)):
+        picture = Image.fromarray(rng.integers(0, 256, (20, 30, channels), np.uint8))
+        picture.save(tmp_path / f"{mode}.png", exif=exif)
+    expected = read_image(tmp_path / "opaque.png")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    module = module_of(bundle)
+    np.testing.assert_array_equal(module.read_image(tmp_path / "opaque.png"), expected)
+    with pytest.raises(module.Failure, match="needs Pillow"):
+        module.read_image(tmp_path / "transparent.png")
+
+
+def test_samples_without_a_range_are_refused(bundle: Path, tmp_path: Path) -> None:
+    module = module_of(bundle)
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "f.tif")
+    Image.fromarray(np.full((4, 4), 1 << 20, np.int32)).save(tmp_path / "i.tif")
+    for name, said in (("f.tif", "floating point"), ("i.tif", "32-bit")):
+        with pytest.raises(module.Failure, match=said):
+            module.read_image(tmp_path / name)
 
 
 def test_opencv_alone_is_enough_and_gives_the_same_masks(bundle: Path, photos: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from lawder_edge.models import create_model
 from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.onnx import OPSETS, export
 from lawder_edge.targets.registry import ExportSpec
-from lawder_edge.targets.verify import VerifyImages, measure
+from lawder_edge.targets.verify import images_in_memory, measure
 
 FIXED = ExportSpec(size=(64, 96))
 
@@ -162,7 +162,7 @@ class TestOrderAsOnnx:
     def test_real_frames_are_certified(self, exported: Path, model: nn.Module, real_data: Path) -> None:
         frames = real_frames(real_data, 3)
         truths = [np.ones(f.shape[:2], bool) for f in frames]
-        images = VerifyImages("3 Kvasir-SEG images", ["a", "b", "c"], frames, truths)
+        images = images_in_memory("3 Kvasir-SEG images", ["a", "b", "c"], frames, truths)
         certificate = measure(open_bundle(exported), model, images)
         assert certificate.status == "certified", certificate.reason
 

@@ -1,28 +1,44 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.metadata
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from target_contract import WEIGHTS, Tiny, randomised
-from torch import nn
+from torch import Tensor, nn
 
-from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec
+from lawder_edge.bundle.certificate import unmeasured
+from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, Tool
 from lawder_edge.bundle.runner import Runner
-from lawder_edge.bundle.store import Bundle
-from lawder_edge.errors import BadBundle, BadInput, Unavailable
-from lawder_edge.loading import TorchRunner
-from lawder_edge.targets import verify
-from lawder_edge.targets.verify import VerifyImages, logit_sizes, measure, phantom_images
+from lawder_edge.bundle.store import Bundle, list_files, read_certificate, write_bundle, write_certificate
+from lawder_edge.cli.main import run
+from lawder_edge.errors import BadBundle, BadImage, BadInput, Unavailable
+from lawder_edge.evaluation.evaluate import EvalPair
+from lawder_edge.targets import outcome, verify
+from lawder_edge.targets.images import images_of
+from lawder_edge.targets.verify import (
+    VerifyImages,
+    images_in_memory,
+    logit_sizes,
+    measure,
+    phantom_images,
+    verify_bundle,
+)
+from lawder_edge.targets.versions import tool_of
+from lawder_edge.weights import TorchRunner
 
 SPEC = InputSpec(height=64, width=96, dynamic=False, dynamic_batch=False, multiple_of=32, channels=3, layout="NCHW")
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def bundle() -> Bundle:
+def bundle(spec: InputSpec = SPEC, *, classes: int = 1) -> Bundle:
     manifest = Manifest(
         schema_version=1,
         name="tiny",
@@ -31,8 +47,8 @@ def bundle() -> Bundle:
         precision="fp32",
         model_file="tiny.onnx",
         files=(FileEntry("tiny.onnx", "0" * 64, 1),),
-        input=SPEC,
-        output=OutputSpec(kind="logits", classes=1),
+        input=spec,
+        output=OutputSpec(kind="logits", classes=classes),
         threshold=0.5,
         quantization=None,
         weights=WEIGHTS,
@@ -142,14 +158,175 @@ def test_sizes_follow_the_networks_own_stride() -> None:
 
 
 def test_phantom_images_are_the_same_for_the_same_seed() -> None:
-    first, second, other = phantom_images(2), phantom_images(2), phantom_images(2, seed=1)
-    assert all((a == b).all() for a, b in zip(first.frames, second.frames, strict=True))
-    assert not (first.frames[0] == other.frames[0]).all()
-    assert first.truths[0].any()
+    first, second, other = (list(i.read()) for i in (phantom_images(2), phantom_images(2), phantom_images(2, seed=1)))
+    assert [p.id for p in first] == ["phantom/000", "phantom/001"]
+    assert all((a.frame == b.frame).all() for a, b in zip(first, second, strict=True))
+    assert not (first[0].frame == other[0].frame).all()
+    assert first[0].labels.any()
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_images_without_as_many_masks_are_refused(count: int) -> None:
+def test_images_without_as_many_masks_are_refused() -> None:
     frame = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(BadInput, match="to verify on"):
-        VerifyImages("set", ["a"] * count, [frame] * count, [frame[:, :, 0]] * (count // 2))
+        images_in_memory("set", ["a"] * 2, [frame] * 2, [frame[:, :, 0]])
+
+
+def test_no_images_are_refused(model: nn.Module, artifact: Callable[[Change], None]) -> None:
+    artifact(lambda logits: logits)
+    with pytest.raises(BadInput, match="nothing to verify on"):
+        measure(bundle(), model, phantom_images(0))
+
+
+def test_frames_are_let_go_of_once_they_are_scored(model: nn.Module, artifact: Callable[[Change], None]) -> None:
+    artifact(lambda logits: logits)
+    held: list[weakref.ref[NDArray[np.uint8]]] = []
+    most = 0
+
+    def read() -> Iterator[EvalPair]:
+        nonlocal most
+        for n in range(6):
+            frame = np.full((300, 400, 3), n, np.uint8)
+            held.append(weakref.ref(frame))
+            most = max(most, sum(ref() is not None for ref in held))
+            yield EvalPair(str(n), "set", None, frame, np.zeros((300, 400), np.uint8))
+            del frame
+
+    certificate = measure(bundle(), model, VerifyImages("6 of set", 6, read))
+    assert len(certificate.images) == 6
+    # The one that was just made, and the one that the caller's loop still names.
+    assert most <= 2
+
+
+def test_a_model_that_gives_nan_at_one_size_alone_is_told(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NanAt128(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = model(x)
+            return logits * float("nan") if x.shape[-2:] == (128, 128) else logits
+
+    class Finite(TorchRunner):
+        def infer(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.nan_to_num(super().infer(tensor))
+
+    def load(bundle: Bundle, *, threads: int = 0) -> Runner:
+        return Finite(NanAt128(), size=(64, 96))
+
+    monkeypatch.setattr(verify, "load_runner", load)
+    with pytest.raises(BadInput, match="at 128x128 that are not finite"):
+        measure(bundle(replace(SPEC, dynamic=True)), NanAt128(), phantom_images(1))
+
+
+def test_a_graph_that_repeats_the_first_image_of_a_batch_is_rejected(
+    model: nn.Module, artifact: Callable[[Change], None]
+) -> None:
+    artifact(lambda logits: np.repeat(logits[:1], len(logits), axis=0))
+    assert measure(bundle(), model, phantom_images(2)).status == "certified"
+    certificate = measure(bundle(replace(SPEC, dynamic_batch=True)), model, phantom_images(2))
+    assert certificate.status == "rejected"
+    assert "64x96 in a batch of 2" in certificate.reason
+
+
+def test_classes_that_are_exchanged_are_rejected_by_their_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = randomised(Tiny(num_classes=3))
+
+    class Exchanged(TorchRunner):
+        def infer(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.ascontiguousarray(super().infer(tensor)[:, [0, 2, 1]])
+
+    def load(bundle: Bundle, *, threads: int = 0) -> Runner:
+        return Exchanged(model, size=(64, 96), classes=3)
+
+    monkeypatch.setattr(verify, "load_runner", load)
+    certificate = measure(bundle(classes=3), model, phantom_images(1))
+    assert certificate.agreement is not None
+    assert certificate.agreement.mask_dice.mean < 0.5
+
+
+def test_images_that_were_left_out_are_counted_in_the_certificate(
+    model: nn.Module, artifact: Callable[[Change], None], tmp_path: Path
+) -> None:
+    artifact(lambda logits: logits)
+    for kind in ("images", "masks"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+    for n, pair in enumerate(phantom_images(3).read()):
+        Image.fromarray(pair.frame).save(tmp_path / "set" / "images" / f"{n}.png")
+        Image.fromarray(pair.labels * np.uint8(200)).save(tmp_path / "set" / "masks" / f"{n}.png")
+    (tmp_path / "set" / "images" / "1.png").write_bytes(b"")
+    with pytest.raises(BadImage, match=r"1\.png"):
+        measure(bundle(), model, images_of(tmp_path / "set", (), limit=0))
+    bad: list[str] = []
+    notes: list[str] = []
+    images = images_of(
+        tmp_path / "set", (), limit=0, on_bad=lambda name, reason: bad.append(name), on_note=notes.append
+    )
+    certificate = measure(bundle(), model, images)
+    assert certificate.source == "3 of set (1 of them unreadable, left out)"
+    assert [i.id for i in certificate.images] == ["set/0", "set/2"]
+    assert bad == ["set/1"]
+    assert [note.split(":")[0] for note in notes] == ["set/0", "set/2"]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Bundle:
+    """A bundle on disk that this machine's runtime cannot run."""
+
+    def build(folder: Path) -> Manifest:
+        (folder / "tiny.onnx").write_bytes(b"model")
+        return replace(bundle().manifest, files=list_files(folder))
+
+    return write_bundle(tmp_path / "tiny", build)
+
+
+@pytest.fixture
+def no_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(bundle: Bundle, *, threads: int = 0) -> Runner:
+        raise Unavailable("needs a GPU.")
+
+    monkeypatch.setattr(verify, "load_runner", load)
+
+
+@pytest.mark.usefixtures("no_runtime")
+def test_a_certificate_stays_where_nothing_can_be_measured(stored: Bundle, model: nn.Module) -> None:
+    sha256 = stored.manifest.model_entry.sha256
+    good = unmeasured("rejected", "measured elsewhere", artifact_sha256=sha256, source="7 images")
+    write_certificate(stored, good)
+    assert verify_bundle(stored, model, phantom_images(1)).status == "unverified-here"
+    assert read_certificate(stored) == good
+
+
+@pytest.mark.usefixtures("no_runtime")
+def test_a_bundle_without_certificate_gets_one_that_says_what_is_missing(stored: Bundle, model: nn.Module) -> None:
+    certificate = verify_bundle(stored, model, phantom_images(1))
+    assert read_certificate(stored) == certificate
+
+
+@pytest.mark.usefixtures("no_runtime")
+@pytest.mark.parametrize("before", [True, False])
+def test_the_command_ends_with_exit_code_4_where_nothing_can_be_measured(
+    before: bool,
+    stored: Bundle,
+    model: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if before:
+        sha256 = stored.manifest.model_entry.sha256
+        write_certificate(stored, unmeasured("rejected", "was", artifact_sha256=sha256, source="7 images"))
+    loaded = SimpleNamespace(module=model, record=SimpleNamespace(num_classes=1))
+    monkeypatch.setattr(outcome, "source_model", lambda bundle, model: loaded)
+    assert run(["verify", str(stored.path)]) == 4
+    said = capsys.readouterr()
+    assert "needs a GPU" in said.err
+    assert ("earlier certificate stays" in said.err) == before
+    assert "renewed" not in said.err
+
+
+def test_a_distribution_of_another_name_is_told_with_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name != "onnxruntime-gpu":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.23.0"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"onnxruntime": ["onnxruntime-gpu"]})
+    assert tool_of("onnxruntime") == Tool("onnxruntime-gpu", "1.23.0")
+    assert tool_of("built_in_place") == Tool("built_in_place", "unknown")
