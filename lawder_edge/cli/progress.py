@@ -16,8 +16,11 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress(label: str, *, every_s: float = 30.0) -> Iterator[Report]:
+def progress(label: str, *, every_s: float = 30.0, shown: bool = True) -> Iterator[Report]:
     """A bar with the time that is left; a line every `every_s` seconds where nobody looks at a terminal."""
+    if not shown:
+        yield lambda done, total, text="": None
+        return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

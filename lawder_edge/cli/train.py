@@ -38,7 +38,8 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
 
         Example: lawder-edge train --data polyps --split train.txt --out runs/order --schedule 128x40,256x20
 
-        Several processes or GPUs: accelerate launch -m lawder_edge train ...
+        Several GPUs: accelerate launch --num_processes 2 -m lawder_edge train ...
+        Several processes on a CPU: torchrun --standalone --nproc-per-node 2 -m lawder_edge train ... --cpu
 
         Args:
             data: dataset folder (images/ + masks/, or another known layout), or a folder of such folders.
@@ -52,28 +53,37 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             threads: of this process; 0 leaves the choice to PyTorch.
         """
         from lawder_edge.cli.progress import progress
+        from lawder_edge.training.loop import RUN_FILE
+        from lawder_edge.training.loop import train as fit
         from lawder_edge.training.prepare import prepare_run
+        from lawder_edge.training.processes import is_first
         from lawder_edge.training.threads import limit_threads
 
         limit_threads(threads)
-        from lawder_edge.training.loop import train as fit
-
-        with progress("decoding") as report:
+        with progress("decoding", shown=is_first()) as report:
             run = prepare_run(
                 recipe, data=data, splits=split, out=out, resume=resume, overwrite=overwrite, skip_bad=skip_bad,
-                progress=report,
+                progress=report, cpu=cpu,
             )  # fmt: skip
         for note in run.notes:
             print(note, file=sys.stderr)
-        with progress("training") as report:
+        with progress("training", shown=is_first()) as report:
 
             def on_step(p: Progress) -> None:
                 best = "" if p.best_dice is None else f", best validation Dice {p.best_dice:.4f}"
                 report(p.step, p.steps, f"pass {p.pass_index + 1}/{p.passes}, loss {p.loss:.3f}{best}")
 
-            result = fit(recipe, run.train, val=run.val, out=out, resume=resume, on_step=on_step, cpu=cpu)
-        print(f"{result.weights}: validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
-        print(f"next: lawder-edge eval --model {result.weights} --data {data}", file=sys.stderr)
+            try:
+                result = fit(recipe, run.train, val=run.val, out=out, resume=resume, on_step=on_step, cpu=cpu)
+            except KeyboardInterrupt:
+                if is_first() and (out / RUN_FILE).exists():
+                    print(f"{out / RUN_FILE}: kept; go on with --resume", file=sys.stderr)
+                raise
+        if is_first():
+            print(f"{result.weights}: validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
+            # The code of a network of one's own is imported only where it is named.
+            named = f"{recipe.model}={result.weights}" if ":" in recipe.model else result.weights
+            print(f"next: lawder-edge eval --model {named} --data {data}", file=sys.stderr)
         return 0
 
     return train

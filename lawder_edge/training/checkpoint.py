@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint
+from lawder_edge.evaluation.overlap import TrainedOn
+from lawder_edge.files import write_file
 
 FORMAT = "lawder-edge-weights-1"
+RUN_FORMAT = "lawder-edge-run-1"
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class WeightsRecord:
 
     model: a name for `create_model`, or `package.module:Class`. threshold: probability from which on a pixel is polyp,
     chosen on validation. size: side in pixels that it was chosen at. train_ids: the ids (`folder/stem`) that the
-    weights were fitted to, train_groups: their sequences or patients, val_ids: what they were chosen by; an evaluation
-    marks overlaps with all three. recipe: the training configuration as JSON. notes: one line for people.
+    weights were fitted to, train_groups: their sequences or patients; val_ids, val_groups: what they were chosen by; an
+    evaluation marks overlaps with all four. recipe: the training configuration as JSON. notes: one line for people.
     """
 
     model: str
@@ -39,39 +41,58 @@ class WeightsRecord:
     train_ids: tuple[str, ...] = ()
     train_groups: tuple[str, ...] = ()
     val_ids: tuple[str, ...] = ()
+    val_groups: tuple[str, ...] = ()
     recipe: str = "{}"
     notes: str = ""
 
+    def trained_on(self) -> TrainedOn | None:
+        """The lists, for marking overlaps; None where none are recorded."""
+        return TrainedOn.of(
+            ids=self.train_ids,
+            groups=self.train_groups,
+            selection_ids=self.val_ids,
+            selection_groups=self.val_groups,
+        )
+
+    def check(self, *, source: str) -> None:
+        """Raises: BadCheckpoint for values that no training writes."""
+        if not 0 < self.threshold < 1:
+            raise BadCheckpoint(f"{source}: threshold {self.threshold}; wanted a probability between 0 and 1.")
+        if self.size <= 0 or self.size % 32:
+            raise BadCheckpoint(f"{source}: size {self.size}; wanted a multiple of 32.")
+        if self.in_channels not in (1, 3) or self.num_classes < 1:
+            raise BadCheckpoint(f"{source}: {self.in_channels} channels and {self.num_classes} classes.")
+
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """Write beside the target, flush to disk, rename: a crash or a full disk leaves what was there."""
+    """Replace the file as a whole: a crash or a full disk leaves what was there."""
     from safetensors.torch import save
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as f:
-            f.write(save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata=header))
-            f.flush()
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # safetensors itself holds no checksum.
+    metadata = {**header, "sha256": fingerprint(tensors)}
+    write_file(path, save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata=metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Returns: tensors and header. Raises: BadCheckpoint when the file is missing, truncated or no safetensors."""
+    """Returns: tensors and header. Raises: BadCheckpoint when the file is missing, damaged or no safetensors."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise BadCheckpoint(f"{path}: no such file. Give a .safetensors checkpoint or a model name.")
     try:
         with safe_open(str(path), framework="pt") as f:
-            return {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
+            tensors, header = {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise BadCheckpoint(
             f"{path}: not a complete safetensors file ({error}; {path.stat().st_size} bytes). Copy it again, or resume "
             "the run that wrote it."
         ) from error
+    if "sha256" in header and header["sha256"] != (got := fingerprint(tensors)):
+        raise BadCheckpoint(
+            f"{path}: damaged since it was written: its tensors have sha256 {got[:8]}, its header says "
+            f"{header['sha256'][:8]}. Copy it again."
+        )
+    return tensors, header
 
 
 def save_weights(path: Path, model: nn.Module, record: WeightsRecord) -> None:
@@ -87,15 +108,25 @@ def write_weights(path: Path, tensors: dict[str, Tensor], record: WeightsRecord)
 def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsRecord]:
     """Returns: state dict and record. Raises: BadCheckpoint."""
     tensors, header = read_tensors(path)
+    if header.get("format") == RUN_FORMAT:
+        raise BadCheckpoint(f"{path}: the state of a run, to be resumed. Give the best.safetensors beside it.")
     if header.get("format") != FORMAT:
         raise BadCheckpoint(
             f"{path}: header says format {header.get('format')!r}, wanted {FORMAT!r}. It was not written by "
             "lawder-edge; load it in PyTorch and save it with save_weights."
         )
-    fields: dict[str, Any] = json.loads(header["record"])
-    for key in ("train_ids", "train_groups", "val_ids"):
-        fields[key] = tuple(fields.get(key, ()))
-    return tensors, WeightsRecord(**fields)
+    try:
+        fields: dict[str, Any] = json.loads(header["record"])
+        for key in ("train_ids", "train_groups", "val_ids", "val_groups"):
+            fields[key] = tuple(fields.get(key, ()))
+        record = WeightsRecord(**fields)
+        record.check(source=str(path))
+        return tensors, record
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadCheckpoint(
+            f"{path}: its header does not say what these weights are ({error!r}). It was written by another version "
+            "of lawder-edge, or changed since; copy it again or train anew."
+        ) from error
 
 
 def load_into(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> None:

@@ -82,8 +82,33 @@ class TrainConfig:
             pass_index -= stage.passes
         return self.stages[-1].size
 
+    def check(self) -> None:
+        """Raises: BadInput naming the first option whose value makes no sense."""
+        least = {"batch": 1, "val_every": 1, "checkpoint_every": 1, "num_classes": 1, "seed": 0, "warmup_steps": 0}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise BadInput(f"{name} is {getattr(self, name)}; wanted {smallest} or more.")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise BadInput(f"{name} is {getattr(self, name)}; wanted a number above 0.")
+        for name in ("weight_decay", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise BadInput(f"{name} is {getattr(self, name)}; wanted a number from 0 to below 1.")
+        if not self.multi_scale or not all(factor > 0 for factor in self.multi_scale):
+            raise BadInput(
+                f"multi_scale is {self.multi_scale}; wanted one or more factors above 0, such as 0.75 1 1.25."
+            )
+        if self.in_channels not in (1, 3):
+            raise BadInput(f"in_channels is {self.in_channels}; wanted 3 (RGB) or 1 (grey).")
+        if self.mixed_precision not in ("no", "fp16", "bf16"):
+            raise BadInput(f"mixed_precision is {self.mixed_precision!r}; wanted no, fp16 or bf16.")
+        parse_schedule(self.schedule)
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+_KINDS = {tuple: "a list of numbers", float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
 
 
 def config_from(values: dict[str, Any], *, base: TrainConfig | None = None, source: str) -> TrainConfig:
@@ -96,10 +121,11 @@ def config_from(values: dict[str, Any], *, base: TrainConfig | None = None, sour
         wanted = type(known[key])
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if wanted is tuple and isinstance(value, list):
+        numbers = wanted is tuple and isinstance(value, list) and all(type(v) in (int, float) for v in value)
+        if numbers:
             value = tuple(float(v) for v in value)
         if type(value) is not wanted:
-            raise BadInput(f"{source}: {key} is {value!r}; wanted a {wanted.__name__} such as {known[key]!r}.")
+            raise BadInput(f"{source}: {key} is {value!r}; wanted {_KINDS[wanted]} such as {known[key]!r}.")
         known[key] = value
     return TrainConfig(**known)
 
@@ -107,8 +133,8 @@ def config_from(values: dict[str, Any], *, base: TrainConfig | None = None, sour
 def read_config(path: Path) -> TrainConfig:
     """A recipe from a TOML file. Raises: BadInput when it is missing or does not read."""
     try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{path}: not a readable TOML recipe ({error}).") from error
     return config_from(values, source=str(path))
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from itertools import pairwise
 from pathlib import Path
 
+from lawder_edge.files import write_file
 from lawder_edge.training.config import PassRecord
+
+CURVE_FILES = ("curves.csv", "curves.png")
 
 
 def write_curves(folder: Path, history: Sequence[PassRecord]) -> None:
-    """`curves.csv` and `curves.png` in `folder`, replaced as wholes."""
+    """`CURVE_FILES` in `folder`, replaced as wholes."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(PassRecord)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in history)
-    _replace(folder / "curves.csv", text.getvalue().encode())
-    _replace(folder / "curves.png", draw_curves(history))
+    for name, content in zip(CURVE_FILES, (text.getvalue().encode(), draw_curves(history)), strict=True):
+        write_file(folder / name, content)
 
 
 def draw_curves(history: Sequence[PassRecord]) -> bytes:
@@ -44,12 +46,3 @@ def draw_curves(history: Sequence[PassRecord]) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100, metadata={"Software": ""})
     return buffer.getvalue()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from lawder_edge.data.augment import AugmentConfig
@@ -29,6 +30,7 @@ from lawder_edge.training.checkpoint import WeightsRecord, read_weights, write_w
 from lawder_edge.training.config import PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import write_curves
 from lawder_edge.training.losses import LOSSES, supervised
+from lawder_edge.training.processes import any_of_all, join_processes, mean_of_all, value_of_first
 from lawder_edge.training.state import Ema, RunState, read_run, write_run
 
 RUN_FILE = "last.safetensors"
@@ -99,6 +101,23 @@ class _Interrupt:
             signal.signal(number, handler)
 
 
+def check_recipe(config: TrainConfig, *, pictures: int, on: PartialState) -> None:
+    """Raises: BadInput where the recipe cannot be run on that many training pictures by these processes."""
+    processes = on.num_processes
+    config.check()
+    if config.loss not in LOSSES:
+        raise BadInput(f"unknown loss {config.loss!r}. Known: {', '.join(LOSSES)}.")
+    if config.batch % processes:
+        raise BadInput(
+            f"batch {config.batch} does not divide among {processes} processes. Take a multiple of {processes}."
+        )
+    if processes > 1 and config.batch > pictures:
+        raise BadInput(f"batch {config.batch} is more than the {pictures} training pictures. Take a smaller --batch.")
+    if config.mixed_precision == "fp16" and on.device.type == "cpu":
+        raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
+    _try(_create(config), config, pictures=min(config.batch // processes, pictures))
+
+
 def train(
     config: TrainConfig,
     data: TrainData,
@@ -117,31 +136,28 @@ def train(
 
     Raises: BadInput, BadDataset, BadCheckpoint; KeyboardInterrupt after Ctrl-C, once the run is saved.
     """
-    if config.loss not in LOSSES:
-        raise BadInput(f"unknown loss {config.loss!r}. Known: {', '.join(LOSSES)}.")
     if not len(data) or not len(val):
         raise BadDataset(f"{len(data)} training and {len(val)} validation pictures: both need at least one.")
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu)
-    world, rank = accelerator.num_processes, accelerator.process_index
-    if config.batch % world:
-        raise BadInput(f"batch {config.batch} does not divide among {world} processes. Take a multiple of {world}.")
-
+    processes = join_processes(cpu=cpu)
+    world, rank = processes.num_processes, processes.process_index
+    check_recipe(config, pictures=len(data), on=processes)
+    # Without deep supervision the auxiliary heads get no gradient, for which DDP would wait.
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=not config.deep_supervision)]
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu", kwargs_handlers=handlers
+    )
     torch.manual_seed(config.seed)
-    bare: Any = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes)
-    if config.deep_supervision:
-        if not hasattr(bare, "deep_supervision"):
-            raise BadInput(f"model {config.model!r} has no auxiliary heads; leave --deep-supervision out.")
-        bare.deep_supervision = True
+    bare = _create(config)
     model = accelerator.prepare_model(bare)
-    # foreach's order of operations is what both a fresh and a resumed run use.
     optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
+    # Takes the loss scale of fp16 out of the gradients, and leaves a step out whose gradients overflowed.
+    stepper = accelerator.prepare_optimizer(optimizer)
     ema = Ema(bare, config.ema_decay)
     steps_per_pass = max(1, len(data) // config.batch)
     steps = steps_per_pass * config.passes
     state = RunState()
     run_file, best_file = out / RUN_FILE, out / BEST_FILE
-    if resume and run_file.exists():
-        state = read_run(run_file, model=bare, ema=ema, optimizer=optimizer, config_json=config.to_json())
+    recipe = {**dataclasses.asdict(config), "training list": data.said(), "validation list": val.said()}
 
     augmentation = (augmentation or AugmentConfig()) if config.augment else None
     val_size = config.stages[-1].size
@@ -156,14 +172,25 @@ def train(
         train_ids=data.ids,
         train_groups=data.groups,
         val_ids=val.ids,
+        val_groups=val.groups,
         recipe=config.to_json(),
     )
-    started, first_step = time.monotonic(), state.step
-    mark = started
 
     def save_run() -> None:
         if accelerator.is_main_process:
-            write_run(run_file, state, model=bare, ema=ema, optimizer=optimizer, config_json=config.to_json())
+            if accelerator.scaler is not None:
+                state.loss_scale = accelerator.scaler.state_dict()
+            write_run(run_file, state, model=bare, ema=ema, optimizer=optimizer, recipe=recipe)
+
+    if resume and run_file.exists():
+        state = read_run(run_file, model=bare, ema=ema, optimizer=optimizer, recipe=recipe)
+        if accelerator.scaler is not None and state.loss_scale:
+            accelerator.scaler.load_state_dict(state.loss_scale)
+    else:
+        # From now on the folder tells whose run it holds, and that it can be written.
+        save_run()
+    started, first_step = time.monotonic(), state.step
+    mark = started
 
     with _Interrupt() as interrupt:
         while state.step < steps:
@@ -184,15 +211,18 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             model.train()
+            # For networks that draw numbers (dropout): the same in a resumed run.
+            torch.manual_seed(_step_seed(config.seed, state.step, rank))
             outputs = model(x.to(accelerator.device))
             loss = supervised(LOSSES[config.loss], outputs, labels.to(accelerator.device))
             optimizer.zero_grad()
             accelerator.backward(loss)
-            torch.nn.utils.clip_grad_norm_(bare.parameters(), config.clip_norm)
-            optimizer.step()
+            accelerator.clip_grad_norm_(bare.parameters(), config.clip_norm)
+            stepper.step()
             state.step += 1
-            ema.update(bare, state.step)
-            value = float(loss.detach())
+            if not accelerator.optimizer_step_was_skipped:
+                ema.update(bare, state.step)
+            value = mean_of_all(accelerator, loss)
             if not math.isfinite(value):
                 raise BadInput(
                     f"the loss became {value} at step {state.step} (learning rate {rate:.2g}). Lower "
@@ -205,7 +235,9 @@ def train(
             val_dice = None
             if state.step % steps_per_pass == 0:
                 if (pass_index + 1) % config.val_every == 0 or state.step == steps:
-                    val_dice = _validate(evaluated, ema, val_images, val_labels)
+                    if accelerator.is_main_process:
+                        val_dice = _validate(evaluated, ema, val_images, val_labels)
+                    val_dice = value_of_first(val_dice)
                 row = PassRecord(pass_index, size, state.loss_sum / steps_per_pass, rate, state.seconds, val_dice)
                 state.history = (*state.history, row)
                 state.loss_sum = 0.0
@@ -222,7 +254,7 @@ def train(
                 eta = (now - started) / (state.step - first_step) * (steps - state.step)
                 best = state.best_dice if state.best_pass >= 0 else None
                 on_step(Progress(state.step, steps, pass_index, config.passes, value, eta, val_dice, best))
-            if interrupt.asked and state.step < steps:
+            if any_of_all(accelerator, interrupt.asked) and state.step < steps:
                 save_run()
                 raise KeyboardInterrupt
 
@@ -233,10 +265,43 @@ def train(
     return TrainResult(best_file, state.best_dice, state.best_pass, state.history)
 
 
+def _create(config: TrainConfig) -> Any:
+    model: Any = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes)
+    if config.deep_supervision:
+        if not hasattr(model, "deep_supervision"):
+            raise BadInput(f"model {config.model!r} has no auxiliary heads; leave --deep-supervision out.")
+        model.deep_supervision = True
+    return model
+
+
+def _try(model: Any, config: TrainConfig, *, pictures: int) -> None:
+    """One forward pass of the smallest batch, for what a network of a user's own may do wrong."""
+    side = min(_side(stage.size, factor) for stage in config.stages for factor in config.multi_scale)
+    x = torch.zeros(pictures, config.in_channels, side, side)
+    shown = f"model {config.model!r}, given {tuple(x.shape)} in training mode,"
+    try:
+        with torch.no_grad():
+            outputs = model.train()(x)
+    except Exception as error:  # whatever a user's network raises
+        raise BadInput(f"{shown} fails: {error}. Take a larger --batch or --schedule, or correct it.") from error
+    logits = outputs if isinstance(outputs, Tensor) else outputs[0]
+    wanted = (pictures, config.num_classes, side, side)
+    if logits.shape != wanted:
+        raise BadInput(f"{shown} gives {tuple(logits.shape)}; wanted logits of {wanted}, one channel a class.")
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, 2, step, rank)).generate_state(1, np.uint64)[0])
+
+
 def _scaled(config: TrainConfig, pass_index: int, step: int) -> int:
     """The side of this step's pictures: the stage's size times a factor of `multi_scale`, a multiple of 32."""
     factor = np.random.default_rng((config.seed, 1, step)).choice(config.multi_scale)
-    return max(32, round(config.size_at(pass_index) * float(factor) / 32) * 32)
+    return _side(config.size_at(pass_index), float(factor))
+
+
+def _side(size: int, factor: float) -> int:
+    return max(32, round(size * factor / 32) * 32)
 
 
 def _at_size(data: TrainData, size: int) -> tuple[np.ndarray[Any, Any], Tensor]:

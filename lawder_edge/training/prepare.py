@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +10,17 @@ from typing import Protocol
 import numpy as np
 
 from lawder_edge.data.cache import load_arrays
-from lawder_edge.data.datasets import find_samples, read_split, select
+from lawder_edge.data.datasets import find_samples, first_few, select_listed
 from lawder_edge.data.splits import hold_out
-from lawder_edge.errors import OutputExists
+from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.config import TrainConfig
+from lawder_edge.training.curves import CURVE_FILES
+from lawder_edge.training.loop import BEST_FILE, RUN_FILE, check_recipe
+from lawder_edge.training.processes import first_alone, is_first, join_processes, launched_alone
 
 CACHE_SIDE = 256
+CACHE_FOLDER = "cache"
 
 
 class Report(Protocol):
@@ -46,41 +48,74 @@ def prepare_run(
     overwrite: bool,
     skip_bad: bool,
     progress: Report,
+    cpu: bool = False,
 ) -> PreparedRun:
     """Read the pictures of the splits, hold out validation by seed, and make `out`.
 
-    Raises: OutputExists when `out` exists and neither resume nor overwrite is set; BadDataset, BadImage.
+    Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
+    is removed, and nothing else there, once all that can go wrong before training has gone well.
+
+    Raises: OutputExists when `out` holds something and neither resume nor overwrite is set; BadInput, BadDataset,
+    BadImage; SystemExit in the other processes when the first has failed.
     """
-    first = int(os.environ.get("RANK", "0")) == 0
-    if first and out.exists() and any(out.iterdir()) and not resume:
-        if not overwrite:
-            raise OutputExists(f"{out} exists. Add --resume to go on with that run, or --overwrite to start anew.")
-        for entry in out.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    samples = find_samples(data)
-    if splits:
-        samples = select(samples, [i for path in splits for i in read_split(path)])
-    fit, held = hold_out(samples, fraction=config.val_fraction, seed=config.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    side = max(CACHE_SIDE, max(stage.size for stage in config.stages))
-    names = sorted({s.dataset for s in samples})
-    total = len(fit) + len(held)
-    notes: list[str] = []
-    arrays = []
-    for offset, part in ((0, fit), (len(fit), held)):
-        loaded = load_arrays(
-            part,
-            size=(side, side),
-            channels=config.in_channels,
-            num_classes=config.num_classes,
-            cache_dir=out / "cache",
-            skip_bad=skip_bad,
-            progress=lambda done, _, offset=offset: progress(offset + done, total),  # type: ignore[misc]
+    processes = join_processes(cpu=cpu)
+    with first_alone(processes):
+        if processes.is_main_process:
+            _check_free(out, resume=resume, overwrite=overwrite)
+        samples = select_listed(find_samples(data), splits)
+        fit, held = hold_out(samples, fraction=config.val_fraction, seed=config.seed)
+        check_recipe(config, pictures=len(fit), on=processes)
+        out.mkdir(parents=True, exist_ok=True)
+        side = max(CACHE_SIDE, max(stage.size for stage in config.stages))
+        names = sorted({s.dataset for s in samples})
+        total = len(fit) + len(held)
+        bad: list[str] = []
+        interpreted: list[str] = []
+        arrays: list[TrainData] = []
+        for offset, part in ((0, fit), (len(fit), held)):
+            loaded = load_arrays(
+                part,
+                size=(side, side),
+                channels=config.in_channels,
+                num_classes=config.num_classes,
+                cache_dir=out / CACHE_FOLDER,
+                skip_bad=skip_bad,
+                progress=lambda done, _, offset=offset: progress(offset + done, total),  # type: ignore[misc]
+            )
+            bad += [f"left out {file.id}: {file.reason}" for file in loaded.bad]
+            interpreted += loaded.notes
+            dataset = {s.id: s.dataset for s in part}
+            domain = np.array([names.index(dataset[i]) for i in loaded.ids], dtype=np.int64)
+            groups = tuple(sorted({s.group for s in part if s.group is not None}))
+            arrays.append(TrainData(loaded.images, loaded.labels, loaded.ids, domain, groups))
+        if processes.is_main_process and not resume:
+            for name in (RUN_FILE, BEST_FILE, *CURVE_FILES):
+                (out / name).unlink(missing_ok=True)
+    notes = list(bad)
+    if bad:
+        notes.append(f"{len(bad)} of {total} pictures left out")
+    if interpreted:
+        notes.append(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}")
+    if resume and not (out / RUN_FILE).exists():
+        notes.append(f"{out} holds no run to go on with: starting one")
+    if launched_alone():
+        notes.append(
+            "only this one process was started; for several on a CPU: torchrun --standalone --nproc-per-node N"
         )
-        notes += [f"left out {bad.id}: {bad.reason}" for bad in loaded.bad]
-        dataset = {s.id: s.dataset for s in part}
-        domain = np.array([names.index(dataset[i]) for i in loaded.ids], dtype=np.int64)
-        groups = tuple(sorted({s.group for s in part if s.group is not None}))
-        arrays.append(TrainData(loaded.images, loaded.labels, loaded.ids, domain, groups))
     notes.append(f"{len(arrays[0])} pictures to train on, {len(arrays[1])} held out for validation")
-    return PreparedRun(arrays[0], arrays[1], tuple(notes))
+    return PreparedRun(arrays[0], arrays[1], tuple(notes) if is_first() else ())
+
+
+def _check_free(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Pictures decoded by a run that then failed are in nobody's way."""
+    if out.exists() and not out.is_dir():
+        raise OutputExists(f"{out} is a file; wanted a folder for the run. Choose another --out.")
+    if resume and overwrite:
+        raise BadInput("--resume goes on with the run in --out and --overwrite removes it. Give one of them.")
+    if resume and (out / BEST_FILE).exists() and not (out / RUN_FILE).exists():
+        raise OutputExists(
+            f"{out / BEST_FILE} stands there without the {RUN_FILE} of its run, so it cannot be resumed. Choose "
+            "another --out, or start anew with --overwrite instead of --resume."
+        )
+    if out.exists() and not resume and not overwrite and any(entry.name != CACHE_FOLDER for entry in out.iterdir()):
+        raise OutputExists(f"{out} exists. Add --resume to go on with that run, or --overwrite to start anew.")

@@ -6,21 +6,20 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint
-from lawder_edge.training.checkpoint import load_into, read_tensors, write_tensors
+from lawder_edge.training.checkpoint import RUN_FORMAT, load_into, read_tensors, write_tensors
 from lawder_edge.training.config import PassRecord
-
-FORMAT = "lawder-edge-run-1"
 
 
 @dataclass
 class RunState:
     """step: optimiser steps done. loss_sum: of the current pass. best_*: on validation, best_pass -1
-    before the first.
+    before the first. loss_scale: state of the gradient scaler, empty without fp16.
     """
 
     step: int = 0
@@ -28,6 +27,7 @@ class RunState:
     seconds: float = 0.0
     best_dice: float = -1.0
     best_pass: int = -1
+    loss_scale: dict[str, float] = dataclasses.field(default_factory=dict)
     history: tuple[PassRecord, ...] = ()
 
 
@@ -50,47 +50,66 @@ class Ema:
 
 
 def write_run(
-    path: Path, state: RunState, *, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, config_json: str
+    path: Path,
+    state: RunState,
+    *,
+    model: nn.Module,
+    ema: Ema,
+    optimizer: torch.optim.Optimizer,
+    recipe: dict[str, Any],
 ) -> None:
-    """One safetensors file: model, EMA and optimiser tensors, the rest as JSON in the header."""
+    """One safetensors file: model, EMA and optimiser tensors, the rest as JSON in the header.
+
+    recipe: JSON values that make this run what it is; it is resumed with equal ones alone.
+    """
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in ema.state.items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items()}
     header = {
-        "format": FORMAT,
-        "config": config_json,
+        "format": RUN_FORMAT,
+        "config": json.dumps(recipe, sort_keys=True),
         "state": json.dumps(dataclasses.asdict(state)),
     }
     write_tensors(path, tensors, header)
 
 
-def read_run(path: Path, *, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, config_json: str) -> RunState:
-    """Restore in place. Raises: BadCheckpoint when the file is corrupt or of a run with another configuration."""
+def read_run(
+    path: Path, *, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, recipe: dict[str, Any]
+) -> RunState:
+    """Restore in place. Raises: BadCheckpoint when the file is damaged or of a run with another recipe."""
     tensors, header = read_tensors(path)
-    if header.get("format") != FORMAT:
-        raise BadCheckpoint(f"{path}: format {header.get('format')!r}, wanted {FORMAT!r}: not the state of a run.")
-    if header["config"] != config_json:
-        before, now = json.loads(header["config"]), json.loads(config_json)
-        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    if header.get("format") != RUN_FORMAT:
+        raise BadCheckpoint(f"{path}: format {header.get('format')!r}, wanted {RUN_FORMAT!r}: not the state of a run.")
+    try:
+        before = dict(json.loads(header["config"]))
+        fields = json.loads(header["state"])
+        state = RunState(**{**fields, "history": tuple(PassRecord(**row) for row in fields["history"])})
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition(".")
+            groups[kind][rest] = value
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups["optimizer"].items():
+            index, _, slot = name.partition(".")
+            moments.setdefault(int(index), {})[slot] = value
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadCheckpoint(
+            f"{path}: its header is not that of a run ({error!r}). It was written by another version of lawder-edge, "
+            "or changed since; start another run in another folder."
+        ) from error
+    # As JSON gives it back: tuples are lists there.
+    now = json.loads(json.dumps(recipe))
+    if changed := sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k)):
         raise BadCheckpoint(
             f"{path}: that run was started with another configuration ("
             + "; ".join(f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in changed)
             + "). Resume with the same options, or start another run in another folder."
         )
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
-    for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        groups[kind][rest] = value
     load_into(model, groups["model"], source=str(path))
     for name, value in groups["ema"].items():
         ema.state[name].copy_(value)
     optimizer_state = optimizer.state_dict()
-    optimizer_state["state"] = {}
-    for name, value in groups["optimizer"].items():
-        index, _, slot = name.partition(".")
-        optimizer_state["state"].setdefault(int(index), {})[slot] = value
+    optimizer_state["state"] = moments
     optimizer.load_state_dict(optimizer_state)
-    fields = json.loads(header["state"])
-    fields["history"] = tuple(PassRecord(**row) for row in fields["history"])
-    return RunState(**fields)
+    return state

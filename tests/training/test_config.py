@@ -32,11 +32,24 @@ def test_a_recipe_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({"rate": 1}, "unknown key 'rate'"), ({"batch": "8"}, "batch is '8'; wanted a int"), ({"augment": 1}, "bool")],
+    [
+        ({"rate": 1}, "unknown key 'rate'"),
+        ({"batch": "8"}, "batch is '8'; wanted a whole number"),
+        ({"augment": 1}, "wanted true or false"),
+        ({"multi_scale": ["a"]}, r"multi_scale is \['a'\]; wanted a list of numbers"),
+        ({"learning_rate": True}, "wanted a number"),
+    ],
 )
 def test_a_wrong_key_or_type_is_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         config_from(values, source="r.toml")
+
+
+def test_a_recipe_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_bytes(b'model = "\xff\xfe"')
+    with pytest.raises(BadInput, match=r"r\.toml: not a readable TOML recipe"):
+        read_config(path)
 
 
 def test_the_shipped_recipe_reads(project_root: Path) -> None:

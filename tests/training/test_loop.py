@@ -12,7 +12,7 @@ import torch
 
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
 from lawder_edge.training.batches import TrainData
-from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights
+from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights, write_tensors
 from lawder_edge.training.config import Progress, TrainConfig
 from lawder_edge.training.loop import learning_rate, train
 
@@ -48,12 +48,23 @@ def test_a_run_learns_and_leaves_weights_curves_and_state(
     assert len((tmp_path / "curves.csv").read_text().splitlines()) == 15
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        # Saved at every second step, so that a kill loses one; all that draws random numbers or changes by the step.
+        dataclasses.replace(
+            CONFIG, model="order", checkpoint_every=2, multi_scale=(0.5, 1.0, 1.5), deep_supervision=True
+        ),
+    ],
+    ids=["saved_at_each_step", "saved_at_every_second"],
+)
 def test_a_run_that_is_killed_at_any_step_and_resumed_equals_one_that_was_not(
-    tmp_path: Path, train_data: TrainData, val_data: TrainData
+    config: TrainConfig, tmp_path: Path, train_data: TrainData, val_data: TrainData
 ) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
-    train(CONFIG, train_data, val=val_data, out=whole, cpu=True)
+    train(config, train_data, val=val_data, out=whole, cpu=True)
 
     class KilledError(Exception):
         pass
@@ -67,8 +78,8 @@ def test_a_run_that_is_killed_at_any_step_and_resumed_equals_one_that_was_not(
                 raise KilledError
 
         with pytest.raises(KilledError):
-            train(CONFIG, train_data, val=val_data, out=part, on_step=kill, cpu=True)
-        train(CONFIG, train_data, val=val_data, out=part, resume=True, cpu=True)
+            train(config, train_data, val=val_data, out=part, on_step=kill, cpu=True)
+        train(config, train_data, val=val_data, out=part, resume=True, cpu=True)
         assert _state(part) == _state(whole), f"killed after step {at}"
         assert fingerprint(read_tensors(part / "best.safetensors")[0]) == fingerprint(
             read_tensors(whole / "best.safetensors")[0]
@@ -115,13 +126,42 @@ def test_resuming_with_another_configuration_is_refused_and_says_what_changed(
         )  # fmt: skip
 
 
-def test_deep_supervision_scales_and_several_classes_run(
+def test_resuming_with_other_pictures_is_refused(tmp_path: Path, train_data: TrainData, val_data: TrainData) -> None:
+    config = dataclasses.replace(CONFIG, schedule="32x1")
+    train(config, train_data, val=val_data, out=tmp_path, cpu=True)
+    others = dataclasses.replace(train_data, ids=tuple(f"other/{i}" for i in range(12)))
+    with pytest.raises(BadCheckpoint, match=r"training list was '12 pictures, sha256 .*, now '12 pictures"):
+        train(config, others, val=val_data, out=tmp_path, resume=True, cpu=True)
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "no header"])
+def test_a_damaged_run_is_not_resumed(damage: str, tmp_path: Path, train_data: TrainData, val_data: TrainData) -> None:
+    config = dataclasses.replace(CONFIG, schedule="32x1")
+    train(config, train_data, val=val_data, out=tmp_path, cpu=True)
+    run = tmp_path / "last.safetensors"
+    if damage == "no header":
+        tensors, header = read_tensors(run)
+        write_tensors(run, tensors, {"format": header["format"]})
+    else:
+        run.write_bytes(run.read_bytes()[:-1] + b"\x55")
+    before = run.read_bytes()
+    with pytest.raises(BadCheckpoint, match=r"damaged since|not that of a run"):
+        train(config, train_data, val=val_data, out=tmp_path, resume=True, cpu=True)
+    assert run.read_bytes() == before
+
+
+def test_deep_supervision_scales_and_several_classes_learn(
     tmp_path: Path, train_data: TrainData, val_data: TrainData
 ) -> None:
     config = dataclasses.replace(
-        CONFIG, schedule="64x1", deep_supervision=True, multi_scale=(0.5, 1.0), num_classes=2, loss="structure"
-    )
-    assert train(config, train_data, val=val_data, out=tmp_path, cpu=True).best_dice >= 0
+        CONFIG, schedule="64x10", deep_supervision=True, multi_scale=(0.5, 1.0), num_classes=2, loss="structure",
+        augment=False, learning_rate=1e-2, val_every=10,
+    )  # fmt: skip
+    result = train(config, train_data, val=val_data, out=tmp_path, cpu=True)
+    assert result.history[-1].loss < 0.8 * result.history[0].loss
+    tensors, record = read_weights(result.weights)
+    assert record.num_classes == 2
+    assert {value.shape[0] for name, value in tensors.items() if name == "head.weight"} == {2}
 
 
 @pytest.mark.parametrize(
