@@ -40,36 +40,37 @@ def evaluate(
     """
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.errors import BadInput, OutputExists
+    from lawder_edge.data.datasets import first_few
+    from lawder_edge.errors import OutputExists
     from lawder_edge.evaluation import tables
     from lawder_edge.evaluation.evaluate import evaluate as score
     from lawder_edge.evaluation.folder import listed_samples, read_pairs
-    from lawder_edge.evaluation.overlap import TrainedOn
     from lawder_edge.evaluation.report import to_json
     from lawder_edge.loading import load_predictor
 
-    if sheet is not None and sheet.exists() and not overwrite:
-        raise OutputExists(f"{sheet} exists. Add --overwrite, or name another file.")
-    if threshold is not None and not 0 < threshold < 1:
-        raise BadInput(f"threshold {threshold}: wanted a probability between 0 and 1.")
+    if sheet is not None:
+        # Found now rather than after all images.
+        if sheet.is_dir() or (sheet.exists() and not overwrite):
+            raise OutputExists(f"{sheet} exists. Add --overwrite to replace a file, or name another.")
+        sheet.parent.mkdir(parents=True, exist_ok=True)
     predictor = load_predictor(model, threads=threads)
+    cut = predictor.cut(threshold)
     samples = listed_samples(data, split)
     bad: list[str] = []
+    interpreted: list[str] = []
 
     def on_bad(name: str, reason: str) -> None:
         bad.append(name)
         print(f"left out {name}: {reason}", file=sys.stderr)
 
     classes = predictor.runner.classes
-    pairs = read_pairs(samples, classes=classes, on_bad=on_bad if skip_bad else None)
-    trained = TrainedOn(frozenset(predictor.train_ids), frozenset(predictor.train_groups), frozenset(predictor.val_ids))
-    cut = predictor.threshold if threshold is None else threshold
+    pairs = read_pairs(samples, classes=classes, on_bad=on_bad if skip_bad else None, on_note=interpreted.append)
     with progress("evaluating") as report:
         found = score(
             predictor.runner.predict if classes == 1 else predictor.runner.predict_classes,
             pairs,
             threshold=cut,
-            trained_on=trained if trained.ids else None,
+            trained_on=predictor.trained_on,
             progress=report,
             total=len(samples),
         )
@@ -82,6 +83,8 @@ def evaluate(
         print(f"{sheet}: contact sheet", file=sys.stderr)
     if bad:
         print(f"{len(bad)} of {len(samples)} images left out", file=sys.stderr)
+    if interpreted:
+        print(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}", file=sys.stderr)
     if format == "json":
         print(json.dumps(to_json(found, per_image=per_image), indent=1))
     elif format == "md":

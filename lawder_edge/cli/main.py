@@ -16,8 +16,16 @@ import tyro
 
 from lawder_edge.cli import bench, data, doctor, evaluate, export, predict, targets, train, verify
 from lawder_edge.errors import LawderError
+from lawder_edge.training.processes import is_first
 
 ALIASES = {"val": "eval", "evaluate": "eval", "benchmark": "bench", "infer": "predict"}
+
+# What a user's disk and the paths that they name can cause; any other OSError is an error of ours.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WRONG_PLACE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
 
 DESCRIPTION = """From a folder of images and masks to a segmenter on a small device, with proof that the mask stayed the
 same. Start with: lawder-edge export --model order --target onnx --out order-onnx"""
@@ -48,24 +56,30 @@ def run(argv: Sequence[str]) -> int:
         if args[:1] == ["data"]:
             known = {name.removeprefix("data "): call for name, call in known.items() if name.startswith("data ")}
             program, args = "lawder-edge data", args[1:]
-        result: Any = tyro.extras.subcommand_cli_from_dict(
-            known, prog=program, description=DESCRIPTION, args=args or ["--help"]
-        )
+        try:
+            result: Any = tyro.extras.subcommand_cli_from_dict(
+                known, prog=program, description=DESCRIPTION, args=args or ["--help"]
+            )
+        finally:
+            # A reader that has gone is noticed here, rather than by the interpreter as it ends.
+            sys.stdout.flush()
     except LawderError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if is_first():
+            print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in _FULL and (error.errno not in _WRONG_PLACE or error.filename is None):
             raise
+        remedy = "free some space" if error.errno in _FULL else "put that right"
         print(
-            f"error: {error.filename or 'output'}: {error.strerror}. What stood there before is unchanged; free some "
-            "space or choose another folder, then run the same command again.",
+            f"error: {error.filename or 'output'}: {error.strerror}. What stood there before is unchanged; {remedy} or "
+            "name another place, then run the same command again.",
             file=sys.stderr,
         )
         return 2
@@ -74,4 +88,6 @@ def run(argv: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    # A user's own network (--model my_package:Net) stands where they work. Last, so that it hides no installed package.
+    sys.path.append("")
     sys.exit(run(sys.argv[1:]))

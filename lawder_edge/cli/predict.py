@@ -23,7 +23,8 @@ def predict(
 
     Example: lawder-edge predict photos --model order --out masks
 
-    Writes STEM_mask.png (0 or 255) and STEM_overlay.png.
+    Writes STEM_mask.png (0 or 255; the index of the class where there are several) and STEM_overlay.png. Exit code 2 if
+    no image could be read.
 
     Args:
         source: image file, or folder of images.
@@ -37,19 +38,18 @@ def predict(
     """
     from lawder_edge.cli.progress import progress
     from lawder_edge.errors import BadImage
-    from lawder_edge.evaluation.predict_files import find_images, predict_file
+    from lawder_edge.evaluation.predict_files import check_outputs, find_images, predict_file
     from lawder_edge.loading import load_predictor
 
     images = find_images(source)
+    check_outputs(images, out=out, overlay=overlay, overwrite=overwrite)
     predictor = load_predictor(model, threads=threads)
-    cut = predictor.threshold if threshold is None else threshold
+    cut = predictor.cut(threshold)
     bad = 0
     with progress("predicting") as report:
         for done, image in enumerate(images, start=1):
             try:
-                result = predict_file(
-                    predictor.runner, image, out=out, threshold=cut, overlay=overlay, overwrite=overwrite
-                )
+                result = predict_file(predictor.runner, image, out=out, threshold=cut, overlay=overlay)
             except BadImage as error:
                 if not skip_bad:
                     raise
@@ -61,4 +61,4 @@ def predict(
             print(f"{result.mask}: {found}")
     if bad:
         print(f"{bad} of {len(images)} images left out", file=sys.stderr)
-    return 0
+    return 2 if bad == len(images) else 0

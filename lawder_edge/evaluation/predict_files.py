@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from lawder_edge.bundle.processing import to_mask
 from lawder_edge.bundle.runner import Runner
-from lawder_edge.bundle.store import write_file
 from lawder_edge.data.images import read_image
 from lawder_edge.data.layouts import IMAGE_SUFFIXES
 from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.evaluation.overlay import draw_overlay
+from lawder_edge.files import write_file
 
 
 @dataclass(frozen=True)
 class PredictedFile:
-    """What was written for one image. area_fraction: share of the frame above the threshold, in [0, 1]."""
+    """What was written for one image. area_fraction: share of the frame that is foreground, in [0, 1]."""
 
     mask: Path
     overlay: Path | None
@@ -34,7 +34,7 @@ def find_images(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise BadInput(f"{source}: no such file or folder. Give an image or a folder of images.")
-    found = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
     if not found:
         raise BadInput(f"{source}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
     return found
@@ -55,19 +55,24 @@ def check_outputs(images: Sequence[Path], *, out: Path, overlay: bool = True, ov
 
 
 def predict_file(runner: Runner, image: Path, *, out: Path, threshold: float, overlay: bool = True) -> PredictedFile:
-    """Write `out`/STEM_mask.png (0 or 255, size of the image) and STEM_overlay.png, over what stands there.
+    """Write `out`/STEM_mask.png (size of the image) and STEM_overlay.png, over what stands there.
 
+    The mask is 0 or 255 where the network knows one class, and the index of the class where it knows several.
     Raises BadImage for a file that cannot be read.
     """
     paths = _outputs(image, out, overlay=overlay)
     frame = read_image(image)
-    probability = runner.predict(frame)
-    mask = to_mask(probability, threshold)
+    output = runner.infer(runner.prepare(frame))
+    probability = runner.finish(output, (frame.shape[0], frame.shape[1]))
+    if runner.classes == 1:
+        mask = to_mask(probability, threshold).astype(np.uint8) * 255
+    else:
+        mask = runner.finish_labels(output, (frame.shape[0], frame.shape[1]))
     out.mkdir(parents=True, exist_ok=True)
-    write_png(paths[0], mask.astype(np.uint8) * 255)
+    write_png(paths[0], mask)
     if overlay:
         write_png(paths[1], draw_overlay(frame, probability, threshold=threshold))
-    return PredictedFile(paths[0], paths[1] if overlay else None, float(mask.mean()))
+    return PredictedFile(paths[0], paths[1] if overlay else None, float((mask > 0).mean()))
 
 
 def _outputs(image: Path, out: Path, *, overlay: bool) -> list[Path]:

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lawder_edge.bundle.store import write_file
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import ImageScores
 from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, Colour, draw_contour
 from lawder_edge.evaluation.threshold import binarise
+from lawder_edge.files import write_file
 
 Rank = Literal["worst", "median", "best"]
 Image = NDArray[np.uint8]

@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai import metrics as monai
 from numpy.typing import NDArray
 
 from lawder_edge.errors import BadInput
@@ -40,8 +42,6 @@ PAIRS = [random_pair(seed) for seed in range(12)] + [
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_dice_and_iou_are_those_of_monai(pair: tuple[Mask, Mask]) -> None:
-    torch = pytest.importorskip("torch")
-    monai = pytest.importorskip("monai.metrics")
     pred, truth = (torch.from_numpy(m)[None, None].float() for m in pair)
     both_classes = [torch.cat([1 - m, m], 1) for m in (pred, truth)]
 
@@ -54,8 +54,6 @@ def test_dice_and_iou_are_those_of_monai(pair: tuple[Mask, Mask]) -> None:
 @pytest.mark.parametrize("tolerance_px", [0.0, 1.0, 1.5, 2.0, 5.0])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_surface_dice_is_that_of_monai(pair: tuple[Mask, Mask], tolerance_px: float) -> None:
-    torch = pytest.importorskip("torch")
-    monai = pytest.importorskip("monai.metrics")
     pred, truth = (torch.from_numpy(m)[None, None].float() for m in pair)
 
     expected = monai.compute_surface_dice(pred, truth, [tolerance_px], include_background=True).item()
@@ -65,8 +63,6 @@ def test_surface_dice_is_that_of_monai(pair: tuple[Mask, Mask], tolerance_px: fl
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_precision_and_recall_are_those_of_a_confusion_matrix(pair: tuple[Mask, Mask]) -> None:
-    torch = pytest.importorskip("torch")
-    monai = pytest.importorskip("monai.metrics")
     matrix = monai.get_confusion_matrix(*(torch.from_numpy(m)[None, None].float() for m in pair))
 
     for name, score in (("precision", metrics.precision), ("recall", metrics.recall)):
@@ -180,8 +176,6 @@ def test_scoring_no_class_is_refused() -> None:
 @pytest.mark.realdata
 @pytest.mark.filterwarnings("ignore:.*always_return_as_numpy.*:FutureWarning")
 def test_scores_of_real_masks_are_those_of_monai(real_data: Path) -> None:
-    torch = pytest.importorskip("torch")
-    monai = pytest.importorskip("monai.metrics")
     files = sorted((real_data / "kvasir-seg" / "masks").iterdir())[::100]
     masks = [np.asarray(cv2.imread(str(f), cv2.IMREAD_GRAYSCALE)) > 127 for f in files]
 
