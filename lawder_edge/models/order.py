@@ -25,7 +25,7 @@ class Order(MKUNet):
     `token_stride` is the token grid relative to the input: 32 gives 64 tokens at 256x256; 0 keeps every position of the
     stage (the paper's 0.56 GFLOPs). It is constant, so that one export is right at every size. `normaliser` is
     exp(S - max) divided after the product with the values: in float that is softmax, and quantising its map at 1/256
-    costs a twentieth of what quantising softmax costs (benchmarks/results/attention_int8.md).
+    costs a sixteenth of what quantising softmax costs (benchmarks/results/attention_int8.md).
 
     Differs from MK-UNet in the order of three linear or positive operations: ReLU before the upsampling, and the head
     below the last upsampling (equal for a 1x1 head, as bilinear weights sum to one); an export then resizes
