@@ -49,7 +49,7 @@ class BidirectionalSkipAttention(nn.Module):
     output projections and the fusion are zero, so that the module starts as the identity.
     """
 
-    def __init__(self, channels: int, *, key_channels: int, stride: int, normaliser: Normaliser = "exp_divide") -> None:
+    def __init__(self, channels: int, *, key_channels: int, stride: int, normaliser: Normaliser = "sigmoid") -> None:
         super().__init__()
         self.stride = stride
         self.normaliser: Normaliser = normaliser

@@ -23,9 +23,9 @@ class Order(MKUNet):
     """MK-UNet with bidirectional skip attention at the late decoder stages.
 
     `token_stride` is the token grid relative to the input: 32 gives 64 tokens at 256x256; 0 keeps every position of the
-    stage (the paper's 0.56 GFLOPs). It is constant, so that one export is right at every size. `normaliser` is
-    exp(S - max) divided after the product with the values: in float that is softmax, and quantising its map at 1/256
-    costs a sixteenth of what quantising softmax costs (benchmarks/results/attention_int8.md).
+    stage (the paper's 0.56 GFLOPs). It is constant, so that one export is right at every size. `normaliser` is sigmoid:
+    of those whose operators every integer runtime has, the one whose map loses least at 1/256
+    (benchmarks/results/attention_int8.md).
 
     Differs from MK-UNet in the order of three linear or positive operations: ReLU before the upsampling, and the head
     below the last upsampling (equal for a 1x1 head, as bilinear weights sum to one); an export then resizes
@@ -37,7 +37,7 @@ class Order(MKUNet):
         *,
         widths: Sequence[int] = WIDTHS,
         token_stride: int = 32,
-        normaliser: Normaliser = "exp_divide",
+        normaliser: Normaliser = "sigmoid",
         key_ratio: float = 0.5,
         in_channels: int = 3,
         num_classes: int = 1,

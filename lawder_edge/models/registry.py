@@ -38,7 +38,7 @@ def _mk_unet(*widths: int) -> Callable[..., nn.Module]:
 
 
 _RECORDS = (
-    ModelRecord("order", Order, 42_014, LAW_AND_ORDER, "MK-UNet + skip attention on pooled tokens, for devices"),
+    ModelRecord("order", Order, 42_016, LAW_AND_ORDER, "MK-UNet + skip attention on pooled tokens, for devices"),
     ModelRecord(
         "order_full",
         lambda **options: Order(token_stride=0, normaliser="softmax", **options),
