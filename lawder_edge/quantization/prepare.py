@@ -1,0 +1,106 @@
+"""The network with rounding in place: what is calibrated and trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from lawder_edge.errors import BadInput
+from lawder_edge.quantization.fake import ActivationRounding, WeightRounding
+from lawder_edge.quantization.plan import Plan, plan
+from lawder_edge.quantization.scales import Scales, TensorScale, largest_weight
+
+_PREFIX = "rounding_"
+
+
+class RoundedNetwork(nn.Module):
+    """A network in deploy form, computed as int8 hardware does, at one input size and any batch size.
+
+    forward: (B, C, H, W) float32 in [-1, 1) -> (B, K, H, W) logits on the output's grid. weight_bits: of convolution
+    weights. `network` holds the graph with the parameters of the deploy form under their names.
+    """
+
+    def __init__(self, network: GraphModule, plan: Plan, *, weight_bits: int) -> None:
+        super().__init__()
+        self.network = network
+        self.weight_bits = weight_bits
+        self._keys = tuple(group.key for group in plan.groups)
+        self._fixed = tuple(group.fixed for group in plan.groups)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(x)
+        return logits
+
+    def train(self, mode: bool = True) -> RoundedNetwork:
+        """The deploy form computes the same in both modes; only ranges are learnt in training mode."""
+        self.training = mode
+        for rounding in self.roundings():
+            rounding.train(mode)
+        return self
+
+    def roundings(self) -> list[ActivationRounding]:
+        """Those of the activations in the order of `Scales.tensors`."""
+        return [self.network.get_submodule(f"{_PREFIX}{i}") for i in range(len(self._keys))]  # type: ignore[misc]
+
+    def freeze(self) -> None:
+        """Keep the ranges as they are from now on."""
+        for rounding in self.roundings():
+            rounding.frozen = True
+
+    def scales(self) -> Scales:
+        """What the ranges have come to. Raises BadInput where a tensor was never observed."""
+        tensors = []
+        for key, fixed, rounding in zip(self._keys, self._fixed, self.roundings(), strict=True):
+            if fixed is None and not rounding.frozen and not rounding.seen:
+                raise BadInput(f"{key}: no range was learnt. Run calibration images through the network first.")
+            tensors.append(TensorScale(key, float(rounding.scale), int(rounding.zero_point)))
+        return Scales(self.weight_bits, tuple(tensors))
+
+    def deployed_state(self) -> dict[str, torch.Tensor]:
+        """The parameters of the deploy form under their own names, not rounded."""
+        return {name: p.detach().clone() for name, p in self.network.named_parameters()}
+
+
+def prepare(
+    deployed: nn.Module,
+    *,
+    size: tuple[int, int],
+    channels: int = 3,
+    weight_bits: int = 7,
+    scales: Scales | None = None,
+) -> RoundedNetwork:
+    """Put rounding after every tensor that the plan names.
+
+    deployed: of `to_deploy`. size: (H, W) in pixels. scales: known ones, which are kept; None to learn them.
+    Raises BadInput for a network that cannot be traced or quantised, or scales of another one.
+    """
+    example = torch.zeros(2, channels, *size)
+    try:
+        exported = torch.export.export(deployed, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    except Exception as error:  # whatever a user's network raises
+        raise BadInput(f"{type(deployed).__name__} cannot be traced for quantisation: {error}") from error
+    network = exported.module(check_guards=False)
+    found = plan(network.graph)
+    bits = scales.weight_bits if scales is not None else weight_bits
+    for i, group in enumerate(found.groups):
+        rounding = ActivationRounding(fixed=group.fixed)
+        if scales is not None:
+            tensor = scales.of(group.key)
+            rounding.set(tensor.scale, tensor.zero_point)
+        network.add_submodule(f"{_PREFIX}{i}", rounding)
+    network.add_submodule(f"{_PREFIX}weights", WeightRounding(largest_weight(bits)))
+    for node in found.rounded:
+        _insert(network, node, f"{_PREFIX}{found.group_of[node]}")
+    for node in found.weights:
+        _insert(network, node, f"{_PREFIX}weights")
+    network.graph.lint()
+    network.recompile()
+    return RoundedNetwork(network, found, weight_bits=bits)
+
+
+def _insert(network: GraphModule, node: Node, module: str) -> None:
+    with network.graph.inserting_after(node):
+        rounded = network.graph.call_module(module, (node,))
+    rounded.meta["val"] = node.meta.get("val")
+    node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user is not rounded)

@@ -1,0 +1,121 @@
+"""The rounded network, and the program made from it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lawder_edge.errors import BadInput
+from lawder_edge.models import create_model
+from lawder_edge.models.deploy import to_deploy
+from lawder_edge.quantization.convert import to_program
+from lawder_edge.quantization.fake import ActivationRounding, WeightRounding, weight_scales
+from lawder_edge.quantization.prepare import prepare
+
+SIZE = (64, 64)
+
+
+def spread(name: str) -> nn.Module:
+    """A deploy form whose logits depend on its input more than a fresh network's do."""
+    torch.manual_seed(0)
+    deployed = to_deploy(create_model(name))
+    with torch.no_grad():
+        for parameter in deployed.parameters():
+            if parameter.ndim == 4:
+                parameter.normal_(0, 1.4 * parameter[0].numel() ** -0.5)
+    return deployed
+
+
+def frames(n: int = 4) -> Tensor:
+    """(n, 3, 64, 64) of multiples of 1/128, as pictures give them."""
+    generator = torch.Generator().manual_seed(1)
+    return (torch.randint(0, 256, (n, 3, *SIZE), generator=generator) - 128) / 128
+
+
+def test_a_range_is_learnt_then_kept() -> None:
+    rounding = ActivationRounding(momentum=0.5).train()
+    rounding(torch.tensor([0.0, 4.0]))
+    assert float(rounding.high) == 4.0
+    rounding(torch.tensor([-2.0, 2.0]))
+    assert (float(rounding.low), float(rounding.high)) == (-1.0, 3.0)
+    rounding.eval()
+    rounding(torch.tensor([9.0]))
+    rounding.train()
+    rounding.frozen = True
+    rounding(torch.tensor([9.0]))
+    assert (float(rounding.low), float(rounding.high)) == (-1.0, 3.0)
+    assert float(rounding(torch.tensor([100.0]))) == pytest.approx(3.0, abs=4 / 255)
+
+
+def test_gradients_pass_inside_the_range_only() -> None:
+    rounding = ActivationRounding().train()
+    rounding(torch.tensor([-1.0, 1.0]))
+    rounding.eval()
+    x = torch.tensor([0.3, 5.0], requires_grad=True)
+    rounding(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 0.0]
+
+
+def test_weights_are_rounded_channel_by_channel_to_seven_bits() -> None:
+    weight = torch.tensor([[1.0, -0.37], [0.01, 0.004], [0.0, 0.0]]).view(3, 2, 1, 1)
+    steps = weight_scales(weight, 63)
+    assert steps[:2].tolist() == pytest.approx([1 / 63, 0.01 / 63])
+    rounded = WeightRounding(63)(weight)
+    integers = (rounded / steps.view(-1, 1, 1, 1)).flatten().tolist()
+    assert integers == pytest.approx([63, -23, 63, 25, 0, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["order", "mk_unet_t", "unet"])
+def test_the_program_computes_what_was_trained(name: str) -> None:
+    deployed, x = spread(name), frames()
+    rounded = prepare(deployed, size=SIZE).train()
+    for _ in range(3):
+        rounded(x)
+    rounded.eval()
+    program = to_program(deployed, rounded.scales(), example=x[:1])
+    with torch.no_grad():
+        trained, exported, exact = rounded(x[:1]), program.module()(x[:1]), deployed(x[:1])
+    step = rounded.scales().tensors[-1].scale
+    assert exact.std() > 4 * step
+    assert torch.equal(trained, exported)
+    # Rounded, and yet the same network.
+    assert not torch.equal(exact, exported)
+    assert float(torch.corrcoef(torch.stack([exact.flatten(), exported.flatten()]))[0, 1]) > 0.95
+
+
+def test_every_value_of_the_program_is_on_an_integer_grid() -> None:
+    deployed, x = spread("order"), frames()
+    rounded = prepare(deployed, size=SIZE).train()
+    rounded(x)
+    program = to_program(deployed, rounded.eval().scales(), example=x[:1])
+    quantised = [n for n in program.graph.nodes if "quantize_per_tensor" in str(n.target)]
+    sources = [n.args[0] for n in quantised if ".quantize_per_tensor" in str(n.target)]
+    floats = {"conv2d", "add", "mul", "sigmoid", "mean", "relu6", "upsample_bilinear2d", "avg_pool2d", "amax", "cat"}
+    for node in program.graph.nodes:
+        kind = str(node.target).split(".")[1] if node.op == "call_function" else ""
+        if kind in floats and node not in sources:
+            assert {str(user.target).split(".")[1] for user in node.users} <= {"relu6", "relu", "div"}
+
+
+def test_scales_serve_another_size_and_refuse_another_network() -> None:
+    order, x = spread("order"), frames()
+    rounded = prepare(order, size=SIZE).train()
+    rounded(x)
+    scales = rounded.eval().scales()
+    other = prepare(order, size=(32, 96), scales=scales).eval()
+    assert other(torch.zeros(1, 3, 32, 96)).shape == (1, 1, 32, 96)
+    assert other.scales() == scales
+    with pytest.raises(BadInput, match="scales are of another network"):
+        prepare(spread("unet"), size=SIZE, scales=scales)
+
+
+def test_a_network_that_saw_no_images_has_no_scales() -> None:
+    with pytest.raises(BadInput, match="no range was learnt"):
+        prepare(spread("unet"), size=SIZE).scales()
+
+
+def test_the_parameters_keep_their_names() -> None:
+    deployed = spread("order")
+    assert prepare(deployed, size=SIZE).deployed_state().keys() == deployed.state_dict().keys()
