@@ -6,6 +6,7 @@ and resumed or not.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import signal
@@ -24,14 +25,14 @@ from torch import Tensor, nn
 
 from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.errors import BadDataset, BadInput
-from lawder_edge.models import create_model
 from lawder_edge.training.batches import TrainData, augmented_batch, normalise, order_of_pass, resized
-from lawder_edge.training.checkpoint import WeightsRecord, read_weights, write_weights
+from lawder_edge.training.checkpoint import WeightsRecord
 from lawder_edge.training.config import PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import write_curves
-from lawder_edge.training.losses import LOSSES, supervised
+from lawder_edge.training.losses import LOSSES
 from lawder_edge.training.processes import any_of_all, join_processes, mean_of_all, value_of_first
 from lawder_edge.training.state import Ema, RunState, read_run, write_run
+from lawder_edge.training.trainee import FloatTrainee, Trainee
 
 RUN_FILE = "last.safetensors"
 BEST_FILE = "best.safetensors"
@@ -115,7 +116,7 @@ def check_recipe(config: TrainConfig, *, pictures: int, on: PartialState) -> Non
         raise BadInput(f"batch {config.batch} is more than the {pictures} training pictures. Take a smaller --batch.")
     if config.mixed_precision == "fp16" and on.device.type == "cpu":
         raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
-    _try(_create(config), config, pictures=min(config.batch // processes, pictures))
+    _try(FloatTrainee(config).create(), config, pictures=min(config.batch // processes, pictures))
 
 
 def train(
@@ -125,11 +126,12 @@ def train(
     val: TrainData,
     out: Path,
     resume: bool = False,
+    trainee: Trainee | None = None,
     augmentation: AugmentConfig | None = None,
     on_step: Callable[[Progress], None] | None = None,
     cpu: bool = False,
 ) -> TrainResult:
-    """Fit `config.model` to `data`, choose by `val`, write into the folder `out`.
+    """Fit `config.model`, or another trainee, to `data`, choose by `val`, write into the folder `out`.
 
     `out` receives `last.safetensors` (the whole run, every `checkpoint_every` steps and at each pass),
     `best.safetensors` (EMA weights, best mean Dice on `val` at the last stage's size), `curves.csv` and `curves.png`.
@@ -147,7 +149,9 @@ def train(
         mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu", kwargs_handlers=handlers
     )
     torch.manual_seed(config.seed)
-    bare = _create(config)
+    trainee = trainee or FloatTrainee(config)
+    bare = trainee.create()
+    evaluated = copy.deepcopy(bare).eval().to(accelerator.device)
     model = accelerator.prepare_model(bare)
     optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
     # Takes the loss scale of fp16 out of the gradients, and leaves a step out whose gradients overflowed.
@@ -162,8 +166,6 @@ def train(
     augmentation = (augmentation or AugmentConfig()) if config.augment else None
     val_size = config.stages[-1].size
     val_images, val_labels = _at_size(val, val_size)
-    evaluated = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes).eval()
-    evaluated.to(accelerator.device)
     record = WeightsRecord(
         model=config.model,
         in_channels=config.in_channels,
@@ -210,11 +212,12 @@ def train(
             rate = learning_rate(config, state.step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            trainee.before_step(bare, state.step / steps)
             model.train()
             # For networks that draw numbers (dropout): the same in a resumed run.
             torch.manual_seed(_step_seed(config.seed, state.step, rank))
-            outputs = model(x.to(accelerator.device))
-            loss = supervised(LOSSES[config.loss], outputs, labels.to(accelerator.device))
+            x = x.to(accelerator.device)
+            loss = trainee.loss(model(x), x, labels.to(accelerator.device))
             optimizer.zero_grad()
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(bare.parameters(), config.clip_norm)
@@ -244,7 +247,7 @@ def train(
                 if val_dice is not None and val_dice > state.best_dice:
                     state.best_dice, state.best_pass = val_dice, pass_index
                     if accelerator.is_main_process:
-                        write_weights(best_file, ema.state, record)
+                        trainee.save(best_file, evaluated, record)
                 if accelerator.is_main_process:
                     write_curves(out, state.history)
                 save_run()
@@ -260,18 +263,9 @@ def train(
 
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        _store_threshold(best_file, evaluated, val_images, val_labels)
+        _store_threshold(best_file, trainee, evaluated, val_images, val_labels)
     accelerator.wait_for_everyone()
     return TrainResult(best_file, state.best_dice, state.best_pass, state.history)
-
-
-def _create(config: TrainConfig) -> Any:
-    model: Any = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes)
-    if config.deep_supervision:
-        if not hasattr(model, "deep_supervision"):
-            raise BadInput(f"model {config.model!r} has no auxiliary heads; leave --deep-supervision out.")
-        model.deep_supervision = True
-    return model
 
 
 def _try(model: Any, config: TrainConfig, *, pictures: int) -> None:
@@ -314,14 +308,15 @@ def _validate(model: nn.Module, ema: Ema, images: np.ndarray[Any, Any], labels: 
     return mean_dice(predict_labels(model, images), labels)
 
 
-def _store_threshold(path: Path, model: nn.Module, images: np.ndarray[Any, Any], labels: Tensor) -> None:
+def _store_threshold(
+    path: Path, trainee: Trainee, model: nn.Module, images: np.ndarray[Any, Any], labels: Tensor
+) -> None:
     """Choose the binary threshold of the best weights on validation and write it into them."""
     from lawder_edge.evaluation.threshold import choose_threshold
 
-    tensors, record = read_weights(path)
+    record = trainee.load(path, model)
     if record.num_classes > 1:
         return
-    model.load_state_dict(tensors)
     probabilities = predict_labels(model, images)[:, 0].numpy()
     choice = choose_threshold(list(probabilities), [m > 0 for m in labels.numpy()])
-    write_weights(path, tensors, dataclasses.replace(record, threshold=choice.threshold))
+    trainee.save(path, model, dataclasses.replace(record, threshold=choice.threshold))
