@@ -70,7 +70,7 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
     record = loaded.record
     size = (record.size, record.size)
     runner = TorchRunner(
-        loaded.module, size=size, channels=record.in_channels, classes=record.num_classes, threshold=record.threshold
+        loaded.computed, size=size, channels=record.in_channels, classes=record.num_classes, threshold=record.threshold
     )
     return Predictor(
         runner=runner,
@@ -78,7 +78,7 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
         name=path.stem if path.exists() else text,
         threshold=record.threshold,
         size=size,
-        module=loaded.module,
+        module=loaded.computed,
         trained_on=record.trained_on(),
     )
 

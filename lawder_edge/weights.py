@@ -18,6 +18,7 @@ from lawder_edge.errors import BadInput
 if TYPE_CHECKING:
     from torch import nn
 
+    from lawder_edge.quantization.network import QuantizedNetwork
     from lawder_edge.training.checkpoint import WeightsRecord
 
 BUNDLED = Path(__file__).parent / "models" / "weights"
@@ -43,11 +44,28 @@ class TorchRunner(Runner):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A module with trained weights and what they say of themselves. sha256: fingerprint of the tensors."""
+    """A module with trained weights and what they say of themselves.
+
+    module: in floating point. sha256: fingerprint of the tensors, and of the scales. quantized: the same network in
+    int8, where the weights are quantised.
+    """
 
     module: nn.Module
     record: WeightsRecord
     sha256: str
+    quantized: QuantizedNetwork | None = None
+
+    @property
+    def computed(self) -> nn.Module:
+        """What these weights are meant to compute: in int8 where they are quantised."""
+        return self.quantized or self.module
+
+    def reference(self, precision: str) -> nn.Module:
+        """What an artifact of `precision` is held against: int8 against int8 in PyTorch, all else against float.
+
+        What the quantisation itself costs is told by an evaluation of both.
+        """
+        return self.computed if precision == "int8" else self.module
 
     def info(self) -> WeightsInfo:
         """The provenance that goes into a manifest."""
@@ -68,9 +86,9 @@ def hash_ids(ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest() if ids else ""
 
 
-def bundled_weights(name: str) -> Path | None:
-    """The weights that the package carries for a model, or None."""
-    path = BUNDLED / f"{name}.safetensors"
+def bundled_weights(name: str, *, int8: bool = False) -> Path | None:
+    """The weights, or the quantised weights, that the package carries for a model, or None."""
+    path = BUNDLED / f"{name}{'_int8' if int8 else ''}.safetensors"
     return path if path.is_file() else None
 
 
@@ -80,8 +98,8 @@ def bundled_card(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def load_model(text: str) -> LoadedModel:
-    """A module with weights, from what a person typed:
+def load_model(text: str, *, int8: bool = False) -> LoadedModel:
+    """A module with weights, from what a person typed; `int8` prefers the quantised ones of a name.
 
     - a model name whose weights the package carries,
     - a checkpoint file; it may name a model of this package only, since a file must not make code run,
@@ -91,6 +109,7 @@ def load_model(text: str) -> LoadedModel:
     Raises: BadInput, BadCheckpoint.
     """
     from lawder_edge.models import MODELS, create_model
+    from lawder_edge.quantization.checkpoint import is_quantized
     from lawder_edge.training.checkpoint import WeightsRecord, fingerprint, load_into, read_weights
 
     architecture, separator, file = text.partition("=") if not Path(text).exists() else ("", "", "")
@@ -99,7 +118,7 @@ def load_model(text: str) -> LoadedModel:
         return LoadedModel(module.eval(), WeightsRecord(model=text), fingerprint(dict(module.state_dict())))
     path = Path(file) if separator else Path(text)
     if not separator and not path.exists() and path.suffix != ".safetensors":
-        carried = bundled_weights(text)
+        carried = (bundled_weights(text, int8=True) if int8 else None) or bundled_weights(text)
         if carried is None:
             if text not in MODELS:
                 create_model(text)  # tells the closest name
@@ -109,12 +128,31 @@ def load_model(text: str) -> LoadedModel:
                 f"--model {text} --data DIR, then give the checkpoint."
             )
         path = carried
+    if is_quantized(path):
+        return _load_quantized(path, trusted=architecture)
     tensors, record = read_weights(path)
-    if record.model not in MODELS and record.model != architecture:
+    _check_trusted(path, record, architecture)
+    module = create_model(architecture or record.model, in_channels=record.in_channels, num_classes=record.num_classes)
+    load_into(module, tensors, source=str(path))
+    return LoadedModel(module.eval(), record, fingerprint(tensors))
+
+
+def _load_quantized(path: Path, *, trusted: str) -> LoadedModel:
+    from lawder_edge.quantization.checkpoint import read_quantized
+    from lawder_edge.quantization.network import QuantizedNetwork
+
+    found = read_quantized(path)
+    _check_trusted(path, found.record, trusted)
+    deployed = found.deployed()
+    network = QuantizedNetwork(deployed, found.scales, channels=found.record.in_channels).eval()
+    return LoadedModel(deployed, found.record, found.sha256(), network)
+
+
+def _check_trusted(path: Path, record: WeightsRecord, trusted: str) -> None:
+    from lawder_edge.models import MODELS
+
+    if record.model not in MODELS and record.model != trusted:
         raise BadInput(
             f"{path}: weights of {record.model!r}, which is no model of this package; loading them would import its "
             f"code. If you trust it: --model {record.model}={path}"
         )
-    module = create_model(architecture or record.model, in_channels=record.in_channels, num_classes=record.num_classes)
-    load_into(module, tensors, source=str(path))
-    return LoadedModel(module.eval(), record, fingerprint(tensors))

@@ -14,7 +14,7 @@ from typing import Any
 
 import tyro
 
-from lawder_edge.cli import bench, data, doctor, evaluate, export, predict, targets, train, verify
+from lawder_edge.cli import bench, data, doctor, evaluate, export, predict, qat, quantize, targets, train, verify
 from lawder_edge.errors import LawderError
 from lawder_edge.training.processes import is_first
 
@@ -37,6 +37,8 @@ def verbs(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
         "data check": data.check,
         "data phantom": data.phantom,
         "train": train.command(argv),
+        "qat": qat.qat,
+        "quantize": quantize.quantize,
         "eval": evaluate.evaluate,
         "export": export.export,
         "verify": verify.verify,

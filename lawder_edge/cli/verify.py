@@ -61,7 +61,9 @@ def verify(
     )  # fmt: skip
     certified_before = has_certificate(opened)
     with progress("verifying") as report:
-        certificate = verify_bundle(opened, loaded.module, images, threads=threads, progress=report)
+        certificate = verify_bundle(
+            opened, loaded.reference(opened.manifest.precision), images, threads=threads, progress=report
+        )
     if bad:
         print(f"{len(bad)} of {images.count} images left out", file=sys.stderr)
     if interpreted:

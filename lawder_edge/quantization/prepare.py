@@ -57,6 +57,18 @@ class RoundedNetwork(nn.Module):
             tensors.append(TensorScale(key, float(rounding.scale), int(rounding.zero_point)))
         return Scales(self.weight_bits, tuple(tensors))
 
+    def load_deployed(self, tensors: dict[str, torch.Tensor], scales: Scales) -> None:
+        """Take weights and scales, which are kept from now on. Raises BadInput for those of another network."""
+        own = dict(self.network.named_parameters())
+        if own.keys() != tensors.keys() or any(own[name].shape != value.shape for name, value in tensors.items()):
+            raise BadInput("these quantised weights are of another network, or of an older deploy form.")
+        with torch.no_grad():
+            for name, value in tensors.items():
+                own[name].copy_(value)
+        for key, rounding in zip(self._keys, self.roundings(), strict=True):
+            tensor = scales.of(key)
+            rounding.set(tensor.scale, tensor.zero_point)
+
     def deployed_state(self) -> dict[str, torch.Tensor]:
         """The parameters of the deploy form under their own names, not rounded."""
         return {name: p.detach().clone() for name, p in self.network.named_parameters()}

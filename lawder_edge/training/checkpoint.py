@@ -115,13 +115,18 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsRecord]:
             f"{path}: header says format {header.get('format')!r}, wanted {FORMAT!r}. It was not written by "
             "lawder-edge; load it in PyTorch and save it with save_weights."
         )
+    return tensors, read_record(path, header)
+
+
+def read_record(path: Path, header: dict[str, str]) -> WeightsRecord:
+    """The record in the header of a weights file. Raises: BadCheckpoint naming `path`."""
     try:
         fields: dict[str, Any] = json.loads(header["record"])
         for key in ("train_ids", "train_groups", "val_ids", "val_groups"):
             fields[key] = tuple(fields.get(key, ()))
         record = WeightsRecord(**fields)
         record.check(source=str(path))
-        return tensors, record
+        return record
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadCheckpoint(
             f"{path}: its header does not say what these weights are ({error!r}). It was written by another version "

@@ -161,7 +161,12 @@ def train(
     steps = steps_per_pass * config.passes
     state = RunState()
     run_file, best_file = out / RUN_FILE, out / BEST_FILE
-    recipe = {**dataclasses.asdict(config), "training list": data.said(), "validation list": val.said()}
+    recipe = {
+        **dataclasses.asdict(config),
+        **trainee.facts(),
+        "training list": data.said(),
+        "validation list": val.said(),
+    }
 
     augmentation = (augmentation or AugmentConfig()) if config.augment else None
     val_size = config.stages[-1].size

@@ -17,6 +17,9 @@ from lawder_edge.training.losses import LOSSES, supervised
 class Trainee(Protocol):
     """One network, its loss, and the file that its weights are kept in."""
 
+    def facts(self) -> dict[str, Any]:
+        """JSON values beside the configuration that make a run what it is; it is resumed with equal ones alone."""
+
     def create(self) -> nn.Module:
         """A network to start from, the same for the same torch seed. All of its state is in its state_dict."""
 
@@ -38,6 +41,9 @@ class FloatTrainee:
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
+
+    def facts(self) -> dict[str, Any]:
+        return {}
 
     def create(self) -> nn.Module:
         c = self._config

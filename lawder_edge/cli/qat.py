@@ -1,0 +1,76 @@
+"""`lawder-edge qat`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lawder_edge.quantization.recipe import QatOptions
+from lawder_edge.training.config import Progress
+
+DEFAULTS = QatOptions()
+
+
+def qat(
+    data: Path,
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"])] = "order",
+    split: tuple[Path, ...] = (),
+    out: Path = Path("runs/qat"),
+    options: Annotated[QatOptions, tyro.conf.arg(name="")] = DEFAULTS,
+    resume: bool = False,
+    overwrite: bool = False,
+    skip_bad: bool = False,
+    cpu: bool = False,
+    threads: int = 0,
+) -> int:
+    """Fine-tune trained weights with int8 rounding in place; the float network teaches.
+
+    Example: lawder-edge qat --model order --data polyps --split train.txt --out runs/order-int8
+
+    Writes best.safetensors, which every int8 export reads, curves, and calibration.json with each tensor's range.
+
+    Args:
+        data: dataset folder, or a folder of such folders.
+        model: model name or checkpoint, in floating point.
+        split: files with one folder/stem a line; all pairs when left out.
+        out: run folder.
+        resume: go on where the run in --out was stopped.
+        overwrite: start anew in a run folder that exists.
+        skip_bad: leave out files that cannot be read, and count them.
+        cpu: stay on the CPU although a GPU is there.
+        threads: of this process; 0 leaves the choice to PyTorch.
+    """
+    from lawder_edge.cli.progress import progress
+    from lawder_edge.quantization.run import recipe_of, run_qat
+    from lawder_edge.training.loop import RUN_FILE
+    from lawder_edge.training.prepare import prepare_run
+    from lawder_edge.training.threads import limit_threads
+    from lawder_edge.weights import load_model
+
+    limit_threads(threads)
+    loaded = load_model(model)
+    with progress("decoding") as report:
+        run = prepare_run(
+            recipe_of(loaded, options), data=data, splits=split, out=out, resume=resume, overwrite=overwrite,
+            skip_bad=skip_bad, progress=report, cpu=cpu,
+        )  # fmt: skip
+    for note in run.notes:
+        print(note, file=sys.stderr)
+    with progress("fine-tuning") as report:
+
+        def on_step(p: Progress) -> None:
+            best = "" if p.best_dice is None else f", best validation Dice {p.best_dice:.4f}"
+            report(p.step, p.steps, f"pass {p.pass_index + 1}/{p.passes}, loss {p.loss:.3f}{best}")
+
+        try:
+            result = run_qat(loaded, run, options=options, out=out, resume=resume, on_step=on_step, cpu=cpu)
+        except KeyboardInterrupt:
+            if (out / RUN_FILE).exists():
+                print(f"{out / RUN_FILE}: kept; go on with --resume", file=sys.stderr)
+            raise
+    print(f"{result.weights}: int8, validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
+    print(f"next: lawder-edge export -t onnx --precision int8 -m {result.weights} --out int8-onnx", file=sys.stderr)
+    return 0

@@ -1,0 +1,126 @@
+"""From a float checkpoint and a folder to quantised weights. Reads and writes disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lawder_edge.errors import BadInput
+from lawder_edge.evaluation.threshold import choose_threshold
+from lawder_edge.files import write_file
+from lawder_edge.quantization.checkpoint import read_quantized
+from lawder_edge.quantization.qat import QuantizedTrainee
+from lawder_edge.quantization.recipe import QatOptions
+from lawder_edge.quantization.scales import QMAX, QMIN, Scales
+from lawder_edge.training.batches import TrainData, resized
+from lawder_edge.training.config import Progress, TrainConfig, TrainResult
+from lawder_edge.training.loop import BEST_FILE, mean_dice, predict_labels, train
+from lawder_edge.training.prepare import PreparedRun
+from lawder_edge.weights import LoadedModel, hash_ids
+
+CALIBRATION_FILE = "calibration.json"
+
+
+@dataclass(frozen=True)
+class TensorRange:
+    """What an activation tensor can hold: from `low` to `high` in real numbers."""
+
+    key: str
+    scale: float
+    zero_point: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What the first ranges came from, and what the ranges are in the end. ids_sha256: over the sorted ids."""
+
+    images: int
+    ids_sha256: str
+    weight_bits: int
+    tensors: tuple[TensorRange, ...]
+
+
+def recipe_of(loaded: LoadedModel, options: QatOptions) -> TrainConfig:
+    """The fine-tuning of these weights. Raises: BadInput, also for weights that are quantised already."""
+    if loaded.quantized is not None:
+        raise BadInput("these weights are quantised already. Give the float checkpoint that they came from.")
+    record = loaded.record
+    return options.recipe(model=record.model, in_channels=record.in_channels, num_classes=record.num_classes)
+
+
+def run_qat(
+    loaded: LoadedModel,
+    run: PreparedRun,
+    *,
+    options: QatOptions,
+    out: Path,
+    resume: bool,
+    on_step: Callable[[Progress], None] | None = None,
+    cpu: bool = False,
+) -> TrainResult:
+    """Fine-tune with rounding in place; `out` receives what `training.train` writes, and `calibration.json`.
+
+    Raises: what `train` raises.
+    """
+    trainee, ids = _trainee(loaded, run, options)
+    result = train(
+        recipe_of(loaded, options), run.train, val=run.val, out=out, resume=resume, trainee=trainee, on_step=on_step,
+        cpu=cpu,
+    )  # fmt: skip
+    write_report(out, read_quantized(result.weights).scales, ids)
+    return result
+
+
+def run_ptq(loaded: LoadedModel, run: PreparedRun, *, options: QatOptions, out: Path) -> float:
+    """Learn ranges alone, choose the threshold on validation, write `best.safetensors` and `calibration.json`.
+
+    Returns: mean Dice on validation at that threshold.
+    """
+    trainee, ids = _trainee(loaded, run, options)
+    network = trainee.create()
+    pairs = [resized(f, m, options.size) for f, m in zip(run.val.images, run.val.labels, strict=True)]
+    probabilities = predict_labels(network, np.stack([p[0] for p in pairs]))
+    labels = np.stack([p[1] for p in pairs])
+    record = dataclasses.replace(loaded.record, size=options.size)
+    if record.num_classes == 1:
+        choice = choose_threshold(list(probabilities[:, 0].numpy()), list(labels > 0))
+        record = dataclasses.replace(record, threshold=choice.threshold)
+    trainee.save(out / BEST_FILE, network, record)
+    write_report(out, network.scales(), ids)
+    return mean_dice(probabilities, torch.from_numpy(labels).long(), threshold=record.threshold)
+
+
+def _trainee(loaded: LoadedModel, run: PreparedRun, options: QatOptions) -> tuple[QuantizedTrainee, tuple[str, ...]]:
+    images, ids = calibration_images(run.train, size=options.size, count=options.calibration)
+    return QuantizedTrainee(loaded.module, loaded.record, images=images, options=options), ids
+
+
+def calibration_images(data: TrainData, *, size: int, count: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """`count` training images, evenly picked, (n, size, size, C) uint8, and their ids."""
+    picked = np.unique(np.linspace(0, len(data) - 1, min(count, len(data))).astype(int))
+    frames = [resized(data.images[i], data.labels[i], size)[0] for i in picked]
+    return np.stack(frames), tuple(data.ids[i] for i in picked)
+
+
+def calibration_report(scales: Scales, ids: tuple[str, ...]) -> CalibrationReport:
+    """ids: of the images that gave the first ranges."""
+    tensors = tuple(
+        TensorRange(t.key, t.scale, t.zero_point, t.scale * (QMIN - t.zero_point), t.scale * (QMAX - t.zero_point))
+        for t in scales.tensors
+    )
+    return CalibrationReport(len(ids), hash_ids(ids), scales.weight_bits, tensors)
+
+
+def write_report(out: Path, scales: Scales, ids: tuple[str, ...]) -> None:
+    """Put `calibration.json` into the run folder."""
+    text = json.dumps(asdict(calibration_report(scales, ids)), indent=1)
+    write_file(out / CALIBRATION_FILE, f"{text}\n".encode())
