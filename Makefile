@@ -24,15 +24,16 @@ $(VENV)/.venv:
 	touch $@
 
 $(VENV)/.export: $(VENV)/.venv pyproject.toml constraints.txt
-	$(PIP) --editable '.[train,onnx]'
+	$(PIP) --editable '.[train,onnx,openvino,tflite]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.export
-	$(PIP) --editable '.[train,onnx,test]'
+	$(PIP) --editable '.[train,onnx,openvino,tflite,test]'
+	$(PIP) --no-deps tflite-micro==0.dev20261023182759
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	$(PIP) --editable '.[train,onnx,test,lint]'
+	$(PIP) --editable '.[train,onnx,openvino,tflite,test,lint]'
 	touch $@
 
 clean:

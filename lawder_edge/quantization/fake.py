@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lawder_edge.quantization.scales import QMAX, QMIN, SMALLEST_SCALE, affine
+from lawder_edge.quantization.scales import QMAX, QMIN, SMALLEST_WEIGHT_SCALE, affine
 
 
 class ActivationRounding(nn.Module):
@@ -62,7 +62,7 @@ def weight_scales(weight: Tensor, largest: int) -> Tensor:
     becomes. Returns: (out,) float32.
     """
     reach = weight.detach().abs().amax(dim=(1, 2, 3))
-    return (reach / largest).clamp(min=SMALLEST_SCALE).float()
+    return (reach / largest).clamp(min=SMALLEST_WEIGHT_SCALE).float()
 
 
 class WeightRounding(nn.Module):

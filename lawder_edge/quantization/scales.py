@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from lawder_edge.errors import BadCheckpoint, BadInput
 
 QMIN, QMAX = -128, 127
-# Of a tensor that is zero throughout. TFLite's multipliers stay normal numbers above it.
-SMALLEST_SCALE = 2.0**-20
+# A smaller scale means a tensor that is zero throughout, as behind a dead ReLU. It gets one of usual size: with the
+# smallest, a convolution's multiplier passes 256, which XNNPACK refuses.
+SMALLEST_SCALE, DEAD_SCALE = 2.0**-20, 2.0**-7
+# Of an output channel whose weights are all zero.
+SMALLEST_WEIGHT_SCALE = 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def affine(low: float, high: float) -> tuple[float, int]:
     scale = (high - low) / (QMAX - QMIN)
     if not scale < float("inf"):
         raise BadInput(f"a tensor ranges over {low} to {high}: no int8 scale. Check the weights and the images.")
-    scale = max(scale, SMALLEST_SCALE)
+    if scale <= SMALLEST_SCALE:
+        scale = DEAD_SCALE
     return scale, max(QMIN, min(QMAX, round(QMIN - low / scale)))
 
 

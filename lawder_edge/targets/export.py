@@ -19,13 +19,14 @@ from lawder_edge.bundle.manifest import (
     InputSpec,
     Manifest,
     OutputSpec,
+    Quantization,
     WeightsInfo,
     portable_config,
 )
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, check_free, list_files, write_bundle
 from lawder_edge.errors import BadInput
-from lawder_edge.targets.registry import Artifact, ExportSpec, Target, check_size, get_target
+from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target, check_size, get_target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +54,8 @@ def export_bundle(
 ) -> Bundle:
     """Export a module and put everything that a device needs beside it.
 
-    model: maps (B, channels, H, W) in [-1, 1) to logits; used in eval mode. threshold: None for that of the weights.
+    model: maps (B, channels, H, W) in [-1, 1) to logits; used in eval mode, and exported in its deploy form; for int8 a
+    QuantizedNetwork. threshold: None for that of the weights.
     predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in. check: verifies
     the finished folder before it is handed out, as `verify.measure` does; see `write_bundle`.
 
@@ -62,6 +64,9 @@ def export_bundle(
     """
     record = get_target(target)
     size = spec.size or predict_size
+    if spec.precision == "int8" or not record.any_size:
+        # The scales serve every size, but integer runtimes plan for one.
+        spec = replace(spec, size=size)
     check_size(size, spec.multiple_of)
     cut = weights_info.threshold if threshold is None else threshold
     if not 0 < cut < 1:
@@ -77,7 +82,7 @@ def export_bundle(
     )
 
     def build(folder: Path) -> Manifest:
-        artifact = record.export(model, spec, folder / f"{name}{record.suffix}")
+        artifact = record.export(_program(model, spec), spec, folder / f"{name}{record.suffix}")
         write_golden(folder / "golden", _reference(model, spec, size, cut))
         _copy_runner(record, folder)
         if model_card is not None:
@@ -110,17 +115,42 @@ def write_golden(folder: Path, reference: Runner) -> None:
             (folder / f"{n:02d}.{kind}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
+def _program(model: nn.Module, spec: ExportSpec) -> Program:
+    """What the target writes. Raises BadInput for int8 of a network that is not quantised."""
+    from lawder_edge.models.deploy import to_deploy
+    from lawder_edge.quantization.network import QuantizedNetwork
+
+    if spec.precision != "int8":
+        return to_deploy(model)
+    if not isinstance(model, QuantizedNetwork) or spec.size is None:
+        raise BadInput(
+            "these weights are not quantised, so there is no int8 to export. Fine-tune them with rounding in place "
+            "(lawder-edge qat --model CHECKPOINT --data DIR --out RUN), or only learn ranges (lawder-edge quantize), "
+            "and export what that writes."
+        )
+    return model.program(spec.size, dynamic_batch=spec.dynamic_batch)
+
+
 def _reference(model: nn.Module, spec: ExportSpec, size: tuple[int, int], threshold: float) -> Runner:
     from lawder_edge.weights import TorchRunner
 
     return TorchRunner(model, size=size, channels=spec.channels, classes=spec.classes, threshold=threshold)
 
 
+def _quantization(target: Target) -> Quantization:
+    return Quantization(
+        weights="int8, symmetric, one scale an output channel",
+        activations="int8, asymmetric, one scale a tensor",
+        rounding=target.rounding,
+    )
+
+
 def _copy_runner(target: Target, folder: Path) -> None:
-    """The device-side runner of the target, and the processing that it shares with this package."""
+    """The device-side runner of the target, what all runners share, and the processing shared with this package."""
     package = importlib.resources.files("lawder_edge")
     sources = [package / "bundle" / "processing.py"]
-    sources += [f for f in (package / "runners" / target.name).iterdir() if f.is_file()]
+    for name in ("shared", target.name):
+        sources += [f for f in (package / "runners" / name).iterdir() if f.is_file()]
     for source in sources:
         (folder / source.name).write_bytes(source.read_bytes())
 
@@ -154,7 +184,7 @@ def _manifest(
         ),
         output=OutputSpec(kind="logits", classes=spec.classes),
         threshold=threshold,
-        quantization=None,
+        quantization=_quantization(target) if spec.precision == "int8" else None,
         weights=replace(weights, config_json=portable_config(weights.config_json)),
         tools=artifact.tools,
     )

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lawder_edge.bundle.certificate import FP32_LIMITS
+from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float
 from lawder_edge.bundle.runner import Runner, check_tensor
 from lawder_edge.bundle.store import Bundle
@@ -31,25 +31,34 @@ OPSETS = range(18, 24)
 TARGET = Target(
     name="onnx",
     suffix=".onnx",
-    precisions=("fp32",),
+    precisions=("fp32", "int8"),
     layout="NCHW",
     extra="onnx",
     description="ONNX for onnxruntime, OpenVINO and TensorRT",
     module=__name__,
     to_export=("torch", "onnx", "onnxscript"),
     to_run=("onnxruntime",),
-    gates=(("fp32", FP32_LIMITS),),
+    gates=(("fp32", FP32_LIMITS), ("int8", INT8_LIMITS)),
 )
 
 
 def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
-    """Write `program` as ONNX: input `image` (N, channels, H, W), output `logits` (N, classes, H, W), float32.
-
-    The same program, spec and tool versions give the same bytes. Raises BadInput for an opset that the exporter does
-    not write, a network that does not follow the spec, or one tied to its size where a dynamic one was asked for.
-    """
+    """Write `program` as ONNX: see `to_proto`. The same program, spec and tool versions give the same bytes."""
     import onnx
 
+    data: bytes = to_proto(program, spec).SerializeToString(deterministic=True)
+    onnx.checker.check_model(data, full_check=True)
+    write_file(out, data)
+    tools = tuple(tool_of(module) for module in ("onnx", "onnxscript", "torch"))
+    return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
+
+
+def to_proto(program: Program, spec: ExportSpec) -> Any:
+    """`program` as onnx.ModelProto: input `image` (N, channels, H, W), output `logits` (N, classes, H, W), float32.
+
+    Holds nothing of the machine. Raises BadInput for an opset that the exporter does not write, a network that does not
+    follow the spec, or one tied to its size where a dynamic one was asked for.
+    """
     opset = DEFAULT_OPSET if spec.opset is None else spec.opset
     if opset not in OPSETS:
         raise BadInput(
@@ -58,11 +67,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     proto = _to_onnx(program, spec, opset)
     _check_interface(proto, spec)
     _clean(proto, spec)
-    data: bytes = proto.SerializeToString(deterministic=True)
-    onnx.checker.check_model(data, full_check=True)
-    write_file(out, data)
-    tools = tuple(tool_of(module) for module in ("onnx", "onnxscript", "torch"))
-    return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
+    return proto
 
 
 def load(bundle: Bundle, *, threads: int = 0) -> Runner:

@@ -49,8 +49,12 @@ class ExportOutcome:
 
 
 def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
-    """The bundle and its certificate as one row."""
+    """The bundle and its certificate as one row.
+
+    A bundle without the target's own file is a kit to make it elsewhere: what makes it is not available here.
+    """
     entry = bundle.manifest.model_entry
+    is_kit = not entry.name.endswith(get_target(bundle.manifest.target).suffix)
     row = ExportOutcome(
         target=bundle.manifest.target,
         precision=bundle.manifest.precision,
@@ -62,7 +66,7 @@ def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
         source=certificate.source,
         images=len(certificate.images),
         reason=certificate.reason,
-        exit_code=3 if certificate.status == "rejected" else 0,
+        exit_code=3 if certificate.status == "rejected" else 4 if is_kit else 0,
     )
     if certificate.agreement is None:
         return row
@@ -104,11 +108,16 @@ def export_verified(
     record = get_target(target)
     record.limits(request.precision)
     spec = ExportSpec(
-        size=request.size, dynamic_batch=request.dynamic_batch, precision=request.precision, opset=request.opset
+        size=request.size,
+        dynamic_batch=request.dynamic_batch,
+        precision=request.precision,
+        opset=request.opset,
+        engine=request.engine,
     )
     check_free(out, overwrite=request.overwrite)
-    loaded = load_model(request.model)
+    loaded = load_model(request.model, int8=request.precision == "int8")
     weights = loaded.record
+    reference = loaded.reference(request.precision)
     images = images_of(
         request.data,
         request.split,
@@ -118,7 +127,7 @@ def export_verified(
         on_note=on_note,
     )
     bundle = export_bundle(
-        loaded.module,
+        reference,
         target=target,
         spec=replace(spec, channels=weights.in_channels, classes=weights.num_classes),
         weights_info=loaded.info(),
@@ -127,7 +136,7 @@ def export_verified(
         predict_size=(weights.size, weights.size),
         model_card=request.card or bundled_card(request.model),
         overwrite=request.overwrite,
-        check=lambda made: measure(made, loaded.module, images, progress=progress),
+        check=lambda made: measure(made, reference, images, progress=progress),
     )
     certificate = read_certificate(bundle)
     if certificate is None:
@@ -143,7 +152,7 @@ def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
     from lawder_edge.weights import load_model
 
     wanted = bundle.manifest.weights
-    loaded = load_model(model or wanted.model)
+    loaded = load_model(model or wanted.model, int8=bundle.manifest.precision == "int8")
     if loaded.sha256 != wanted.sha256:
         raise BadInput(
             f"{bundle.path}: exported from weights {wanted.sha256[:8]}, but {model or wanted.model} has "

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
 from lawder_edge.bundle.manifest import Tool
 from lawder_edge.errors import BadInput, Unavailable
+from lawder_edge.targets.engine import EngineOptions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lawder_edge.bundle.runner import Runner
     from lawder_edge.bundle.store import Bundle
 
-_MODULES = ("onnx",)
+_MODULES = ("onnx", "openvino", "tensorrt", "tflite")
 
 Program: TypeAlias = Union["nn.Module", "ExportedProgram"]
 
@@ -35,6 +36,7 @@ class ExportSpec:
     name: of the network, written into formats that hold one. size: (height, width) in pixels, or None for a file that
     takes any multiples of `multiple_of`. dynamic_batch: any batch size rather than 1. opset: of the ONNX family, None
     for the target's default. notes: key and value pairs for formats that carry metadata, the same from every machine.
+    engine: read by the target `tensorrt` alone.
 
     Raises BadInput for a size that is no positive multiple of `multiple_of`, naming the nearest that are.
     """
@@ -48,6 +50,7 @@ class ExportSpec:
     classes: int = 1
     multiple_of: int = 32
     notes: tuple[tuple[str, str], ...] = ()
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -71,7 +74,8 @@ class Target:
 
     suffix: of the model file. precisions: the first is the default. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
-    precision.
+    precision. rounding: of int8 values between two operators. checks_what_it_runs: `load` itself tells what is missing,
+    because that depends on the bundle. any_size: whether one file can take several input sizes.
     """
 
     name: str
@@ -84,6 +88,9 @@ class Target:
     to_export: tuple[str, ...]
     to_run: tuple[str, ...]
     gates: tuple[tuple[str, Limits], ...]
+    rounding: str = "half to even, in float32"
+    checks_what_it_runs: bool = False
+    any_size: bool = True
 
     def limits(self, precision: str) -> Limits:
         """What an artifact of `precision` must keep to. Raises BadInput for a precision that the target lacks."""
@@ -108,7 +115,8 @@ class Target:
 
         Raises Unavailable for a missing package; BadBundle for a model file that the runtime refuses.
         """
-        runner: Runner = self._load_module(self.to_run).load(bundle, threads=threads)
+        needed = () if self.checks_what_it_runs else self.to_run
+        runner: Runner = self._load_module(needed).load(bundle, threads=threads)
         return runner
 
     def _check_precision(self, precision: str) -> None:

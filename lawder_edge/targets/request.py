@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from lawder_edge.targets.engine import EngineOptions
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class ExportRequest:
     skip_bad: bool = False
     card: Path | None = None
     overwrite: bool = False
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
     def arguments(self) -> list[str]:
         """The same as command-line options."""
@@ -37,4 +40,4 @@ class ExportRequest:
         flags = (
             ("dynamic-batch", self.dynamic_batch), ("skip-bad", self.skip_bad), ("overwrite", self.overwrite)
         )  # fmt: skip
-        return words + [f"--{flag}" for flag, wanted in flags if wanted]
+        return words + [f"--{flag}" for flag, wanted in flags if wanted] + self.engine.arguments()

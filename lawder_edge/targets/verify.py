@@ -177,6 +177,7 @@ class _Comparison:
         self._sizes, self._batches = logit_sizes(spec), spec.dynamic_batch
         # (batch, height, width) -> largest difference
         self._largest: dict[tuple[int, int, int], float] = {}
+        self._same: dict[tuple[int, int, int], list[float]] = {}
         self.images: list[ImageAgreement] = []
         self.groups: list[str | None] = []
         self.any_foreground = False
@@ -192,7 +193,10 @@ class _Comparison:
             self._logits(np.concatenate([tensor, tensor[..., ::-1]]))
 
     def logit_differences(self) -> list[LogitDifference]:
-        return [LogitDifference(h, w, value, batch) for (batch, h, w), value in self._largest.items()]
+        return [
+            LogitDifference(h, w, value, batch, float(np.mean(self._same[batch, h, w])))
+            for (batch, h, w), value in self._largest.items()
+        ]
 
     def _logits(self, tensor: Float) -> tuple[Float, Float]:
         """What both sides give, comparable, after the difference is noted."""
@@ -213,6 +217,10 @@ class _Comparison:
         difference = float(np.abs(ours.astype(np.float64) - theirs).max())
         key = (batch, height, width)
         self._largest[key] = max(self._largest.get(key, 0.0), difference)
+        for a, b in zip(ours, theirs, strict=True):
+            classes = [side.finish_labels(logits[None], (height, width))
+                       for side, logits in ((self._runner, a), (self._reference, b))]  # fmt: skip
+            self._same.setdefault(key, []).append(float(np.mean(classes[0] == classes[1])))
         return ours, theirs
 
     def _add_masks(self, pair: EvalPair, ours: Float, theirs: Float) -> None:

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lawder_edge.bundle.certificate import FP32_LIMITS, Certificate, LogitDifference, agree, certify, unmeasured
+from lawder_edge.bundle.certificate import (
+    FP16_LIMITS,
+    FP32_LIMITS,
+    INT8_LIMITS,
+    Certificate,
+    Limits,
+    LogitDifference,
+    agree,
+    certify,
+    unmeasured,
+)
 from lawder_edge.bundle.manifest import Tool
 from lawder_edge.errors import BadBundle, BadInput
 
@@ -128,3 +138,28 @@ def test_a_status_that_does_not_exist_is_refused() -> None:
     text = judged().to_json().replace('"certified"', '"fine"')
     with pytest.raises(BadBundle, match="'status'"):
         Certificate.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(None, 0.9, mask_dice_worst=0.95), "worst mask Dice is 0.78, must be at least 0.95"),
+        (Limits(None, 0.9, dice_drop_high=0.01), "upper end of the drop in Dice is 0.2"),
+        (Limits(None, 0.9, same_pixels=0.99), "share of equal pixels at 352x352 is 0.98, must be at least 0.99"),
+    ],
+)
+def test_each_limit_rejects_by_itself_and_the_others_are_not_asked(limits: Limits, said: str) -> None:
+    differences = [LogitDifference(256, 256, 9.0), LogitDifference(352, 352, 9.0, same_pixels=0.98)]
+    certificate = judged(
+        artifact_masks=[square(20), square(24), square(40)], logit_differences=differences, limits=limits
+    )
+    assert certificate.status == "rejected"
+    assert certificate.reason.startswith(said)
+    assert ";" not in certificate.reason
+
+
+@pytest.mark.parametrize("limits", [FP16_LIMITS, INT8_LIMITS])
+def test_a_graph_that_is_wrong_at_one_size_alone_is_rejected_at_every_precision(limits: Limits) -> None:
+    good, bad = LogitDifference(256, 256, 0.2, same_pixels=0.999), LogitDifference(128, 128, 5.0, same_pixels=0.9)
+    assert judged(logit_differences=[good], limits=limits).status == "certified"
+    assert "at 128x128" in judged(logit_differences=[good, bad], limits=limits).reason

@@ -14,7 +14,10 @@ from cli_calls import call_cli, call_process, process_environment, refused
 
 from lawder_edge.cli import main
 
-VERBS = ("data check", "data phantom", "train", "eval", "export", "verify", "predict", "bench", "targets", "doctor")
+VERBS = (
+    "data check", "data phantom", "train", "qat", "quantize", "eval", "export", "verify", "predict", "bench", "targets",
+    "doctor",
+)  # fmt: skip
 HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "cv2", "scipy", "PIL", "matplotlib", "accelerate", "safetensors"}
 
 

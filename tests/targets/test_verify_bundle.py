@@ -5,7 +5,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,7 +31,8 @@ from lawder_edge.targets.verify import (
     verify_bundle,
 )
 from lawder_edge.targets.versions import tool_of
-from lawder_edge.weights import TorchRunner
+from lawder_edge.training.checkpoint import WeightsRecord
+from lawder_edge.weights import LoadedModel, TorchRunner
 
 SPEC = InputSpec(height=64, width=96, dynamic=False, dynamic_batch=False, multiple_of=32, channels=3, layout="NCHW")
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -311,7 +311,7 @@ def test_the_command_ends_with_exit_code_4_where_nothing_can_be_measured(
     if before:
         sha256 = stored.manifest.model_entry.sha256
         write_certificate(stored, unmeasured("rejected", "was", artifact_sha256=sha256, source="7 images"))
-    loaded = SimpleNamespace(module=model, record=SimpleNamespace(num_classes=1))
+    loaded = LoadedModel(model, WeightsRecord("tiny"), "")
     monkeypatch.setattr(outcome, "source_model", lambda bundle, model: loaded)
     assert run(["verify", str(stored.path)]) == 4
     said = capsys.readouterr()

@@ -1,0 +1,64 @@
+#!/bin/sh
+# Builds the engine of this bundle for the GPU of this machine, with NVIDIA's trtexec.
+#
+#   sh build.sh                    Jetson: trtexec of JetPack; desktop: trtexec on the PATH
+#   TRTEXEC=/opt/bin/trtexec sh build.sh
+#   TRTEXEC=tensorrt_rtx sh build.sh       for TensorRT-RTX
+#   DLA_CORE=0 sh build.sh                 on a Jetson's DLA, the GPU taking what it cannot do
+#   sh build.sh --skipInference            whatever follows goes to trtexec as it is
+#
+# Afterwards: python3 run.py --check. Exit codes: 0 ok, 4 no trtexec here, otherwise those of trtexec.
+set -eu
+cd "$(dirname "$0")"
+. ./build.conf
+
+TRTEXEC=${TRTEXEC:-}
+for found in trtexec /usr/src/tensorrt/bin/trtexec tensorrt_rtx; do
+    if [ -z "$TRTEXEC" ] && command -v "$found" >/dev/null 2>&1; then
+        TRTEXEC=$found
+    fi
+done
+if [ -z "$TRTEXEC" ] || ! command -v "$TRTEXEC" >/dev/null 2>&1; then
+    echo "error: no trtexec here. On a Jetson it comes with JetPack (apt-get install nvidia-jetpack), elsewhere with the" >&2
+    echo "TensorRT archive of NVIDIA; name it: TRTEXEC=/path/to/trtexec sh build.sh" >&2
+    exit 4
+fi
+
+case $(basename "$TRTEXEC") in
+    tensorrt_rtx*) engine=model.rtx.engine ;;
+    *) engine=model.engine ;;
+esac
+
+known=$("$TRTEXEC" --help 2>&1 || true)
+knows() {
+    case $known in *"$1"*) return 0 ;; *) return 1 ;; esac
+}
+
+# Releases from 9 on take each tensor's type from the graph; those before, and the DLA, take it from flags.
+onnx=$ONNX
+set -- --onnx="$onnx" --saveEngine="$engine" "$@"
+if [ -n "${DLA_CORE:-}" ] || { knows --int8 && ! knows --stronglyTyped; }; then
+    if [ "$PRECISION" = fp16 ]; then
+        shift
+        set -- --onnx="$FLOAT_ONNX" --fp16 "$@"
+    elif [ "$PRECISION" = int8 ]; then
+        set -- "$@" --int8 --fp16
+    fi
+elif knows --stronglyTyped; then
+    set -- "$@" --stronglyTyped
+fi
+if [ -n "${DLA_CORE:-}" ]; then
+    set -- "$@" --useDLACore="$DLA_CORE" --allowGPUFallback
+fi
+# TensorFloat-32 keeps 10 bits, which is no float32.
+if [ "$PRECISION" = fp32 ] && knows --noTF32; then
+    set -- "$@" --noTF32
+fi
+if knows --timingCacheFile; then
+    set -- "$@" --timingCacheFile=model.timing
+fi
+if [ -n "$MIN_SHAPES" ]; then
+    set -- "$@" --minShapes="$MIN_SHAPES" --optShapes="$OPT_SHAPES" --maxShapes="$MAX_SHAPES"
+fi
+echo "$TRTEXEC $*" >&2
+exec "$TRTEXEC" "$@"

@@ -1,0 +1,181 @@
+"""OpenVINO: an .xml and a .bin made from the ONNX form, run by OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from lawder_edge.bundle.certificate import FP16_LIMITS, FP32_LIMITS, INT8_LIMITS
+from lawder_edge.bundle.processing import Float
+from lawder_edge.bundle.runner import Runner, check_tensor
+from lawder_edge.bundle.store import Bundle
+from lawder_edge.errors import BadBundle
+from lawder_edge.files import write_file
+from lawder_edge.targets import qdq
+from lawder_edge.targets.onnx import to_proto
+from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
+from lawder_edge.targets.versions import tool_of
+
+# The section of rt_info that holds what a reader of the two files alone has to know.
+SECTION = "lawder_edge"
+
+TARGET = Target(
+    name="openvino",
+    suffix=".xml",
+    precisions=("fp32", "fp16", "int8"),
+    layout="NCHW",
+    extra="openvino",
+    description="OpenVINO for Intel and Arm processors",
+    module=__name__,
+    to_export=("torch", "onnx", "onnxscript", "openvino"),
+    to_run=("openvino",),
+    gates=(("fp32", FP32_LIMITS), ("fp16", FP16_LIMITS), ("int8", INT8_LIMITS)),
+)
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """How many layers of one kind ("Convolution") the runtime computes in one format ("u8"), by its own report."""
+
+    kind: str
+    precision: str
+    count: int
+
+
+def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
+    """Write `program` as `out`, an .xml, with its weights as the .bin of the same name beside it.
+
+    Input `image` (N, channels, H, W), output `logits` (N, classes, H, W), both float32 at every precision. fp16 stores
+    weights in half precision; int8 wants a program with quantize and dequantize nodes, and runs as uint8. The .xml
+    holds the hash of the .bin, so that its own hash stands for both.
+
+    The same program, spec and tool versions give the same bytes. Raises BadInput as `onnx.to_proto`, and for int8 of a
+    network that is not quantised.
+    """
+    import openvino as ov
+
+    proto = to_proto(program, spec)
+    if spec.precision == "int8":
+        qdq.check_quantized(proto, target=TARGET.name)
+        proto = qdq.to_uint8(proto)
+    network = ov.Core().read_model(proto.SerializeToString(deterministic=True))
+    _describe(network, spec)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder, "network.xml")
+        ov.save_model(network, str(written), compress_to_fp16=spec.precision == "fp16")
+        xml, weights = written.read_bytes(), written.with_suffix(".bin").read_bytes()
+    data = _clean(xml, weights_sha256=hashlib.sha256(weights).hexdigest())
+    write_file(out.with_suffix(".bin"), weights)
+    write_file(out, data)
+    tools = tuple(tool_of(module) for module in ("onnx", "onnxscript", "openvino", "torch"))
+    return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
+
+
+def load(bundle: Bundle, *, threads: int = 0) -> Runner:
+    """Open the bundle's model in OpenVINO on the CPU. threads: 0 leaves the choice to it. Raises BadBundle."""
+    return OpenVinoRunner(bundle, threads=threads)
+
+
+class OpenVinoRunner(Runner):
+    """A bundle's OpenVINO files on the CPU."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+        import openvino as ov
+
+        manifest = bundle.manifest
+        spec = manifest.input
+        super().__init__(
+            size=(spec.height, spec.width),
+            channels=spec.channels,
+            classes=manifest.output.classes,
+            threshold=manifest.threshold,
+            kind=manifest.output.kind,
+        )
+        self._spec = spec
+        self._name = manifest.model_file
+        # Processors with AMX compute in bfloat16 unasked, which moves logits by 1.0 where float16 weights move them by
+        # 0.1, and is no faster on networks this small. What is int8 stays int8.
+        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            config["INFERENCE_NUM_THREADS"] = threads
+        try:
+            core = ov.Core()
+            self._compiled = core.compile_model(core.read_model(str(bundle.model_path)), "CPU", config)
+        except RuntimeError as error:
+            raise BadBundle(
+                f"{bundle.model_path}: OpenVINO {ov.__version__} refuses it ({_last_line(error)}). Update openvino, or "
+                "export the bundle again."
+            ) from error
+
+    def infer(self, tensor: Float) -> Float:
+        check_tensor(tensor, self._spec)
+        try:
+            output: Float = np.asarray(self._compiled([tensor])[0], np.float32)
+        except RuntimeError as error:
+            raise BadBundle(
+                f"{self._name}: OpenVINO fails on an input of {tensor.shape}: {_last_line(error)}. The file is wrong "
+                "at this size; export again with a fixed --size."
+            ) from error
+        return output
+
+    def layer_precisions(self) -> tuple[LayerPrecision, ...]:
+        """What the runtime computes in which number format, in order of kind and format."""
+        layers = Counter(
+            (_text(info["layerType"]), _text(info["runtimePrecision"]))
+            for info in (layer.get_rt_info() for layer in self._compiled.get_runtime_model().get_ops())
+        )
+        return tuple(LayerPrecision(kind, precision, count) for (kind, precision), count in sorted(layers.items()))
+
+
+def _describe(network: Any, spec: ExportSpec) -> None:
+    """Names that do not count what else was read in this process, the layout, and what stands in the manifest."""
+    import openvino as ov
+
+    for i, node in enumerate(network.get_ordered_ops()):
+        if node.get_type_name() not in ("Parameter", "Result"):
+            node.set_friendly_name(f"{node.get_type_name()}_{i}")
+    network.set_friendly_name(spec.name)
+    for node in (*network.get_parameters(), *network.get_results()):
+        node.set_layout(ov.Layout("NCHW"))
+    size = "x".join(map(str, spec.size)) if spec.size else f"any multiples of {spec.multiple_of}"
+    notes = (
+        *spec.notes, ("channels", "RGB" if spec.channels == 3 else "luma"), ("layout", TARGET.layout),
+        ("output", "logits"), ("precision", spec.precision), ("size", size),
+    )  # fmt: skip
+    for key, text in sorted(notes):
+        network.set_rt_info(text, [SECTION, key])
+
+
+def _clean(xml: bytes, *, weights_sha256: str) -> bytes:
+    """Without the runtime's build, with the hash of the weights, and without indentation (a sixth of the file)."""
+    root = ElementTree.fromstring(xml)
+    info = root.find("rt_info")
+    section = None if info is None else info.find(SECTION)
+    if info is None or section is None:
+        raise BadBundle(f"OpenVINO wrote no rt_info with {SECTION}; this release of openvino cannot be used.")
+    for item in list(info):
+        if item.tag != SECTION:
+            info.remove(item)
+    ElementTree.SubElement(section, "weights_sha256", value=weights_sha256)
+    for element in root.iter():
+        element.tail = "\n" if element.tag == "layer" else None
+        if element.text is not None and not element.text.strip():
+            element.text = None
+    data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return data
+
+
+def _text(value: Any) -> str:
+    return str(getattr(value, "value", value))
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).strip()[:300].rstrip(".")

@@ -1,0 +1,182 @@
+"""TFLite, written from our own graph, run by LiteRT: phones, single-board computers, and microcontrollers' TFLM."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
+from lawder_edge.bundle.processing import Float
+from lawder_edge.bundle.runner import Runner, check_tensor
+from lawder_edge.bundle.store import Bundle
+from lawder_edge.errors import BadBundle, BadInput
+from lawder_edge.files import write_file
+from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
+from lawder_edge.targets.versions import tool_of
+
+if TYPE_CHECKING:
+    from lawder_edge.graph.ir import Graph
+
+# fast: LiteRT's choice, XNNPACK. builtin: its own kernels. reference: those that TFLM and the numpy reference equal.
+Kernels = Literal["fast", "builtin", "reference"]
+_RESOLVERS: dict[Kernels, str] = {
+    "fast": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"
+}  # fmt: skip
+
+TARGET = Target(
+    name="tflite",
+    suffix=".tflite",
+    precisions=("fp32", "int8"),
+    layout="NHWC",
+    extra="tflite",
+    description="TFLite for LiteRT on phones and boards, and for microcontrollers",
+    module=__name__,
+    to_export=("torch", "flatbuffers", "ai_edge_litert"),
+    to_run=("ai_edge_litert",),
+    gates=(("fp32", FP32_LIMITS), ("int8", INT8_LIMITS)),
+    rounding="half away from zero, after the product with a 31-bit multiplier and again after its shift",
+    any_size=False,
+)
+
+
+def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
+    """Write `program` as .tflite: input `image` (1, H, W, channels), output `logits` (1, H, W, classes).
+
+    Both are float32, or int8 for precision int8, which wants a program with quantize and dequantize nodes. A module is
+    brought into its deploy form first. The same program and spec give the same bytes.
+
+    Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
+    of the spec's precision.
+    """
+    from lawder_edge.targets.tflite_writer import write
+
+    graph = to_graph(program, spec)
+    data = write(graph, notes=spec.notes).data
+    write_file(out, data)
+    tools = tuple(tool_of(module) for module in ("ai_edge_litert", "flatbuffers", "torch"))
+    return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
+
+
+def to_graph(program: Program, spec: ExportSpec) -> Graph:
+    """The graph that a file is written from. Raises BadInput as `export`."""
+    import torch
+
+    from lawder_edge.graph.lower import lower
+    from lawder_edge.models.deploy import to_deploy
+    from lawder_edge.targets.onnx import to_program
+
+    if spec.size is None or spec.dynamic_batch:
+        asked = "of any size" if spec.size is None else "for any batch"
+        raise BadInput(f"a TFLite file {asked} was asked for; it holds one size and one image. Give --size H W alone.")
+    if isinstance(program, torch.nn.Module):
+        if spec.precision == "int8":
+            raise _not_quantised()
+        program = to_program(to_deploy(program), spec)
+    graph = lower(program, name=spec.name)
+    _check_interface(graph, spec, spec.size)
+    return graph
+
+
+def load(bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> Runner:
+    """Open the bundle's model in LiteRT on the CPU. threads: 0 leaves the choice to it. Raises BadBundle."""
+    return TfliteRunner(bundle, threads=threads, kernels=kernels)
+
+
+class TfliteRunner(Runner):
+    """A bundle's .tflite in LiteRT. kernels: which of its implementations; `kernels` tells which one it became."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> None:
+        manifest = bundle.manifest
+        spec = manifest.input
+        super().__init__(
+            size=(spec.height, spec.width),
+            channels=spec.channels,
+            classes=manifest.output.classes,
+            threshold=manifest.threshold,
+            kind=manifest.output.kind,
+        )
+        self._spec = spec
+        self.kernels: Kernels = kernels
+        try:
+            self._interpreter = _open(bundle.model_path, threads, kernels)
+        except (RuntimeError, ValueError) as error:
+            if kernels != "fast":
+                raise _refused(bundle, error) from error
+            # XNNPACK fails on scales that are legal: a convolution whose multiplier is 256 or more.
+            try:
+                self._interpreter = _open(bundle.model_path, threads, "builtin")
+            except (RuntimeError, ValueError) as second:
+                raise _refused(bundle, second) from second
+            self.kernels = "builtin"
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+
+    def infer(self, tensor: Float) -> Float:
+        """int8 files: to the nearest of the input's integers, which for frames is exact (q = rgb XOR 0x80)."""
+        check_tensor(tensor, self._spec)
+        x = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+        y = self.infer_stored(_quantized(x, self._input) if self._input["dtype"] == np.int8 else x)
+        if y.dtype == np.int8:
+            scale, zero_point = self._output["quantization"]
+            y = np.float32(scale) * (y.astype(np.float32) - np.float32(zero_point))
+        return np.ascontiguousarray(y.transpose(0, 3, 1, 2))
+
+    def infer_stored(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The file's own input and output: (1, H, W, C) float32 or int8 -> (1, H, W, classes) of the same type."""
+        self._interpreter.set_tensor(self._input["index"], x)
+        self._interpreter.invoke()
+        output: npt.NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
+        return output
+
+
+def _open(path: Path, threads: int, kernels: Kernels) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_path=str(path),
+        num_threads=threads or None,
+        experimental_op_resolver_type=getattr(OpResolverType, _RESOLVERS[kernels]),
+    )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _quantized(x: Float, detail: dict[str, Any]) -> npt.NDArray[np.int8]:
+    scale, zero_point = detail["quantization"]
+    steps = np.rint(x / np.float32(scale)) + zero_point
+    return np.asarray(np.clip(steps, -128, 127), np.int8)
+
+
+def _refused(bundle: Bundle, error: Exception) -> BadBundle:
+    version = tool_of("ai_edge_litert").version
+    return BadBundle(
+        f"{bundle.model_path}: LiteRT {version} refuses it ({str(error)[:300]}). Update ai-edge-litert, or export the "
+        "bundle again."
+    )
+
+
+def _not_quantised() -> BadInput:
+    return BadInput(
+        "int8 for tflite needs a quantised network, and these weights are float. Train its scales with "
+        "`lawder-edge qat`, and export the checkpoint that it writes."
+    )
+
+
+def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> None:
+    """Raises BadInput where the graph's inputs and outputs are not those that the spec asks for."""
+    shapes = [[t.shape for t in graph.of(names)] for names in (graph.inputs, graph.outputs)]
+    wanted = [[(1, *size, spec.channels)], [(1, *size, spec.classes)]]
+    if shapes != wanted:
+        raise BadInput(
+            f"the network maps {', '.join(map(str, shapes[0]))} to {', '.join(map(str, shapes[1]))} (NHWC); wanted "
+            f"{wanted[0][0]} to {wanted[1][0]}."
+        )
+    is_int8 = graph.tensor(graph.inputs[0]).dtype == "int8"
+    if spec.precision == "int8" and not is_int8:
+        raise _not_quantised()
+    if spec.precision == "fp32" and is_int8:
+        raise BadInput("fp32 was asked for of a network that is quantised. Export it with --precision int8.")
