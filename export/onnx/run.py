@@ -8,391 +8,47 @@ Results go to stdout, messages to stderr. Exit codes: 0 ok, 2 bad input, 3 the c
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import importlib.util
-import json
-import os
-import struct
 import sys
-import time
-import zlib
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-SCHEMA_VERSION = 1
-PROCESSING = "processing.py"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-# As the certificate's gate for float32: other processors round sums in another order, which moves single edge pixels.
-LEAST_DICE = 0.999
-OUTLINE_RGB = (0, 255, 0)
-# What Pillow raises on damaged files; AttributeError, IndexError and KeyError come from broken TIFF tags.
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
 
 
-class Failure(Exception):
-    """A message for the user, and the exit code that goes with it."""
-
-    def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What of the manifest a prediction needs.
-
-    size: (height, width) in pixels. kind: "logits" or "probabilities". classes: 1, or with the background.
-    """
-
-    model: Path
-    size: tuple[int, int]
-    channels: int
-    threshold: float
-    kind: str
-    classes: int
-
-
-def open_bundle(folder: Path) -> Settings:
-    """Read the manifest and compare every file with it. Raises Failure naming the file that differs.
-
-    What is opened or executed later has to be one of the files that were compared.
-    """
-    try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        if manifest["schema_version"] != SCHEMA_VERSION:
-            raise Failure(
-                f"manifest.json: has schema_version {manifest['schema_version']!r}, this run.py reads "
-                f"{SCHEMA_VERSION}. Use the run.py that was exported with the bundle."
-            )
-        listed = [entry["name"] for entry in manifest["files"]]
-        for name in listed:
-            if not is_inside(name):
-                raise Failure(f"manifest.json: lists {name!r}, which is no name inside the bundle. Copy it again.")
-        for name in (manifest["model_file"], PROCESSING):
-            if name not in listed:
-                raise Failure(f"manifest.json: does not list {name!r}, so it is not used. Copy the bundle again.")
-        for entry in manifest["files"]:
-            data = (folder / entry["name"]).read_bytes()
-            got = hashlib.sha256(data).hexdigest()
-            if got != entry["sha256"]:
-                raise Failure(
-                    f"{entry['name']}: changed since the export: expected sha256 {entry['sha256']}, got {got}. Copy "
-                    "the bundle again."
-                )
-        spec = manifest["input"]
-        return Settings(
-            folder / manifest["model_file"],
-            (spec["height"], spec["width"]),
-            spec["channels"],
-            manifest["threshold"],
-            manifest["output"]["kind"],
-            manifest["output"]["classes"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failure(f"{folder}: not a whole bundle ({error!r}). Copy the bundle again.") from error
-
-
-def is_inside(name: str) -> bool:
-    """Whether a name is a plain path below the folder that it is relative to, on every system."""
-    path = PurePosixPath(name)
-    plain = not any(sign in name for sign in ("\\", ":", "\0"))
-    return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts and str(path) == name
-
-
-def load_processing(folder: Path) -> Any:
-    """The bundle's processing.py, whatever else of that name is installed."""
-    spec = importlib.util.spec_from_file_location("processing", folder / PROCESSING)
-    if spec is None or spec.loader is None:
-        raise Failure(f"{folder / PROCESSING}: cannot be loaded. Copy the bundle again.")
+def load_device() -> Any:
+    """device.py of this bundle, whatever else of that name is installed."""
+    spec = importlib.util.spec_from_file_location("bundle_device", HERE / "device.py")
+    if spec is None or spec.loader is None or not (HERE / "device.py").is_file():
+        sys.exit("error: device.py is missing. Copy the bundle again.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules["bundle_device"] = module
     spec.loader.exec_module(module)
     return module
 
 
-class Model:
-    """The network between its pre- and post-processing."""
-
-    def __init__(self, folder: Path, *, threads: int = 0) -> None:
-        self.settings = open_bundle(folder)
-        try:
-            import onnxruntime
-
-            self.processing = load_processing(folder)
-        except ImportError as error:
-            raise Failure(f"{error.name} is missing: pip install numpy onnxruntime pillow", 4) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(
-                str(self.settings.model), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's error classes share no other base
-            raise Failure(
-                f"{self.settings.model.name}: onnxruntime {onnxruntime.__version__} refuses it ({error}). Update "
-                "onnxruntime."
-            ) from error
-        self.input_name = self.session.get_inputs()[0].name
-
-    def infer(self, frame: Any) -> Any:
-        """frame: (H, W, 3) uint8 RGB -> (1, classes, h, w) float32 probabilities at the network's size.
-
-        Raises ValueError for what cannot be processed, as the others do.
-        """
-        tools, settings = self.processing, self.settings
-        tensor = tools.to_tensor(frame, settings.size, channels=settings.channels)
-        output = self.session.run(None, {self.input_name: tensor})[0]
-        return tools.probabilities(output) if settings.kind == "logits" else output
-
-    def predict(self, frame: Any) -> Any:
-        """(H, W) float32: probability of anything but background."""
-        return self.processing.prob_to_size(self.processing.foreground(self.infer(frame))[0], frame.shape[:2])
-
-    def labels(self, frame: Any) -> Any:
-        """(H, W) uint8: 0 for background, 1 or the number of the class."""
-        import numpy as np
-
-        tools = self.processing
-        classes = [tools.prob_to_size(p, frame.shape[:2]) for p in self.infer(frame)[0]]
-        return tools.labels(np.stack(classes), self.settings.threshold)
-
-    def picture(self, labels: Any) -> Any:
-        """Labels as they are written: 0 and 255 for one class, else the numbers of the classes."""
-        return labels if self.settings.classes > 1 else labels * 255
+# A cache folder would be files that the manifest does not list.
+sys.dont_write_bytecode = True
+device = load_device()
 
 
-def read_image(path: Path) -> Any:
-    """An image as (H, W, 3) uint8 RGB. 16-bit samples keep their high byte, transparency is put on black.
+def open_network(settings: Any, threads: int) -> Callable[[Any], Any]:
+    """The bundle's network in onnxruntime on the CPU."""
+    import onnxruntime
 
-    Raises Failure for a file that cannot be read.
-    """
-    import numpy as np
-
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
     try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        return _read_with_opencv(path)
-    try:
-        with Image.open(path) as file:
-            file.load()
-            picture = ImageOps.exif_transpose(file)
-            if picture.mode == "F":
-                raise Failure(
-                    f"{path}: floating point samples have no defined range; save it with 8 or 16 bits a sample"
-                )
-            if picture.mode.startswith("I"):
-                wide = np.asarray(picture).astype(np.int64)
-                if wide.min() < 0 or wide.max() > 65535:
-                    raise Failure(f"{path}: 32-bit samples; wanted 8 or 16 bits a sample")
-                return np.repeat((wide >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
-            if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-                rgba = np.asarray(picture.convert("RGBA")).astype(np.uint32)
-                return ((rgba[:, :, :3] * rgba[:, :, 3:] + 127) // 255).astype(np.uint8)
-            return np.asarray(picture.convert("RGB"))
-    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
-        raise Failure(f"{path}: not an image that can be read ({error})") from error
-
-
-def _read_with_opencv(path: Path) -> Any:
-    """As `read_image`, which Pillow does better: OpenCV turns no transparent image upright, so those are refused."""
-    import numpy as np
-
-    try:
-        import cv2
-    except ImportError as error:
-        raise Failure("neither Pillow nor OpenCV is installed: pip install pillow", 4) from error
-    upright, stored = (cv2.imread(str(path), flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_UNCHANGED))
-    if upright is None or stored is None:
-        raise Failure(f"{path}: not an image that can be read")
-    if stored.ndim == 2 or stored.shape[2] != 4:
-        return upright[:, :, ::-1].copy()
-    pixels = stored.astype(np.uint32) >> (8 if stored.dtype == np.uint16 else 0)
-    if not np.array_equal(pixels[:, :, :3], upright):
-        raise Failure(f"{path}: a transparent image that is stored turned needs Pillow: pip install pillow", 4)
-    return ((pixels[:, :, 2::-1] * pixels[:, :, 3:] + 127) // 255).astype(np.uint8)
-
-
-def read_samples(path: Path) -> Any:
-    """An 8-bit or 16-bit grey PNG as (H, W) of its own samples."""
-    import numpy as np
-
-    try:
-        from PIL import Image
-    except ImportError:
-        import cv2
-
-        return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    with Image.open(path) as file:
-        return np.asarray(file)
-
-
-def write_image(path: Path, pixels: Any) -> None:
-    """(H, W) or (H, W, 3) uint8 RGB as PNG, under a temporary name until it is whole."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    try:
-        try:
-            from PIL import Image
-        except ImportError:
-            import cv2
-
-            if not cv2.imwrite(str(temporary), pixels if pixels.ndim == 2 else pixels[:, :, ::-1]):
-                raise Failure(f"{path}: cannot be written") from None
-        else:
-            Image.fromarray(pixels).save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def overlay(frame: Any, mask: Any) -> Any:
-    """The frame with the mask's outline, two pixels wide. frame: (H, W, 3) uint8. mask: (H, W) bool."""
-    import numpy as np
-
-    padded = np.pad(mask, 2)
-    height, width = mask.shape
-    inner = mask.copy()
-    for dy, dx in ((-2, 0), (2, 0), (0, -2), (0, 2), (-1, -1), (-1, 1), (1, -1), (1, 1)):
-        inner &= padded[2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width]
-    shown = frame.copy()
-    shown[mask & ~inner] = OUTLINE_RGB
-    return shown
-
-
-def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """Files as given, folders by the images in them. Raises Failure for a missing path or a folder without images."""
-    found: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-            if not inside:
-                raise Failure(f"{path}: no images in this folder; wanted {', '.join(SUFFIXES)}")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise Failure(f"{path}: no such file or folder")
-    return found
-
-
-def plan_outputs(images: Sequence[Path], out: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Mask and overlay of each image. Raises Failure where two images share a name or a file would be overwritten."""
-    stems = Counter(p.stem for p in images)
-    names = [p.name if stems[p.stem] > 1 else p.stem for p in images]
-    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
-    if doubled:
-        raise Failure(f"several images are called {doubled[0]}: run them one folder at a time")
-    planned = [(out / f"{n}_mask.png", out / f"{n}_overlay.png") for n in names]
-    standing = [p for pair in planned for p in pair if p.exists()]
-    if standing and not overwrite:
-        raise Failure(f"{standing[0]}: exists already; choose another --out or give --overwrite")
-    return planned
-
-
-def segment(model: Model, images: Sequence[Path], outputs: Sequence[tuple[Path, Path]]) -> int:
-    """Predict and write each image; one that cannot be read is told and the rest go on. Returns: the exit code."""
-    code = 0
-    print("image\tlatency_ms\tarea_px\tarea_percent")
-    for path, (mask_path, overlay_path) in zip(images, outputs):  # noqa: B905  (Python 3.9 on devices has no strict)
-        try:
-            frame = read_image(path)
-            start = time.perf_counter()
-            labels = model.labels(frame)
-            latency_ms = (time.perf_counter() - start) * 1e3
-        except (Failure, ValueError) as error:
-            message = str(error) if isinstance(error, Failure) else f"{path}: {error}"
-            print(f"error: {message}", file=sys.stderr)
-            code = max(code, getattr(error, "code", 2))
-            continue
-        mask = labels != 0
-        write_image(mask_path, model.picture(labels))
-        write_image(overlay_path, overlay(frame, mask))
-        print(f"{path.name}\t{latency_ms:.1f}\t{int(mask.sum())}\t{100 * mask.mean():.2f}")
-    return code
-
-
-def mean_dice(ours: Any, theirs: Any) -> float:
-    """Mean Dice over the classes of either mask but 0; 1.0 where both hold nothing else. Both: (H, W) uint8."""
-    import numpy as np
-
-    scores = []
-    for value in {*np.unique(ours).tolist(), *np.unique(theirs).tolist()} - {0}:
-        a, b = ours == value, theirs == value
-        scores.append(2 * int((a & b).sum()) / (int(a.sum()) + int(b.sum())))
-    return sum(scores) / len(scores) if scores else 1.0
-
-
-def check(model: Model, folder: Path) -> int:
-    """Compare the golden frames' masks with the expected ones. Returns: 0, or 3 where one differs too much."""
-    frames = sorted(folder.glob("*.frame.png"))
-    if not frames:
-        raise Failure(f"{folder}: no golden frames. Copy the bundle again.")
-    worst = 1.0
-    print("frame\tmask_dice\tlargest_probability_difference")
-    for path in frames:
-        stem = path.name[: -len(".frame.png")]
-        frame = read_image(path)
-        expected = read_samples(folder / f"{stem}.probability.png").astype("float32") / 65535
-        difference = abs(model.predict(frame) - expected).max()
-        dice = mean_dice(model.picture(model.labels(frame)), read_samples(folder / f"{stem}.mask.png"))
-        worst = min(worst, dice)
-        print(f"{stem}\t{dice:.5f}\t{difference:.6f}")
-    if worst < LEAST_DICE:
-        print(f"error: mask Dice {worst:.5f}, wanted at least {LEAST_DICE}: not the same masks here", file=sys.stderr)
-        return 3
-    return 0
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="run.py"
-    )
-    parser.add_argument("images", nargs="*", type=Path, help="image files or folders")
-    parser.add_argument("--out", type=Path, help="folder for masks and overlays")
-    parser.add_argument("--overwrite", action="store_true", help="replace masks and overlays that exist")
-    parser.add_argument("--threads", type=int, default=0, help="0: one a core")
-    parser.add_argument("--check", action="store_true", help="run the golden frames instead of images")
-    options = parser.parse_args(argv)
-    if not options.check and (not options.images or options.out is None):
-        parser.error("give images and --out DIR, or --check")
-    return options
-
-
-def main(argv: Sequence[str]) -> int:
-    options = parse(argv)
-    try:
-        if options.check:
-            return check(Model(HERE, threads=options.threads), HERE / "golden")
-        images = find_images(options.images)
-        outputs = plan_outputs(images, options.out, overwrite=options.overwrite)
-        model = Model(HERE, threads=options.threads)
-        options.out.mkdir(parents=True, exist_ok=True)
-        return segment(model, images, outputs)
-    except Failure as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return failure.code
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        session = onnxruntime.InferenceSession(str(settings.model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's error classes share no other base
+        raise device.Failure(
+            f"{settings.model.name}: onnxruntime {onnxruntime.__version__} refuses it ({error}). Update onnxruntime."
+        ) from error
+    name = session.get_inputs()[0].name
+    return lambda tensor: session.run(None, {name: tensor})[0]
 
 
 if __name__ == "__main__":
-    # A cache folder would be a file that the manifest does not list.
-    sys.dont_write_bytecode = True
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(device.main(sys.argv[1:], folder=HERE, opener=open_network, packages="numpy onnxruntime pillow"))

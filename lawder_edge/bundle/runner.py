@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from lawder_edge.bundle.manifest import InputSpec
+from lawder_edge.bundle.manifest import InputSpec, Manifest
 from lawder_edge.bundle.processing import (
     Float,
     Frame,
@@ -111,6 +111,22 @@ class Runner(ABC):
         """Where `predict_labels` finds anything but background. Returns: (H, W) bool."""
         mask: Mask = self.predict_labels(frame) != 0
         return mask
+
+
+class ManifestRunner(Runner):
+    """A bundle's artifact: everything but `infer` stands in its manifest."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        spec = manifest.input
+        super().__init__(
+            size=(spec.height, spec.width),
+            channels=spec.channels,
+            classes=manifest.output.classes,
+            threshold=manifest.threshold,
+            kind=manifest.output.kind,
+        )
+        self._spec = spec
+        self._name = manifest.model_file
 
 
 def check_tensor(tensor: Float, spec: InputSpec) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import (
     Activation,
     Add,
@@ -97,7 +98,7 @@ def move(op: Op, values: Sequence[Array], output: Tensor, *, zero: int = 0) -> A
             rows, columns = (nearest_sources(a, b) for a, b in zip(x.shape[1:3], output.shape[1:3], strict=True))
             return np.asarray(x[:, rows[:, None], columns[None]])
         case _:
-            raise NotImplementedError(op.kind)
+            raise BadInput(f"operator {op.kind!r} has no kernel in the reference. Add one beside the others.")
 
 
 def activate(x: Array, activation: Activation) -> Array:

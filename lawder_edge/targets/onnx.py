@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float
-from lawder_edge.bundle.runner import Runner, check_tensor
+from lawder_edge.bundle.runner import ManifestRunner, Runner, check_tensor
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.files import write_file
@@ -75,23 +75,13 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
     return OnnxRunner(bundle, threads=threads)
 
 
-class OnnxRunner(Runner):
+class OnnxRunner(ManifestRunner):
     """A bundle's ONNX file in onnxruntime on the CPU."""
 
     def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
         import onnxruntime
 
-        manifest = bundle.manifest
-        spec = manifest.input
-        super().__init__(
-            size=(spec.height, spec.width),
-            channels=spec.channels,
-            classes=manifest.output.classes,
-            threshold=manifest.threshold,
-            kind=manifest.output.kind,
-        )
-        self._spec = spec
-        self._name = manifest.model_file
+        super().__init__(bundle.manifest)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

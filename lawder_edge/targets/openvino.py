@@ -14,7 +14,7 @@ import numpy as np
 
 from lawder_edge.bundle.certificate import FP16_LIMITS, FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float
-from lawder_edge.bundle.runner import Runner, check_tensor
+from lawder_edge.bundle.runner import ManifestRunner, Runner, check_tensor
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle
 from lawder_edge.files import write_file
@@ -83,23 +83,13 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
     return OpenVinoRunner(bundle, threads=threads)
 
 
-class OpenVinoRunner(Runner):
+class OpenVinoRunner(ManifestRunner):
     """A bundle's OpenVINO files on the CPU."""
 
     def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
         import openvino as ov
 
-        manifest = bundle.manifest
-        spec = manifest.input
-        super().__init__(
-            size=(spec.height, spec.width),
-            channels=spec.channels,
-            classes=manifest.output.classes,
-            threshold=manifest.threshold,
-            kind=manifest.output.kind,
-        )
-        self._spec = spec
-        self._name = manifest.model_file
+        super().__init__(bundle.manifest)
         # Processors with AMX compute in bfloat16 unasked, which moves logits by 1.0 where float16 weights move them by
         # 0.1, and is no faster on networks this small. What is int8 stays int8.
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float
-from lawder_edge.bundle.runner import Runner, check_tensor
+from lawder_edge.bundle.runner import ManifestRunner, Runner, check_tensor
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.files import write_file
@@ -86,20 +86,11 @@ def load(bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> Runn
     return TfliteRunner(bundle, threads=threads, kernels=kernels)
 
 
-class TfliteRunner(Runner):
+class TfliteRunner(ManifestRunner):
     """A bundle's .tflite in LiteRT. kernels: which of its implementations; `kernels` tells which one it became."""
 
     def __init__(self, bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> None:
-        manifest = bundle.manifest
-        spec = manifest.input
-        super().__init__(
-            size=(spec.height, spec.width),
-            channels=spec.channels,
-            classes=manifest.output.classes,
-            threshold=manifest.threshold,
-            kind=manifest.output.kind,
-        )
-        self._spec = spec
+        super().__init__(bundle.manifest)
         self.kernels: Kernels = kernels
         try:
             self._interpreter = _open(bundle.model_path, threads, kernels)

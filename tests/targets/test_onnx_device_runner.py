@@ -52,8 +52,17 @@ def module_of(bundle: Path) -> ModuleType:
     return module
 
 
+def device_of(bundle: Path) -> ModuleType:
+    """What all runners share, as this bundle's run.py has loaded it."""
+    shared: ModuleType = module_of(bundle).device
+    return shared
+
+
 def main(bundle: Path, *arguments: object) -> int:
-    code: int = module_of(bundle).main([str(a) for a in arguments])
+    runner = module_of(bundle)
+    code: int = runner.device.main(
+        [str(a) for a in arguments], folder=bundle, opener=runner.open_network, packages="numpy onnxruntime pillow"
+    )
     return code
 
 
@@ -200,8 +209,9 @@ def test_a_manifest_that_is_none_is_told(
 def test_the_check_fails_with_exit_code_3_where_masks_differ(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = module_of(bundle)
-    model = module.Model(bundle)
+    runner = module_of(bundle)
+    module = runner.device
+    model = module.Model(bundle, runner.open_network)
     monkeypatch.setattr(type(model), "labels", lambda self, frame: np.zeros(frame.shape[:2], np.uint8))
     assert module.check(model, bundle / "golden") == 3
     assert "not the same masks here" in capsys.readouterr().err
@@ -222,7 +232,7 @@ def test_names_of_many_images_are_planned_in_one_pass(bundle: Path, tmp_path: Pa
             return str(super().stem)
 
     images = [Counted(tmp_path / f"{n}.png") for n in range(300)]
-    planned = module_of(bundle).plan_outputs(images, tmp_path / "out", overwrite=False)
+    planned = device_of(bundle).plan_outputs(images, tmp_path / "out", overwrite=False)
     assert len(set(planned)) == 300
     assert Counted.compared <= 4 * len(images)
 
@@ -251,8 +261,9 @@ def test_several_classes_are_written_as_their_numbers(organs: Path, photos: Path
 
 def test_the_check_compares_classes(organs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(organs, "--check") == 0
-    module = module_of(organs)
-    model = module.Model(organs)
+    runner = module_of(organs)
+    module = runner.device
+    model = module.Model(organs, runner.open_network)
     found = model.labels
     model.labels = lambda frame: np.choose(found(frame), [0, 2, 1]).astype(np.uint8)
     assert module.check(model, organs / "golden") == 3
@@ -275,7 +286,7 @@ def test_opencv_reads_what_pillow_reads(
     picture.save(path, **({"transparency": 3} if mode == "P" else {}))
     expected = read_image(path)
     monkeypatch.setitem(sys.modules, "PIL", None)
-    np.testing.assert_array_equal(module_of(bundle).read_image(path), expected)
+    np.testing.assert_array_equal(device_of(bundle).read_image(path), expected)
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -290,14 +301,14 @@ def test_opencv_turns_a_photo_upright_or_says_that_it_cannot(
         picture.save(tmp_path / f"{mode}.png", exif=exif)
     expected = read_image(tmp_path / "opaque.png")
     monkeypatch.setitem(sys.modules, "PIL", None)
-    module = module_of(bundle)
+    module = device_of(bundle)
     np.testing.assert_array_equal(module.read_image(tmp_path / "opaque.png"), expected)
     with pytest.raises(module.Failure, match="needs Pillow"):
         module.read_image(tmp_path / "transparent.png")
 
 
 def test_samples_without_a_range_are_refused(bundle: Path, tmp_path: Path) -> None:
-    module = module_of(bundle)
+    module = device_of(bundle)
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "f.tif")
     Image.fromarray(np.full((4, 4), 1 << 20, np.int32)).save(tmp_path / "i.tif")
     for name, said in (("f.tif", "floating point"), ("i.tif", "32-bit")):
@@ -338,7 +349,7 @@ def test_images_of_every_mode_are_read_as_the_package_reads_them(mode: str, bund
         picture = picture if mode == "RGBA" else picture.convert("RGB" if mode == "CMYK" else "RGBA").convert(mode)
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     picture.save(path)
-    np.testing.assert_array_equal(module_of(bundle).read_image(path), read_image(path))
+    np.testing.assert_array_equal(device_of(bundle).read_image(path), read_image(path))
 
 
 def test_a_rotated_photo_is_turned_upright_as_the_package_does(bundle: Path, tmp_path: Path) -> None:
@@ -346,6 +357,6 @@ def test_a_rotated_photo_is_turned_upright_as_the_package_does(bundle: Path, tmp
     exif = Image.Exif()
     exif[0x0112] = 6
     picture.save(tmp_path / "a.png", exif=exif)
-    found = module_of(bundle).read_image(tmp_path / "a.png")
+    found = device_of(bundle).read_image(tmp_path / "a.png")
     assert found.shape == (30, 20, 3)
     np.testing.assert_array_equal(found, read_image(tmp_path / "a.png"))

@@ -6,28 +6,19 @@ from collections.abc import Callable
 
 from lawder_edge.bundle.manifest import Manifest
 from lawder_edge.bundle.processing import Float
-from lawder_edge.bundle.runner import Runner, check_tensor
+from lawder_edge.bundle.runner import ManifestRunner, check_tensor
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.runners.tensorrt.engine import EngineError, WrongSizeError
 
 
-class TensorRtRunner(Runner):
+class TensorRtRunner(ManifestRunner):
     """An engine between the manifest's pre- and post-processing.
 
     network: an `Engine`, (B, C, h, w) -> (B, classes, h, w) float32.
     """
 
     def __init__(self, manifest: Manifest, network: Callable[[Float], Float]) -> None:
-        spec = manifest.input
-        super().__init__(
-            size=(spec.height, spec.width),
-            channels=spec.channels,
-            classes=manifest.output.classes,
-            threshold=manifest.threshold,
-            kind=manifest.output.kind,
-        )
-        self._spec = spec
-        self._name = manifest.model_file
+        super().__init__(manifest)
         self._network = network
 
     def infer(self, tensor: Float) -> Float:
