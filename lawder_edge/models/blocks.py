@@ -28,17 +28,19 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
-def depthwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """The same result as conv(x) for a depthwise convolution, by the route whose gradient is cheap on CPUs.
+def depthwise(x: Tensor, weight: Tensor) -> Tensor:
+    """A depthwise convolution of stride 1 that keeps height and width, by the route whose gradient is cheap on CPUs.
+
+    x: (B, C, H, W). weight: (C, 1, k, k), k odd.
 
     oneDNN's weight gradient of a 5x5 depthwise convolution costs 2.5 to 3.4 times as much in NCHW as in NHWC, and a 1x1
     one is a product. Over a training step of ORDER at 256x256: 1.4 times faster.
     """
-    c, k = x.shape[1], conv.kernel_size[0]
+    c, k = x.shape[1], weight.shape[2]
     if k == 1:
-        return x * conv.weight.view(1, c, 1, 1)
+        return x * weight.view(1, c, 1, 1)
     nhwc = x.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(nhwc, conv.weight, padding=k // 2, groups=c).contiguous()
+    return F.conv2d(nhwc, weight, padding=k // 2, groups=c).contiguous()
 
 
 def paired(x: Tensor, conv: nn.Conv2d) -> Tensor:
@@ -78,7 +80,7 @@ class MultiKernelInvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu6(self.expand_bn(self.expand(x)))
         parts = [
-            F.relu6(bn(depthwise(y, cast(nn.Conv2d, conv)) if self.training else conv(y)))
+            F.relu6(bn(depthwise(y, cast(nn.Conv2d, conv).weight) if self.training else conv(y)))
             for conv, bn in zip(self.branches, self.branch_bns, strict=True)
         ]
         total = channel_shuffle(parts[0] + parts[1] + parts[2], self.groups)

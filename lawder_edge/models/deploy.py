@@ -7,6 +7,8 @@ What becomes of a network, in one place, in plain PyTorch:
 - Hidden channels are padded to a multiple of 4 (6 to 8 in the first block), which onnxruntime's kernels want.
 - The gate's grouped convolutions, two inputs a group, become depthwise ones and a 1x1 convolution of 0 and 1 that sums
   the pairs: microcontroller runtimes have no grouped kernel.
+- The mean over channels becomes a 1x1 convolution of 1/C: TFLite's integer MEAN of 4 values at one scale rounds up by
+  0.4 steps on average, and NPUs have no such MEAN.
 - In ORDER's adapter 1x1 convolutions of a concatenation become two and a sum, so that no tensors have to share a scale;
   the residual around the fusion becomes part of its weights.
 - Auxiliary heads are dropped.
@@ -15,7 +17,7 @@ What becomes of a network, in one place, in plain PyTorch:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -29,6 +31,7 @@ from lawder_edge.models.blocks import (
     ChannelAttention,
     GroupedAttentionGate,
     MultiKernelInvertedResidual,
+    SpatialAttention,
     channel_shuffle,
     upsample,
 )
@@ -95,6 +98,25 @@ class DeployedChannelAttention(nn.Module):
         average = F.relu(self.squeeze(x.mean((2, 3), keepdim=True)))
         peak = F.relu(self.squeeze(x.amax((2, 3), keepdim=True)))
         return x * torch.sigmoid(self.excite(average + peak))
+
+
+class DeployedSpatialAttention(nn.Module):
+    """x: (B, C, H, W), C one of `widths` -> x, scaled."""
+
+    def __init__(self, source: SpatialAttention, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.conv = source.conv
+        self.means = nn.ModuleDict({str(c): _mean_of_channels(c) for c in sorted(set(widths))})
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.means[str(x.shape[1])](x)
+        return x * torch.sigmoid(self.conv(torch.cat([mean, x.amax(1, keepdim=True)], dim=1)))
+
+
+def _mean_of_channels(channels: int) -> nn.Conv2d:
+    mean = nn.Conv2d(channels, 1, 1, bias=False)
+    mean.weight.fill_(1 / channels)
+    return mean
 
 
 class DeployedGate(nn.Module):
@@ -168,6 +190,8 @@ _FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
 def _simplified(module: nn.Module) -> nn.Module:
     if isinstance(module, MKUNet):
         module.aux_heads = nn.ModuleList()
+        attention = DeployedSpatialAttention(module.spatial_attention, module.widths)
+        module.set_submodule("spatial_attention", attention)
     form = _FORMS.get(type(module))
     if form is not None:
         return form(module)

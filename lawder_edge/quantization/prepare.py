@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
+from torch.nn import functional as F
 
 from lawder_edge.errors import BadInput
-from lawder_edge.quantization.fake import ActivationRounding, WeightRounding
+from lawder_edge.models.blocks import depthwise
+from lawder_edge.quantization.fake import ActivationRounding, WeightRounding, noise_table
 from lawder_edge.quantization.plan import Plan, plan
 from lawder_edge.quantization.scales import Scales, TensorScale, largest_weight
 
@@ -47,6 +51,17 @@ class RoundedNetwork(nn.Module):
         """Keep the ranges as they are from now on."""
         for rounding in self.roundings():
             rounding.frozen = True
+
+    def set_noise(self, largest: float) -> None:
+        """Move activations by up to `largest` steps before they are rounded, in training mode. 0 for not at all.
+
+        Those at fixed scales stay: the input is the same in every runtime.
+        """
+        device = next(self.parameters()).device
+        table = noise_table(largest).to(device) if largest else torch.zeros(0, device=device)
+        for rounding in self.roundings():
+            if not rounding.is_fixed:
+                rounding.noise_steps = table
 
     def scales(self) -> Scales:
         """What the ranges have come to. Raises BadInput where a tensor was never observed."""
@@ -106,9 +121,28 @@ def prepare(
         _insert(network, node, f"{_PREFIX}{found.group_of[node]}")
     for node in found.weights:
         _insert(network, node, f"{_PREFIX}weights")
+    for node in network.graph.find_nodes(op="call_function", target=torch.ops.aten.conv2d.default):
+        node.target = _convolve
     network.graph.lint()
     network.recompile()
     return RoundedNetwork(network, found, weight_bits=bits)
+
+
+def _convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """conv2d, its gradient by the cheap route where it is depthwise."""
+    plain = all(n == 1 for n in (*stride, *dilation)) and weight.shape[2:] == tuple(2 * p + 1 for p in padding)
+    if torch.is_grad_enabled() and plain and groups == x.shape[1] == weight.shape[0]:
+        y = depthwise(x, weight)
+        return y if bias is None else y + bias.view(1, -1, 1, 1)
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
 def _insert(network: GraphModule, node: Node, module: str) -> None:

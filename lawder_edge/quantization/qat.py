@@ -69,6 +69,7 @@ class QuantizedTrainee:
             weight_bits=self._options.weight_bits,
         )
         calibrate(network, self._images)
+        network.set_noise(self._options.noise)
         return network
 
     def loss(self, outputs: Any, frames: Tensor, labels: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ class QatOptions:
         learning_rate: a tenth of that of float training.
         weight_bits: of convolution weights; 8 saturate on x86 processors without VNNI.
         teacher: weight of the float network's masks in the loss, against the true ones, from 0 to 1.
+        noise: steps that activations move by, at most, before they are rounded in training: int8 runtimes differ by
+            about one step from tensor to tensor, and masks should not.
         freeze_after: share of the steps after which ranges are kept.
         calibration: training pictures that give the first ranges.
         val_fraction: share of the listed pictures held out to choose the pass and the threshold.
@@ -32,6 +34,7 @@ class QatOptions:
     learning_rate: float = 2e-4
     weight_bits: int = 7
     teacher: float = 0.7
+    noise: float = 0.5
     freeze_after: float = 0.6
     calibration: int = 96
     val_fraction: float = 0.1
@@ -45,6 +48,8 @@ class QatOptions:
         for name in ("teacher", "freeze_after"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted a number from 0 to 1.")
+        if not 0 <= self.noise <= 4:
+            raise BadInput(f"noise is {self.noise}; wanted a number of steps from 0 to 4.")
         if self.calibration < 1:
             raise BadInput(f"calibration is {self.calibration}; wanted at least one picture.")
 

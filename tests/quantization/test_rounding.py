@@ -10,7 +10,7 @@ from lawder_edge.errors import BadInput
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.convert import to_program
-from lawder_edge.quantization.fake import ActivationRounding, WeightRounding, weight_scales
+from lawder_edge.quantization.fake import ActivationRounding, WeightRounding, noise_table, round_to, weight_scales
 from lawder_edge.quantization.prepare import prepare
 
 SIZE = (64, 64)
@@ -21,9 +21,10 @@ def spread(name: str) -> nn.Module:
     torch.manual_seed(0)
     deployed = to_deploy(create_model(name))
     with torch.no_grad():
-        for parameter in deployed.parameters():
-            if parameter.ndim == 4:
-                parameter.normal_(0, 1.4 * parameter[0].numel() ** -0.5)
+        for key, parameter in deployed.named_parameters():
+            # The means over channels are constants of the deploy form.
+            if parameter.ndim == 4 and ".means." not in key:
+                parameter.normal_(0, parameter[0].numel() ** -0.5)
     return deployed
 
 
@@ -58,6 +59,29 @@ def test_gradients_pass_inside_the_range_only() -> None:
     assert x.grad.tolist() == [1.0, 0.0]
 
 
+def test_noise_moves_values_by_its_steps_in_training_alone() -> None:
+    rounding = ActivationRounding()
+    rounding.set(0.5, 0)
+    x = 0.5 * torch.arange(-100, 100.0).repeat(40)
+    assert torch.equal(rounding.train()(x), x)
+    rounding.noise_steps = noise_table(2.5)
+    moved = (rounding.train()(x) - x) / 0.5
+    assert torch.equal(rounding.eval()(x), x)
+    assert moved.min() == -2
+    assert moved.max() == 2
+    assert abs(float(moved.mean())) < 0.1
+
+
+def test_rounding_equals_that_of_pytorch_and_so_does_its_gradient() -> None:
+    x = torch.linspace(-9, 9, 10_001, requires_grad=True)
+    for scale, zero_point in ((0.05, 3), (2.0**-5, -128), (0.0307, 127)):
+        want = torch.fake_quantize_per_tensor_affine(x, scale, zero_point, -128, 127)
+        got = round_to(x, scale, zero_point)
+        torch.testing.assert_close(got, want, rtol=1e-6, atol=0)
+        (wanted,), (given,) = (torch.autograd.grad(y.sum(), [x]) for y in (want, got))
+        assert torch.equal(wanted, given)
+
+
 def test_weights_are_rounded_channel_by_channel_to_seven_bits() -> None:
     weight = torch.tensor([[1.0, -0.37], [0.01, 0.004], [0.0, 0.0]]).view(3, 2, 1, 1)
     steps = weight_scales(weight, 63)
@@ -78,11 +102,11 @@ def test_the_program_computes_what_was_trained(name: str) -> None:
     with torch.no_grad():
         trained, exported, exact = rounded(x[:1]), program.module()(x[:1]), deployed(x[:1])
     step = rounded.scales().tensors[-1].scale
-    assert exact.std() > 4 * step
+    assert exact.std() > 10 * step
     assert torch.equal(trained, exported)
     # Rounded, and yet the same network.
     assert not torch.equal(exact, exported)
-    assert float(torch.corrcoef(torch.stack([exact.flatten(), exported.flatten()]))[0, 1]) > 0.95
+    assert float(torch.corrcoef(torch.stack([exact.flatten(), exported.flatten()]))[0, 1]) > 0.98
 
 
 def test_every_value_of_the_program_is_on_an_integer_grid() -> None:
