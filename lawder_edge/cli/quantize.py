@@ -49,7 +49,7 @@ def quantize(
 
     limit_threads(threads)
     loaded = load_model(model)
-    options = QatOptions(size=size, weight_bits=weight_bits, calibration=calibration, seed=seed)
+    options = QatOptions(size=size, weight_bits=weight_bits, calibration=calibration, seed=seed, tight=False, noise=0.0)
     with progress("decoding") as report:
         run = prepare_run(
             recipe_of(loaded, options), data=data, splits=split, out=out, resume=False, overwrite=overwrite,

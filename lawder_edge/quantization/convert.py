@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from lawder_edge.quantization.fake import weight_scales
-from lawder_edge.quantization.plan import plan
+from lawder_edge.quantization.fake import bias_steps, round_bias, weight_scales
+from lawder_edge.quantization.plan import Convolution, plan
 from lawder_edge.quantization.scales import QMAX, QMIN, Scales
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def insert_quantization(network: GraphModule, scales: Scales) -> GraphModule:
     """Put a quantize and a dequantize node after every tensor of the plan, in place.
 
     network: module() of an ExportedProgram of the deploy form, at any size. Convolution weights become int8 buffers,
-    each with one dequantize node; biases stay float32. Raises BadInput for scales of another network.
+    each with one dequantize node; biases stay float32, on the
+    grid of the int32 that runtimes store. Raises BadInput for scales of another network.
     """
     # Registers torch.ops.quantized_decomposed.
     import torch.ao.quantization.fx._decomposed  # noqa: F401
@@ -29,6 +30,9 @@ def insert_quantization(network: GraphModule, scales: Scales) -> GraphModule:
     for node, group in found.group_of.items():
         tensor = scales.of(found.groups[group].key)
         _after(network, node, tensor.scale, tensor.zero_point)
+    for i, convolution in enumerate(found.convolutions):
+        inputs = scales.of(found.groups[convolution.inputs].key)
+        _bias(network, convolution, f"rounded_bias_{i}", inputs.scale, scales.weight_max)
     for i, node in enumerate(found.weights):
         _weights(network, node, f"int8_weight_{i}", scales.weight_max)
     network.graph.eliminate_dead_code()
@@ -61,6 +65,18 @@ def _after(network: GraphModule, node: Node, scale: float, zero_point: int) -> N
     for new in (quantized, restored):
         new.meta = {k: v for k, v in node.meta.items() if k != "val"}
     node.replace_all_uses_with(restored, delete_user_cb=lambda user: user is not quantized)
+
+
+def _bias(network: GraphModule, convolution: Convolution, name: str, input_scale: float, largest: int) -> None:
+    """Put the bias, where there is one, on the grid of int32: what stores it as float then adds the same number."""
+    if convolution.bias is None:
+        return
+    bias, weight = (network.get_parameter(str(n.target)).detach() for n in (convolution.bias, convolution.weight))
+    network.register_buffer(name, round_bias(bias, bias_steps(weight, input_scale, largest)))
+    with network.graph.inserting_before(convolution.node):
+        rounded = network.graph.get_attr(name)
+    rounded.meta = dict(convolution.bias.meta)
+    convolution.node.update_arg(2, rounded)
 
 
 def _weights(network: GraphModule, node: Node, name: str, largest: int) -> None:

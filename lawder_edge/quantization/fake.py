@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lawder_edge.quantization.scales import QMAX, QMIN, SMALLEST_WEIGHT_SCALE, affine
+from lawder_edge.quantization.scales import QMAX, QMIN, SMALLEST_SCALE, SMALLEST_WEIGHT_SCALE, affine
 
 _NOISE_LENGTH = 1 << 20
+# Shares of the observed range that are tried for the one with the least squared error, on so many values.
+_SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+_SAMPLE = 4096
 
 
 class _Round(torch.autograd.Function):
@@ -52,8 +55,9 @@ def _with_noise(steps: Tensor, noise: Tensor) -> Tensor:
 class ActivationRounding(nn.Module):
     """Rounds an activation tensor of any shape to its scale, and in training mode, until `frozen`, learns its range.
 
-    The range is a moving average of each batch's smallest and largest value, which 0 belongs to. The gradient passes
-    where the value is inside the range. `noise_steps`, a table, moves values before they are rounded in training mode,
+    The range is a moving average of each batch's own, which 0 belongs to: from its smallest to its largest value, or
+    with `tight` the share of that which is rounded with the least squared error. The gradient passes where the value is
+    inside the range. `noise_steps`, a table, moves values before they are rounded in training mode,
     as they move from one runtime to the next.
     """
 
@@ -69,6 +73,7 @@ class ActivationRounding(nn.Module):
         self.momentum = momentum
         self.is_fixed = fixed is not None
         self.frozen = False
+        self.tight = False
         scale, zero_point = fixed or (1.0, 0)
         self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
         self.register_buffer("low", torch.zeros(()))
@@ -85,11 +90,14 @@ class ActivationRounding(nn.Module):
 
     def observe(self, x: Tensor) -> None:
         """Move the range towards that of `x`; the first one is taken as it is."""
-        low, high = torch.aminmax(x)
+        low, high = (value.float() for value in torch.aminmax(x))
+        if self.tight:
+            share = _best_share(x, low.clamp(max=0.0), high.clamp(min=0.0))
+            low, high = low * share, high * share
         weight = self.momentum if self.seen else 1.0
         self.seen.fill_(True)
-        self.low.lerp_(low.float(), weight)
-        self.high.lerp_(high.float(), weight)
+        self.low.lerp_(low, weight)
+        self.high.lerp_(high, weight)
         scale, zero_point = affine(float(self.low), float(self.high))
         self.scale.fill_(scale)
         self.zero_point.fill_(zero_point)
@@ -105,6 +113,16 @@ def noise_table(largest: float) -> Tensor:
     """Numbers that are evenly spread over [-largest, largest], always the same: (n,) float32."""
     generator = torch.Generator().manual_seed(0)
     return (torch.rand(_NOISE_LENGTH, generator=generator) * 2 - 1) * largest
+
+
+def _best_share(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The share of the range low <= 0 to high >= 0 in which a sample of `x` loses least by rounding and clipping."""
+    # An odd stride meets all columns of a picture.
+    sample = x.flatten()[:: x.numel() // _SAMPLE | 1].float()
+    shares = torch.tensor(_SHARES, device=x.device)[:, None]
+    step = ((high - low) * shares / (QMAX - QMIN)).clamp(min=SMALLEST_SCALE)
+    rounded = (sample / step).round().clamp((low * shares / step).round(), (high * shares / step).round()) * step
+    return shares[(rounded - sample).square().mean(1).argmin(), 0]
 
 
 def weight_scales(weight: Tensor, largest: int) -> Tensor:
@@ -129,3 +147,27 @@ class WeightRounding(nn.Module):
             weight, scales, zero_points, 0, -self.largest, self.largest
         )
         return rounded
+
+
+def bias_steps(weight: Tensor, input_scale: float, largest: int) -> Tensor:
+    """What one step of a convolution's integer sums is worth. weight: (out, in, kh, kw). Returns: (out,) float64."""
+    return weight_scales(weight, largest).double() * input_scale
+
+
+def round_bias(bias: Tensor, steps: Tensor) -> Tensor:
+    """bias: (out,), to multiples of `steps`, as float32. The gradient passes."""
+    rounded = ((bias.detach().double() / steps).round() * steps).float()
+    return bias + (rounded - bias.detach())
+
+
+class BiasRounding(nn.Module):
+    """Rounds a bias as runtimes do that store it as int32. `inputs`: the rounding of the convolution's input."""
+
+    def __init__(self, inputs: ActivationRounding, largest: int) -> None:
+        super().__init__()
+        # In a tuple, for it is no part of this module.
+        self._inputs = (inputs,)
+        self.largest = largest
+
+    def forward(self, bias: Tensor, weight: Tensor) -> Tensor:
+        return round_bias(bias, bias_steps(weight, float(self._inputs[0].scale), self.largest))

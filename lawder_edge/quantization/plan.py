@@ -55,15 +55,26 @@ class ScaleGroup:
 
 
 @dataclass(frozen=True)
+class Convolution:
+    """One call. inputs: index in `groups` of what is convolved. weight, bias: nodes of its parameters."""
+
+    node: Node
+    inputs: int
+    weight: Node
+    bias: Node | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """groups: in the order of computation. group_of: of each node that holds a quantised tensor, its index in `groups`.
-    rounded: those of them whose values are not on the grid yet. weights: nodes of convolution weights.
+    rounded: those of them whose values are not on the grid yet. weights: nodes of convolution weights, each once.
     """
 
     groups: tuple[ScaleGroup, ...]
     group_of: dict[Node, int]
     rounded: tuple[Node, ...]
     weights: tuple[Node, ...]
+    convolutions: tuple[Convolution, ...]
 
 
 def plan(graph: Graph) -> Plan:
@@ -74,8 +85,9 @@ def plan(graph: Graph) -> Plan:
     """
     nodes = [node for node in graph.nodes if _is_float_tensor(node)]
     fused = {node for node in nodes if _is_fused_into_its_user(node)}
-    weights = tuple(dict.fromkeys(_parameter(n.args[1]) for n in nodes if n.target in CONVOLUTIONS))
-    biases = {n.args[2] for n in nodes if n.target in CONVOLUTIONS and len(n.args) > 2}
+    calls = [n for n in nodes if n.target in CONVOLUTIONS]
+    weights = tuple(dict.fromkeys(_parameter(n.args[1]) for n in calls))
+    biases = {n.args[2] for n in calls if len(n.args) > 2}
     held = [n for n in nodes if n not in fused and n not in weights and n not in biases and _is_value(n)]
     leader: dict[Node, Node] = {node: node for node in held}
 
@@ -100,7 +112,9 @@ def plan(graph: Graph) -> Plan:
         members.setdefault(find(node), []).append(node)
     groups = tuple(ScaleGroup(keys[first], _fixed(nodes_, keys)) for first, nodes_ in members.items())
     index = {first: i for i, first in enumerate(members)}
-    return Plan(groups, {node: index[find(node)] for node in held}, tuple(rounded), weights)
+    group_of = {node: index[find(node)] for node in held}
+    convolutions = tuple(_convolution(node, group_of) for node in calls)
+    return Plan(groups, group_of, tuple(rounded), weights, convolutions)
 
 
 def module_path(node: Node) -> str:
@@ -144,6 +158,12 @@ def _is_fused_into_its_user(node: Node) -> bool:
 
 def _is_by_constant(node: Node) -> bool:
     return not isinstance(node.args[1], Node) or not isinstance(node.args[1].meta.get("val"), torch.Tensor)
+
+
+def _convolution(node: Node, group_of: dict[Node, int]) -> Convolution:
+    x, weight = (arg for arg in node.args[:2] if isinstance(arg, Node))
+    bias = node.args[2] if len(node.args) > 2 else None
+    return Convolution(node, group_of[x], weight, bias if isinstance(bias, Node) else None)
 
 
 def _parameter(weight: Any) -> Node:

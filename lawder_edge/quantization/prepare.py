@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,8 @@ from torch.nn import functional as F
 
 from lawder_edge.errors import BadInput
 from lawder_edge.models.blocks import depthwise
-from lawder_edge.quantization.fake import ActivationRounding, WeightRounding, noise_table
-from lawder_edge.quantization.plan import Plan, plan
+from lawder_edge.quantization.fake import ActivationRounding, BiasRounding, WeightRounding, noise_table
+from lawder_edge.quantization.plan import Convolution, Plan, plan
 from lawder_edge.quantization.scales import Scales, TensorScale, largest_weight
 
 _PREFIX = "rounding_"
@@ -51,6 +52,11 @@ class RoundedNetwork(nn.Module):
         """Keep the ranges as they are from now on."""
         for rounding in self.roundings():
             rounding.frozen = True
+
+    def tighten(self) -> None:
+        """Learn ranges that leave out rare values where that rounds the others better; training makes up for it."""
+        for rounding in self.roundings():
+            rounding.tight = True
 
     def set_noise(self, largest: float) -> None:
         """Move activations by up to `largest` steps before they are rounded, in training mode. 0 for not at all.
@@ -117,6 +123,8 @@ def prepare(
             rounding.set(tensor.scale, tensor.zero_point)
         network.add_submodule(f"{_PREFIX}{i}", rounding)
     network.add_submodule(f"{_PREFIX}weights", WeightRounding(largest_weight(bits)))
+    for i, convolution in enumerate(found.convolutions):
+        _round_bias(network, convolution, f"{_PREFIX}bias_{i}")
     for node in found.rounded:
         _insert(network, node, f"{_PREFIX}{found.group_of[node]}")
     for node in found.weights:
@@ -145,8 +153,25 @@ def _convolve(
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
+def _round_bias(network: GraphModule, convolution: Convolution, module: str) -> None:
+    """Round the bias where there is one."""
+    if convolution.bias is None:
+        return
+    inputs = cast(ActivationRounding, network.get_submodule(f"{_PREFIX}{convolution.inputs}"))
+    largest = cast(WeightRounding, network.get_submodule(f"{_PREFIX}weights")).largest
+    network.add_submodule(module, BiasRounding(inputs, largest))
+    with network.graph.inserting_before(convolution.node):
+        rounded = network.graph.call_module(module, (convolution.bias, convolution.weight))
+    convolution.node.update_arg(2, rounded)
+
+
 def _insert(network: GraphModule, node: Node, module: str) -> None:
     with network.graph.inserting_after(node):
         rounded = network.graph.call_module(module, (node,))
     rounded.meta["val"] = node.meta.get("val")
-    node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user is not rounded)
+    kept = (rounded, *(user for user in node.users if isinstance(_module_of(network, user), BiasRounding)))
+    node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user not in kept)
+
+
+def _module_of(network: GraphModule, node: Node) -> nn.Module | None:
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -68,6 +68,8 @@ class QuantizedTrainee:
             channels=self._channels,
             weight_bits=self._options.weight_bits,
         )
+        if self._options.tight:
+            network.tighten()
         calibrate(network, self._images)
         network.set_noise(self._options.noise)
         return network

@@ -19,6 +19,7 @@ class QatOptions:
         learning_rate: a tenth of that of float training.
         weight_bits: of convolution weights; 8 saturate on x86 processors without VNNI.
         teacher: weight of the float network's masks in the loss, against the true ones, from 0 to 1.
+        tight: ranges leave out rare values where that rounds the others better.
         noise: steps that activations move by, at most, before they are rounded in training: int8 runtimes differ by
             about one step from tensor to tensor, and masks should not.
         freeze_after: share of the steps after which ranges are kept.
@@ -34,6 +35,7 @@ class QatOptions:
     learning_rate: float = 2e-4
     weight_bits: int = 7
     teacher: float = 0.7
+    tight: bool = True
     noise: float = 0.5
     freeze_after: float = 0.6
     calibration: int = 96

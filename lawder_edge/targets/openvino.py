@@ -64,7 +64,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     proto = to_proto(program, spec)
     if spec.precision == "int8":
         qdq.check_quantized(proto, target=TARGET.name)
-        proto = qdq.to_uint8(proto)
+        proto = qdq.with_plain_rounding_before_sums(qdq.to_uint8(proto))
     network = ov.Core().read_model(proto.SerializeToString(deterministic=True))
     _describe(network, spec)
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,14 @@ from lawder_edge.errors import BadInput
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.convert import to_program
-from lawder_edge.quantization.fake import ActivationRounding, WeightRounding, noise_table, round_to, weight_scales
+from lawder_edge.quantization.fake import (
+    ActivationRounding,
+    WeightRounding,
+    bias_steps,
+    noise_table,
+    round_to,
+    weight_scales,
+)
 from lawder_edge.quantization.prepare import prepare
 
 SIZE = (64, 64)
@@ -57,6 +64,38 @@ def test_gradients_pass_inside_the_range_only() -> None:
     rounding(x).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [1.0, 0.0]
+
+
+def test_a_tight_range_leaves_out_rare_values_where_that_rounds_the_others_better() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(20_001)
+    x[1] = 40.0
+    wide, tight = ActivationRounding().train(), ActivationRounding().train()
+    tight.tight = True
+    errors = [(rounding(x) - x).abs().median() for rounding in (wide, tight)]
+    assert float(wide.high) == 40.0
+    assert 4 < float(tight.high) < 20.0
+    assert errors[1] < errors[0] / 2
+    even = ActivationRounding().train()
+    even.tight = True
+    even(torch.linspace(-1, 1, 5001))
+    assert (float(even.low), float(even.high)) == (-1.0, 1.0)
+
+
+def test_biases_are_rounded_as_runtimes_store_them() -> None:
+    deployed, x = spread("unet"), frames()
+    bias, weight = deployed.down[0][0].bias, deployed.down[0][0].weight
+    with torch.no_grad():
+        bias.uniform_(-0.3, 0.3)
+    rounded = prepare(deployed, size=SIZE).train()
+    rounded(x)
+    scales = rounded.eval().scales()
+    program = to_program(deployed, scales, example=x[:1])
+    steps = bias_steps(weight, 1 / 128, scales.weight_max)
+    stored = next(value for name, value in program.state_dict.items() if name.startswith("rounded_bias"))
+    assert not torch.equal(stored, bias)
+    assert float((stored - bias).abs().max()) <= float(steps.max()) / 2 * 1.001
+    torch.testing.assert_close((stored / steps).round() * steps, stored.double(), rtol=1e-6, atol=0)
 
 
 def test_noise_moves_values_by_its_steps_in_training_alone() -> None:

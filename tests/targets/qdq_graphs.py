@@ -63,3 +63,14 @@ def gated(*, output_is_sigmoid: bool = False) -> onnx.ModelProto:
     product = g.pair(g.node("Mul", features, gate), 0.008, -128)
     last = g.convolution(product, rng.integers(-63, 64, (2, 4, 1, 1), np.int8))
     return g.model(g.pair(last, 0.02, 10), channels=2)
+
+
+def summed() -> onnx.ModelProto:
+    """Two convolutions, one with a ReLU, each rounded, and their sum, rounded."""
+    rng = np.random.default_rng(0)
+    g = QdqGraph()
+    x = g.pair("image", 1 / 128, 0)
+    parts = [g.convolution(x, rng.integers(-63, 64, (8, 3, 1, 1), np.int8)) for _ in range(2)]
+    a = g.pair(g.node("Relu", parts[0]), 0.01, -128)
+    b = g.pair(parts[1], 0.02, 5)
+    return g.model(g.pair(g.node("Add", a, b), 0.025, -20), channels=8)

@@ -6,10 +6,16 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from qdq_graphs import QdqGraph, gated
+from qdq_graphs import QdqGraph, gated, summed
 
 from lawder_edge.errors import BadInput
-from lawder_edge.targets.qdq import check_quantized, is_quantized, to_symmetric, to_uint8
+from lawder_edge.targets.qdq import (
+    check_quantized,
+    is_quantized,
+    to_symmetric,
+    to_uint8,
+    with_plain_rounding_before_sums,
+)
 
 FRAME = np.random.default_rng(1).uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32)
 
@@ -159,3 +165,27 @@ def test_a_scale_that_the_graph_computes_is_told() -> None:
 def test_unsigned_activations_are_refused_for_tensorrt() -> None:
     with pytest.raises(BadInput, match="gives uint8; TensorRT takes int8"):
         to_symmetric(to_uint8(gated()))
+
+
+def test_plain_rounding_before_a_sum_gives_the_same_numbers() -> None:
+    before = to_uint8(summed())
+    after = with_plain_rounding_before_sums(before)
+    np.testing.assert_array_equal(run(after), run(before))
+    kinds = [[node.op_type for node in proto.graph.node] for proto in (before, after)]
+    assert (kinds[0].count("Round"), kinds[1].count("Round")) == (0, 2)
+    assert kinds[0].count("QuantizeLinear") - kinds[1].count("QuantizeLinear") == 2
+
+
+def test_openvino_rounds_before_a_sum_as_others_do() -> None:
+    ov = pytest.importorskip("openvino")
+    proto = with_plain_rounding_before_sums(to_uint8(summed()))
+    compiled = ov.Core().compile_model(
+        ov.Core().read_model(proto.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    np.testing.assert_allclose(compiled([FRAME])[0], run(proto), rtol=0, atol=1e-5)
+    kinds = {
+        str(op.get_rt_info()["runtimePrecision"].astype(str))
+        for op in compiled.get_runtime_model().get_ordered_ops()
+        if str(op.get_rt_info()["layerType"].astype(str)) == "Convolution"
+    }
+    assert kinds == {"u8"}
