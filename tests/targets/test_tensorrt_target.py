@@ -160,10 +160,12 @@ def test_without_the_package_the_kit_is_made_and_the_exit_code_is_4(
     assert "build.sh" in certificate.reason
     assert outcome_of(bundle, certificate).exit_code == 4
     assert bundle.manifest.model_file == "model.trt.onnx"
-    assert {"model.onnx", "build.sh", "build.conf", "run.py", "engine.py"} <= {p.name for p in bundle.path.iterdir()}
+    names = {p.name for p in bundle.path.iterdir()}
+    assert {"model.onnx", "build.sh", "build.conf", "run.py", "network.py", "engine.py"} <= names
     done = run_on_device(bundle.path, "--check")
     assert done.returncode == 4
     assert "run `sh build.sh`" in done.stderr
+    assert "Needs an NVIDIA GPU" in run_on_device(bundle.path, "--help").stdout
 
 
 @pytest.mark.usefixtures("without_tensorrt")
