@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Executed, so they have to be among the files that were compared.
 PROCESSING, NETWORK = "processing.py", "network.py"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -54,15 +54,16 @@ class Failure(Exception):
 class Settings:
     """What of the manifest a prediction needs.
 
-    files: names of those that are as the manifest says. size: (height, width) in pixels. kind: "logits" or
-    "probabilities". classes: 1, or with the background. dynamic: whether the network takes other sizes too. precision:
-    "fp32", "fp16" or "int8".
+    files: names of those that are as the manifest says. size: (height, width) in pixels. dtype: of the model file's
+    input, as processing.py's to_input gives it. kind: "logits", "probabilities" or "mask". classes: 1, or with the
+    background. dynamic: whether the network takes other sizes too. precision: "fp32", "fp16" or "int8".
     """
 
     model: Path
     files: frozenset[str]
     size: tuple[int, int]
     channels: int
+    dtype: str
     threshold: float
     kind: str
     classes: int
@@ -70,7 +71,8 @@ class Settings:
     precision: str
 
 
-# From float32 (1, channels, h, w) in [-1, 1) to float32 (1, classes, h, w). Raises Failure.
+# From a frame (1, channels, h, w) of the settings' dtype to float32 (1, classes, h, w), or of a mask (1, 1, h, w)
+# uint8. Raises Failure.
 Network = Callable[[Any], Any]
 
 
@@ -107,6 +109,7 @@ def open_bundle(folder: Path) -> Settings:
             frozenset(listed),
             (spec["height"], spec["width"]),
             spec["channels"],
+            spec["dtype"],
             manifest["threshold"],
             manifest["output"]["kind"],
             manifest["output"]["classes"],
@@ -149,25 +152,29 @@ class Model:
         self.network = network
 
     def infer(self, frame: Any) -> Any:
-        """frame: (H, W, 3) uint8 RGB -> (1, classes, h, w) float32 probabilities at the network's size.
+        """frame: (H, W, 3) uint8 RGB -> (1, classes, h, w) float32 probabilities at the network's size, or of a mask
+        (1, 1, h, w) uint8 class numbers.
 
         Raises ValueError for what cannot be processed, as the others do.
         """
         tools, settings = self.processing, self.settings
-        tensor = tools.to_tensor(frame, settings.size, channels=settings.channels)
-        output = self.network(tensor)
-        return tools.probabilities(output) if settings.kind == "logits" else output
+        output = self.network(tools.to_input(frame, settings.size, channels=settings.channels, dtype=settings.dtype))
+        if settings.kind == "mask":
+            return output
+        return tools.probabilities(output) if settings.kind == "logits" else tools.checked_probabilities(output)
 
     def predict(self, frame: Any) -> Any:
-        """(H, W) float32: probability of anything but background."""
+        """(H, W) float32: probability of anything but background. Not for a network that gives masks."""
         return self.processing.prob_to_size(self.processing.foreground(self.infer(frame))[0], frame.shape[:2])
 
     def labels(self, frame: Any) -> Any:
         """(H, W) uint8: 0 for background, 1 or the number of the class."""
         import numpy as np
 
-        tools = self.processing
-        classes = [tools.prob_to_size(p, frame.shape[:2]) for p in self.infer(frame)[0]]
+        tools, output = self.processing, self.infer(frame)
+        if self.settings.kind == "mask":
+            return tools.labels_to_size(output[0, 0], frame.shape[:2])
+        classes = [tools.prob_to_size(p, frame.shape[:2]) for p in output[0]]
         return tools.labels(np.stack(classes), self.settings.threshold)
 
     def picture(self, labels: Any) -> Any:
@@ -345,11 +352,13 @@ def check(model: Model, folder: Path) -> int:
     for path in frames:
         stem = path.name[: -len(".frame.png")]
         frame = read_image(path)
-        expected = read_samples(folder / f"{stem}.probability.png").astype("float32") / 65535
-        difference = abs(model.predict(frame) - expected).max()
+        difference = "none"
+        if model.settings.kind != "mask":
+            expected = read_samples(folder / f"{stem}.probability.png").astype("float32") / 65535
+            difference = f"{abs(model.predict(frame) - expected).max():.6f}"
         dice = mean_dice(model.picture(model.labels(frame)), read_samples(folder / f"{stem}.mask.png"))
         worst = min(worst, dice)
-        print(f"{stem}\t{dice:.5f}\t{difference:.6f}")
+        print(f"{stem}\t{dice:.5f}\t{difference}")
     least = LEAST_DICE[model.settings.precision]
     if worst < least:
         print(f"error: mask Dice {worst:.5f}, wanted at least {least}: not the same masks here", file=sys.stderr)

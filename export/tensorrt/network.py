@@ -31,7 +31,7 @@ def open_network(device: Any, settings: Any, threads: int) -> Callable[[Any], An
     path = find_engine(device, settings.model)
     trt = importlib.import_module("tensorrt_rtx" if path.name.endswith(engine.RTX_SUFFIX) else "tensorrt")
     try:
-        network = engine.Engine(path.read_bytes(), trt, engine.Gpu())
+        network = engine.Engine(path.read_bytes(), trt, engine.Gpu(), output=settings.kind)
     except engine.NoGpuError as error:
         raise device.Failure(f"{error}: an engine needs an NVIDIA GPU", 4) from error
     except engine.EngineError as error:

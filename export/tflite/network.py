@@ -48,11 +48,7 @@ def open_network(device: Any, settings: Any, threads: int) -> Callable[[Any], An
     given, got = network.get_input_details()[0], network.get_output_details()[0]
 
     def run(tensor: Any) -> Any:
-        x = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
-        if given["dtype"] == np.int8:
-            scale, zero_point = given["quantization"]
-            x = np.clip(np.rint(x / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
-        network.set_tensor(given["index"], x)
+        network.set_tensor(given["index"], np.ascontiguousarray(tensor.transpose(0, 2, 3, 1)))
         network.invoke()
         y = network.get_tensor(got["index"])
         if got["dtype"] == np.int8:

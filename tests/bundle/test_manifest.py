@@ -80,8 +80,8 @@ def test_a_value_that_cannot_stand_is_named_by_its_key(edit: Edit, key: str) -> 
 
 
 def test_a_manifest_of_another_schema_says_which_version_reads_it() -> None:
-    with pytest.raises(BadBundle, match=r"'schema_version' is 2, .* reads 1"):
-        Manifest.from_json(edited(lambda d: d.update(schema_version=2, novelty=1)))
+    with pytest.raises(BadBundle, match=r"'schema_version' is 3, .* reads 2"):
+        Manifest.from_json(edited(lambda d: d.update(schema_version=3, novelty=1)))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', b"\xff\xfe"])

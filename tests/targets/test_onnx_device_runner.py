@@ -196,7 +196,7 @@ def relist(name: str) -> Callable[[dict[str, Any]], object]:
         (relist("..\\outside.onnx"), "no name inside the bundle"),
         (relist(""), "no name inside the bundle"),
         (relist("golden/../run.py"), "no name inside the bundle"),
-        (lambda m: m.update(schema_version=2), "schema_version 2, this run.py reads 1"),
+        (lambda m: m.update(schema_version=3), "schema_version 3, this run.py reads 2"),
     ],
 )
 def test_nothing_is_opened_or_executed_that_was_not_compared_with_the_manifest(

@@ -33,6 +33,10 @@ def notes_of(path: Path) -> dict[str, str]:
 class TestOpenVino(TargetContract):
     target = "openvino"
 
+    def stored_type(self, bundle: Bundle) -> str:
+        network = openvino.Core().read_model(str(bundle.model_path))
+        return {"u8": "uint8", "i8": "int8"}[network.input().element_type.get_type_name()]
+
     def test_the_two_files_alone_tell_how_to_use_them(self, exported: Path) -> None:
         path = open_bundle(exported).model_path
         weights = path.with_suffix(".bin").read_bytes()

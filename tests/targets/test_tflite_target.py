@@ -49,6 +49,11 @@ class TestTflite(TargetContract):
     target = "tflite"
     any_size = False
 
+    def stored_type(self, bundle: Bundle) -> str:
+        runner = load(bundle)
+        assert isinstance(runner, TfliteRunner)
+        return str(np.dtype(runner._input["dtype"]))
+
     def test_the_file_alone_tells_how_to_use_it(self, exported: Path) -> None:
         assert metadata(open_bundle(exported).model_path) == {
             "min_runtime_version": "2.14.0",
