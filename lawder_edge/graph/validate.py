@@ -16,7 +16,7 @@ SQUASHED = Quantization.of(1 / 256, -128)
 _INPUTS = {"conv2d": 3, "depthwise_conv2d": 3, "add": 2, "sub": 2, "mul": 2, "batch_matmul": 2, "greater_equal": 2}
 # What operators at the edges of a graph take and give, where that is not one type throughout.
 CONVERSIONS: dict[str, frozenset[tuple[DType, DType]]] = {
-    "quantize": frozenset({("float32", "int8"), ("uint8", "int8"), ("int8", "int8")}),
+    "quantize": frozenset({("float32", "int8"), ("uint8", "int8")}),
     "dequantize": frozenset({("uint8", "float32"), ("int8", "float32")}),
     "greater_equal": frozenset({("float32", "bool")}),
     "arg_max": frozenset({("float32", "int32")}),

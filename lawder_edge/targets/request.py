@@ -52,18 +52,17 @@ class ExportRequest:
     def arguments(self) -> list[str]:
         """The same as command-line options."""
         words = ["--model", self.model, "--precision", self.precision, "--limit", str(self.limit)]
-        words += ["--output", self.output]
         if self.size is not None:
             words += ["--size", *map(str, self.size)]
         single = (
             ("opset", self.opset), ("threshold", self.threshold), ("data", self.data), ("card", self.card),
-            ("io", self.io),
         )  # fmt: skip
         for flag, value in single:
             if value is not None:
                 words += [f"--{flag}", str(value)]
         if self.split:
             words += ["--split", *map(str, self.split)]
+        words += ["--output", self.output] + (["--io", self.io] if self.io else [])
         flags = (
             ("dynamic-batch", self.dynamic_batch), ("skip-bad", self.skip_bad), ("overwrite", self.overwrite)
         )  # fmt: skip

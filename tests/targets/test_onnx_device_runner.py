@@ -15,6 +15,7 @@ from PIL import Image
 from target_contract import ABSENT, WEIGHTS, Tiny, randomised, run_on_device
 
 import lawder_edge
+from lawder_edge.bundle.manifest import InputType, OutputKind
 from lawder_edge.data.images import read_image
 from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec
@@ -80,6 +81,34 @@ def test_masks_are_those_of_the_package_and_times_and_areas_are_printed(
         assert float(row[1]) > 0
         assert int(row[2]) == np.count_nonzero(mask)
         assert float(row[3]) == pytest.approx(100 * np.mean(mask == 255), abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("output", "taken", "classes"),
+    [("probabilities", "uint8", 1), ("probabilities", "int8", 3), ("mask", "uint8", 1), ("mask", "float32", 3)],
+)
+def test_masks_are_those_of_the_package_whatever_the_file_takes_and_gives(
+    output: OutputKind, taken: InputType, classes: int, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = export_bundle(
+        randomised(Tiny(num_classes=classes)),
+        target="onnx",
+        spec=ExportSpec(size=(64, 96), classes=classes, output=output, input_type=taken),
+        weights_info=WEIGHTS,
+        out=tmp_path / "tiny",
+    ).path
+    assert main(bundle, photos, "--out", tmp_path / "out") == 0
+    runner = lawder_edge.load(bundle)
+    for name in ("a.png", "b.jpg"):
+        labels = runner.predict_labels(read_image(photos / name))
+        mask = np.asarray(Image.open(tmp_path / "out" / f"{name[0]}_mask.png"))
+        np.testing.assert_array_equal(mask, labels if classes > 1 else labels * np.uint8(255))
+        assert labels.any()
+    capsys.readouterr()
+    assert main(bundle, "--check") == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert all((row[2] == "none") == (output == "mask") for row in rows)
+    assert bool(list((bundle / "golden").glob("*.probability.png"))) == (output != "mask")
 
 
 def test_existing_results_are_kept_unless_told_otherwise(
