@@ -55,9 +55,9 @@ def export_bundle(
     """Export a module and put everything that a device needs beside it.
 
     model: maps (B, channels, H, W) in [-1, 1) to logits; used in eval mode, and exported in its deploy form; for int8 a
-    QuantizedNetwork. threshold: None for that of the weights.
-    What the file takes and gives stands in `spec`, whose threshold is set here. predict_size: what frames are resized to
-    where `spec.size` leaves it open. model_card: copied in. check: verifies the finished folder before it is handed out, as `verify.measure` does; see `write_bundle`.
+    QuantizedNetwork. spec: tells what the file takes and gives; its threshold is set here. threshold: None for that of
+    the weights. predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in.
+    check: verifies the finished folder before it is handed out, as `verify.measure` does; see `write_bundle`.
 
     Raises BadInput for an unknown target, precision or size; Unavailable for a missing exporter; OutputExists;
     GateFailed when `check` rejects, the folder then standing at `OUT.rejected`.

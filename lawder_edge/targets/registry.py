@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 from lawder_edge.bundle.manifest import InputType, OutputKind, OutputType, Tool
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
+from lawder_edge.targets.request import option_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -155,14 +156,15 @@ class Target:
         """Raises BadInput for a precision, input or output that the target lacks, with those it has."""
         self._check_precision(spec.precision)
         outputs, inputs = self.can(spec.precision)
-        for what, asked, known in (("output", spec.output, outputs), ("input", self.input_type(spec), inputs)):
+        choices: tuple[tuple[OutputKind | InputType, tuple[OutputKind | InputType, ...]], ...] = (
+            (spec.output, outputs), (self.input_type(spec), inputs)
+        )  # fmt: skip
+        for asked, known in choices:
             if asked not in known:
-                why = next(
-                    (f": {text}" for at, kind, text in self.refused if (at, kind) == (spec.precision, asked)), ""
-                )
+                why = [f": {text}" for at, what, text in self.refused if (at, what) == (spec.precision, asked)]
                 raise BadInput(
-                    f"target {self.name!r} at {spec.precision} has no {what} of {asked}{why}. It has: "
-                    f"{', '.join(known)}."
+                    f"target {self.name!r} at {spec.precision} has no {option_of(asked)}{''.join(why)}. It has: "
+                    f"{', '.join(map(option_of, known))}."
                 )
 
     def _check_precision(self, precision: str) -> None:

@@ -16,6 +16,13 @@ _KINDS: dict[Output, OutputKind] = {"logits": "logits", "prob": "probabilities",
 _TYPES: dict[Io, InputType] = {"float": "float32", "uint8": "uint8", "int8": "int8"}
 
 
+def option_of(what: OutputKind | InputType) -> str:
+    """What a manifest names, as the option that asks for it: `--output prob`."""
+    words: dict[str, str] = {kind: f"--output {word}" for word, kind in _KINDS.items()}
+    words |= {dtype: f"--io {word}" for word, dtype in _TYPES.items()}
+    return words[what]
+
+
 @dataclass(frozen=True)
 class ExportRequest:
     """The options of `lawder-edge export`, without target and place. size: (H, W), None for any multiples of 32.

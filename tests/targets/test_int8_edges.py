@@ -74,6 +74,8 @@ def test_tflite_is_int8_at_both_ends_where_nothing_else_is_asked_for(model: Quan
 
 def test_an_int8_mask_is_refused_for_tflite_with_the_reason(model: QuantizedNetwork, tmp_path: Path) -> None:
     spec = ExportSpec(size=(64, 96), precision="int8", output="mask")
-    with pytest.raises(BadInput, match=r"int8 has no output of mask: .*uint8.* It has: logits, probabilities"):
+    with pytest.raises(
+        BadInput, match=r"int8 has no --output mask: .*uint8.* It has: --output logits, --output prob\."
+    ):
         export_bundle(model, target="tflite", spec=spec, weights_info=WEIGHTS, out=tmp_path / "tiny")
     assert list(tmp_path.iterdir()) == []

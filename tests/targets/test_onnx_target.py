@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edge_contract import EdgeContract
 from numpy.typing import NDArray
-from target_contract import WEIGHTS, TargetContract, Tiny, largest_difference, randomised
+from target_contract import WEIGHTS, Tiny, largest_difference, randomised
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +34,7 @@ def messages(message: object) -> list[object]:
     return found
 
 
-class TestOnnx(TargetContract):
+class TestOnnx(EdgeContract):
     target = "onnx"
 
     def proto(self, exported: Path) -> onnx.ModelProto:

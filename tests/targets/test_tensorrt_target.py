@@ -182,8 +182,8 @@ def test_a_kit_of_probabilities_says_so_and_its_graph_gives_them(precision: str,
 def test_what_engine_py_does_not_move_is_refused(precision: str, tmp_path: Path) -> None:
     model = randomised(Tiny())
     for changes, said in (
-        ({"output": "mask"}, "no output of mask. It has: logits, probabilities"),
-        ({"input_type": "uint8"}, "no input of uint8. It has: float32"),
+        ({"output": "mask"}, "no --output mask. It has: --output logits, --output prob"),
+        ({"input_type": "uint8"}, "no --io uint8. It has: --io float"),
     ):
         spec = replace(FIXED, precision=precision, **changes)  # type: ignore[arg-type]
         with pytest.raises(BadInput, match=said):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from edge_contract import EdgeContract
 from int8_network import quantized_tiny
-from target_contract import WEIGHTS, TargetContract, Tiny, largest_difference, randomised, run_on_device
+from target_contract import WEIGHTS, Tiny, largest_difference, randomised, run_on_device
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -45,7 +46,7 @@ def metadata(path: Path) -> dict[str, str]:
     return {m.name.decode(): bytes(model.buffers[m.buffer].data).decode() for m in model.metadata}
 
 
-class TestTflite(TargetContract):
+class TestTflite(EdgeContract):
     target = "tflite"
     any_size = False
 
