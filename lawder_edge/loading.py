@@ -37,9 +37,17 @@ class Predictor:
     trained_on: TrainedOn | None = None
 
     def cut(self, threshold: float | None = None) -> float:
-        """The threshold to use: the one given, or else the one stored. Raises BadInput for one that cuts nothing."""
+        """The threshold to use: the one given, or else the one stored.
+
+        Raises BadInput for one that cuts nothing, or another one than the file's own where that gives masks.
+        """
         if threshold is not None and not 0 < threshold < 1:
             raise BadInput(f"threshold {threshold}: wanted a probability between 0 and 1.")
+        if threshold not in (None, self.threshold) and self.runner.kind == "mask":
+            raise BadInput(
+                f"threshold {threshold}: {self.name} gives masks, cut at {self.threshold} inside the file. Export it "
+                f"with --threshold {threshold}, or with --output prob."
+            )
         return self.threshold if threshold is None else threshold
 
 

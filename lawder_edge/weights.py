@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lawder_edge.bundle.manifest import WeightsInfo
+from lawder_edge.bundle.manifest import OutputKind, WeightsInfo
+from lawder_edge.bundle.processing import class_numbers, probabilities
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
 
@@ -28,18 +29,30 @@ class TorchRunner(Runner):
     """A module in PyTorch behind the interface that every exported artifact has."""
 
     def __init__(
-        self, module: nn.Module, *, size: tuple[int, int], channels: int = 3, classes: int = 1, threshold: float = 0.5
+        self,
+        module: nn.Module,
+        *,
+        size: tuple[int, int],
+        channels: int = 3,
+        classes: int = 1,
+        threshold: float = 0.5,
+        kind: OutputKind = "logits",
     ) -> None:
-        super().__init__(size=size, channels=channels, classes=classes, threshold=threshold)
+        super().__init__(size=size, channels=channels, classes=classes, threshold=threshold, kind=kind)
         self.module = module.eval()
 
-    def infer(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """tensor: (B, C, H, W) float32 in [-1, 1]. Returns: (B, K, H, W) float32 logits."""
+    def infer(self, tensor: NDArray[np.float32]) -> NDArray[Any]:
+        """tensor: (B, C, H, W) float32 in [-1, 1]. Returns: (B, K, H, W) float32 logits, or what an artifact of that
+        kind has to give in their place.
+        """
         import torch
 
         with torch.no_grad():
             logits: NDArray[np.float32] = self.module(torch.from_numpy(tensor)).float().numpy()
-        return logits
+        if self.kind == "logits" or not np.isfinite(logits).all():
+            return logits
+        found = probabilities(logits)
+        return class_numbers(found, self.threshold) if self.kind == "mask" else found
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 Float = npt.NDArray[np.float32]
 
-INPUT, OUTPUT = "image", "logits"
+INPUT = "image"
 # An engine of one flavor is none of the other.
 RTX_SUFFIX = ".rtx.engine"
 _DRIVERS = ("nvcuda.dll",) if os.name == "nt" else ("libcuda.so.1", "libcuda.so")
@@ -111,13 +111,15 @@ def _open_driver() -> Any:
 
 
 class Engine:
-    """A deserialised engine. data: of the file. trt: the module tensorrt or tensorrt_rtx. memory: of the GPU.
+    """A deserialised engine. data: of the file. trt: the module tensorrt or tensorrt_rtx. memory: of the GPU. output:
+    its name, which is what it gives: logits or probabilities.
 
     Raises EngineError for an engine of another release, another GPU or another flavor.
     """
 
-    def __init__(self, data: bytes, trt: Any, memory: Memory) -> None:
+    def __init__(self, data: bytes, trt: Any, memory: Memory, *, output: str = "logits") -> None:
         self._memory = memory
+        self._output = output
         self._logger = quiet_logger(trt)
         self._runtime = trt.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(data)
@@ -132,20 +134,20 @@ class Engine:
         self._pointers: dict[str, tuple[int, int]] = {}
 
     def __call__(self, tensor: Float) -> Float:
-        """(B, C, h, w) float32 -> logits (B, classes, h, w) float32. Raises WrongSizeError, EngineError."""
+        """(B, C, h, w) float32 -> (B, classes, h, w) float32. Raises WrongSizeError, EngineError."""
         tensor = np.ascontiguousarray(tensor, np.float32)
         low, _, high = (tuple(shape) for shape in self._engine.get_tensor_profile_shape(INPUT, 0))
         fits = len(low) == tensor.ndim and all(a <= n <= b for a, n, b in zip(low, tensor.shape, high))  # noqa: B905
         if not fits or not self._context.set_input_shape(INPUT, tensor.shape):
             raise WrongSizeError(f"the engine takes {low} to {high}, got {tensor.shape}")
-        output = np.empty(tuple(self._context.get_tensor_shape(OUTPUT)), np.float32)
-        for name, array in ((INPUT, tensor), (OUTPUT, output)):
+        output = np.empty(tuple(self._context.get_tensor_shape(self._output)), np.float32)
+        for name, array in ((INPUT, tensor), (self._output, output)):
             self._context.set_tensor_address(name, self._room(name, array.nbytes))
         self._memory.upload(self._pointers[INPUT][0], tensor)
         if not self._context.execute_async_v3(self._memory.stream):
             raise EngineError(f"the engine fails on an input of {tensor.shape}: {last_error(self._logger)}")
         self._memory.wait()
-        self._memory.download(output, self._pointers[OUTPUT][0])
+        self._memory.download(output, self._pointers[self._output][0])
         return output
 
     def _room(self, name: str, size_bytes: int) -> int:

@@ -69,7 +69,8 @@ def measure_source(task: Task, load: Loader) -> Measured:
         runner.size = spec.size
     tensor = to_tensor(image, runner.size, channels=runner.channels)
     infer = measure(lambda: runner.infer(tensor), spec.rule)
-    frame = measure(lambda: runner.predict(image), spec.rule)
+    whole = runner.predict_labels if runner.kind == "mask" else runner.predict
+    frame = measure(lambda: whole(image), spec.rule)
     memory = PeakMemory(baseline_bytes=baseline, peak_bytes=resident().peak_bytes)
 
     artifact = subject.describe()

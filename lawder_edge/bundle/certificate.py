@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from lawder_edge.bundle.codec import decode, encode
-from lawder_edge.bundle.manifest import Tool
+from lawder_edge.bundle.manifest import OutputKind, Tool
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
 
@@ -37,6 +37,26 @@ class Limits:
     dice_drop_high: float | None = None
     same_pixels: float | None = None
 
+    def of(self, kind: OutputKind) -> Limits:
+        """The same strictness for an artifact that gives that kind.
+
+        At the steepest point a sigmoid passes a quarter of a logit's difference on, so that probabilities must be four
+        times as near. Where no logits are left to compare, pixels are, as many at every size as masks agree in.
+        """
+        if kind == "logits":
+            return self
+        largest = self.logit_difference
+        return replace(
+            self,
+            logit_difference=None if largest is None or kind == "mask" else largest / 4,
+            same_pixels=LEAST_SAME_PIXELS if self.same_pixels is None else self.same_pixels,
+            mask_dice_worst=LEAST_MASK_DICE if self.mask_dice_worst is None else self.mask_dice_worst,
+        )
+
+
+# Of float32 where there are no logits. Logits 1e-4 apart give 2 pixels in 10,000 another class if every tenth lies
+# within 0.05 of the threshold; a graph that is wrong at one size, every tenth. Of a polyp of 100 pixels one may differ.
+LEAST_SAME_PIXELS, LEAST_MASK_DICE = 0.9995, 0.99
 
 # float32 runtimes reorder sums and nothing else.
 FP32_LIMITS = Limits(logit_difference=1e-4, mask_dice_mean=0.999)
@@ -54,14 +74,15 @@ INT8_LIMITS = Limits(
 
 @dataclass(frozen=True)
 class LogitDifference:
-    """Largest absolute logit difference to PyTorch over all images resized to one input size, in pixels.
+    """How far an artifact's output is from PyTorch's over all images resized to one input size, in pixels.
 
-    batch: images in one call. same_pixels: share of pixels that get the same class from both, mean over the images.
+    largest: absolute difference of logits, or of probabilities where it gives those; None for masks. batch: images in
+    one call. same_pixels: share of pixels that get the same class from both, mean over the images.
     """
 
     height: int
     width: int
-    largest: float
+    largest: float | None
     batch: int = 1
     same_pixels: float = 1.0
 
@@ -192,6 +213,7 @@ def certify(
     images: Sequence[ImageAgreement],
     logit_differences: Sequence[LogitDifference],
     limits: Limits,
+    kind: OutputKind = "logits",
     groups: Sequence[str | None] | None = None,
     tools: tuple[Tool, ...] = (),
     any_foreground: bool = True,
@@ -199,10 +221,12 @@ def certify(
 ) -> Certificate:
     """Judge an artifact by its masks and logits beside PyTorch's.
 
-    images: what `agree` found, at each image's own size. groups: sequence or patient of each image, for the intervals.
+    images: what `agree` found, at each image's own size. limits: for logits. kind: what the artifact
+    gives. groups: sequence or patient of each image, for the intervals.
     any_foreground: whether a mask of either side holds a pixel. seed: of the bootstrap.
 
-    Raises BadInput when there is no image or no logit difference, or when the lists differ in length.
+    Raises BadInput when there is no image or no logit difference, when the lists differ in length, or when something
+    was not measured that has a limit.
     """
     if not images or not logit_differences:
         raise BadInput(
@@ -222,7 +246,7 @@ def certify(
         surface_dice=_mean_and_worst([i.surface_dice for i in images], ids),
         logit_differences=tuple(logit_differences),
     )
-    gates = _gates(agreement, limits)
+    gates = _gates(agreement, limits.of(kind), "probability" if kind == "probabilities" else "logit")
     failed = [g for g in gates if not g.passed]
     reason = (
         "; ".join(f"{g.name} is {g.value:.3g}, must be {g.rule} {g.limit:g}" for g in failed)
@@ -243,9 +267,9 @@ def certify(
     )
 
 
-def _gates(agreement: Agreement, limits: Limits) -> tuple[Gate, ...]:
+def _gates(agreement: Agreement, limits: Limits, number: str) -> tuple[Gate, ...]:
     found = [
-        *(_at_most(f"largest logit difference {_at(d)}", limits.logit_difference, d.largest)
+        *(_at_most(f"largest {number} difference {_at(d)}", limits.logit_difference, d.largest)
           for d in agreement.logit_differences),
         *(_at_least(f"share of equal pixels {_at(d)}", limits.same_pixels, d.same_pixels)
           for d in agreement.logit_differences),
@@ -260,8 +284,12 @@ def _at(d: LogitDifference) -> str:
     return f"at {d.height}x{d.width}" + f" in a batch of {d.batch}" * (d.batch > 1)
 
 
-def _at_most(name: str, limit: float | None, value: float) -> Gate | None:
-    return None if limit is None else Gate(name, "at most", limit, value, value <= limit)
+def _at_most(name: str, limit: float | None, value: float | None) -> Gate | None:
+    if limit is None:
+        return None
+    if value is None:
+        raise BadInput(f"{name} has a limit of {limit:g} and was not measured; wanted a number.")
+    return Gate(name, "at most", limit, value, value <= limit)
 
 
 def _at_least(name: str, limit: float | None, value: float) -> Gate | None:

@@ -13,8 +13,13 @@ from lawder_edge.bundle.processing import INPUT_RANGE, RESIZE_RULE, RESIZE_VERSI
 from lawder_edge.errors import BadBundle
 
 MANIFEST_NAME = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+# Of a model file's own input and output, and what that output means.
+InputType = Literal["float32", "uint8", "int8"]
+OutputType = Literal["float32", "int8", "uint8"]
+OutputKind = Literal["logits", "probabilities", "mask"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,12 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the network takes: (batch, channels, height, width) or (batch, height, width, channels) float32.
+    """What the network takes: (batch, channels, height, width) or (batch, height, width, channels).
 
     dynamic: height and width are free, in multiples of `multiple_of`; height and width here are then those that
-    prediction uses. range: how a sample of 0..255 becomes the network's number. resize_rule, resize_version: how a
-    frame becomes height x width, as in processing.py.
+    prediction uses. range: how a sample of 0..255 becomes the network's number. dtype: how the file takes it, as
+    `processing.to_input` gives it: float32 numbers of that range, uint8 samples as they are, int8 samples XOR 0x80.
+    resize_rule, resize_version: how a frame becomes height x width, as in processing.py.
     """
 
     height: int
@@ -59,6 +65,7 @@ class InputSpec:
     multiple_of: int
     channels: int
     layout: Literal["NCHW", "NHWC"]
+    dtype: InputType = "float32"
     range: str = INPUT_RANGE
     resize_rule: str = RESIZE_RULE
     resize_version: int = RESIZE_VERSION
@@ -66,10 +73,15 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What the network gives. One class: the foreground; several: class 0 is the background."""
+    """What the network gives. One class: the foreground; several: class 0 is the background.
 
-    kind: Literal["logits", "probabilities"]
+    kind: logits or probabilities, a channel a class, or a mask: one channel of class numbers, by the manifest's
+    threshold or the most probable class. dtype: how the file gives it; int8 is at the file's own scale, a mask uint8.
+    """
+
+    kind: OutputKind
     classes: int
+    dtype: OutputType = "float32"
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,7 @@ class Manifest:
                 raise BadBundle(f"{MANIFEST_NAME}: key {key!r} must be {wanted}. Export the bundle again.")
 
     def _rules(self) -> list[tuple[str, bool, str]]:
-        i = self.input
+        i, o = self.input, self.output
         names = [f.name for f in self.files]
         rules = [
             ("threshold", 0 < self.threshold < 1, f"between 0 and 1, got {self.threshold}"),
@@ -130,7 +142,12 @@ class Manifest:
                 (i.resize_rule, i.resize_version) == (RESIZE_RULE, RESIZE_VERSION),
                 f"{RESIZE_VERSION} of {RESIZE_RULE!r}, got {i.resize_version} of {i.resize_rule!r}",
             ),
-            ("output.classes", self.output.classes >= 1, f"at least 1, got {self.output.classes}"),
+            ("output.classes", 1 <= o.classes <= 256, f"1 to 256, got {o.classes}"),
+            (
+                "output.dtype",
+                (o.kind == "mask") == (o.dtype == "uint8"),
+                f"uint8 for masks and nothing else, got {o.dtype} for {o.kind}",
+            ),
             ("model_file", self.model_file in names, f"one of files, got {self.model_file!r}"),
             ("files", len(set(names)) == len(names), "without a name twice"),
             ("weights.config_json", _is_json(self.weights.config_json), "JSON text"),

@@ -114,14 +114,42 @@ def to_tensor(frame: Frame, size: tuple[int, int], *, channels: int = 3) -> Floa
     luma; a grey frame is repeated for 3. Returns: (1, channels, h, w) float32 in [-1, 1). Raises ValueError for another
     shape, dtype or channel count.
     """
+    tensor: Float = to_input(frame, size, channels=channels)
+    return tensor
+
+
+def to_input(frame: Frame, size: tuple[int, int], *, channels: int = 3, dtype: str = "float32") -> Samples:
+    """As `to_tensor`, in the type that a model file takes.
+
+    dtype: float32; uint8 for the resized samples as they are; int8 for those XOR 0x80, which are rgb - 128.
+    Returns: (1, channels, h, w) of it. Raises ValueError as `to_tensor`, and for another dtype.
+    """
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (1, 3):
         raise ValueError(f"a frame is (H, W, 3) uint8 RGB or (H, W, 1) grey, got {frame.shape} of {frame.dtype}")
     if channels not in (1, 3):
         raise ValueError(f"networks take 1 or 3 channels, got {channels}")
     if channels == 1 and frame.shape[2] == 3:
         frame = grey(frame)[:, :, None]
-    planes = np.repeat(resize(frame, size), channels // frame.shape[2], axis=2).transpose(2, 0, 1)
-    return (np.ascontiguousarray(planes[None], np.float32) - np.float32(128)) / np.float32(128)
+    planes = np.repeat(resize(frame, size), channels // frame.shape[2], axis=2).transpose(2, 0, 1)[None]
+    if dtype == "uint8":
+        return np.ascontiguousarray(planes)
+    if dtype == "int8":
+        return np.ascontiguousarray(planes ^ np.uint8(0x80)).view(np.int8)
+    if dtype != "float32":
+        raise ValueError(f"networks take float32, uint8 or int8, got {dtype}")
+    tensor: Float = (np.ascontiguousarray(planes, np.float32) - np.float32(128)) / np.float32(128)
+    return tensor
+
+
+def stored(tensor: Float, dtype: str) -> Samples:
+    """A tensor of `to_tensor` in the type that a model file takes, exactly; other numbers go to the nearest sample.
+
+    tensor: any shape, float32 in [-1, 1). dtype: as in `to_input`. Returns: the same shape.
+    """
+    if dtype == "float32":
+        return tensor
+    centred: Samples = np.clip(np.rint(tensor * np.float32(128)), -128, 127).astype(np.int8)
+    return centred if dtype == "int8" else centred.view(np.uint8) ^ np.uint8(0x80)
 
 
 def probabilities(logits: Float) -> Float:
@@ -136,6 +164,18 @@ def probabilities(logits: Float) -> Float:
     scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: Float = (scaled / scaled.sum(axis=1, keepdims=True)).astype(np.float32)
     return shares
+
+
+def checked_probabilities(output: Samples) -> Float:
+    """What a network that gives probabilities itself gave, without what its runtime rounded past 0 or 1.
+
+    output: (B, K, h, w). Returns: the same, float32 in [0, 1]. Raises ValueError for values more than 1e-5 outside, or
+    not a number.
+    """
+    if not np.all((output >= -1e-5) & (output <= 1 + 1e-5)):
+        raise ValueError("probabilities outside [0, 1] or not a number: the network's output cannot be used")
+    inside: Float = np.clip(output, 0, 1).astype(np.float32)
+    return inside
 
 
 def foreground(probability: Float) -> Float:
@@ -182,3 +222,24 @@ def labels(probability: Float, threshold: float) -> Labels:
         found: Labels = probability.argmax(axis=0).astype(np.uint8)
         return found
     return to_mask(probability.reshape(probability.shape[-2:]), threshold).astype(np.uint8)
+
+
+def class_numbers(probability: Float, threshold: float) -> Labels:
+    """`labels` of a batch, as a network that gives masks computes them.
+
+    probability: (B, K, h, w) float32 in [0, 1]. Returns: (B, 1, h, w) uint8.
+    """
+    return np.stack([labels(image, threshold)[None] for image in probability])
+
+
+def labels_to_size(numbers: Labels, size: tuple[int, int]) -> Labels:
+    """Resize class numbers, between which nothing lies: each pixel takes that of the nearest centre.
+
+    numbers: (h, w) uint8. size: (H, W) in pixels. Pixel i of n takes floor((2i + 1) m / 2n) of m, in integers.
+    Returns: (H, W) uint8. Raises ValueError for another shape or dtype, or an empty one.
+    """
+    if numbers.dtype != np.uint8 or numbers.ndim != 2 or numbers.size == 0 or min(size) < 1:
+        raise ValueError(f"class numbers are (h, w) uint8, got {numbers.shape} of {numbers.dtype} for {size}")
+    rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(size, numbers.shape))  # noqa: B905
+    resized: Labels = numbers[rows[:, None], columns]
+    return resized

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import numpy as np
 
-from lawder_edge.bundle.manifest import InputSpec, Manifest
+from lawder_edge.bundle.manifest import InputSpec, Manifest, OutputKind
 from lawder_edge.bundle.processing import (
     Float,
     Frame,
     Labels,
     Mask,
+    Samples,
+    checked_probabilities,
     foreground,
     labels,
+    labels_to_size,
     prob_to_size,
     probabilities,
+    stored,
     to_tensor,
 )
-from lawder_edge.errors import BadImage, BadInput
-
-OutputKind = Literal["logits", "probabilities"]
+from lawder_edge.errors import BadBundle, BadImage, BadInput
 
 
 class Runner(ABC):
     """A loaded model. Subclasses implement `infer`; what happens before and after it is the same for all.
 
     size: (height, width) in pixels that `predict` resizes frames to. channels: 3 (RGB) or 1 (luma). classes: channels
-    of the output. threshold: probability from which a pixel is foreground. kind: what `infer` returns.
+    of the output. threshold: probability from which a pixel is foreground. kind: what `infer` returns; of a network
+    that gives masks nothing but masks and labels can be had.
     """
 
     def __init__(
@@ -47,12 +49,12 @@ class Runner(ABC):
         self.kind: OutputKind = kind
 
     @abstractmethod
-    def infer(self, tensor: Float) -> Float:
+    def infer(self, tensor: Float) -> Samples:
         """The bare network.
 
         tensor: (B, C, h, w) float32 in [-1, 1), as `processing.to_tensor` gives it, whatever the target's own layout.
-        Returns: (B, classes, h, w) float32, of the kind that `kind` says. Raises BadInput for a shape that it does not
-        take.
+        Returns: (B, classes, h, w) float32 of the kind that `kind` says, for masks class numbers (B, 1, h, w) uint8.
+        Raises BadInput for a shape that it does not take.
         """
 
     def predict(self, frame: Frame) -> Float:
@@ -60,7 +62,7 @@ class Runner(ABC):
 
         frame: (H, W, 3) uint8 RGB or (H, W, 1) grey, any H and W. Returns: (H, W) float32 in [0, 1]; with several
         classes the probability of anything but class 0. Raises BadImage for a frame that cannot be resized to the
-        network's input, BadInput for a network whose output is not finite.
+        network's input, BadInput for a network whose output is not finite, or is a mask.
         """
         return self.finish(self.infer(self.prepare(frame)), (frame.shape[0], frame.shape[1]))
 
@@ -71,7 +73,7 @@ class Runner(ABC):
     def predict_labels(self, frame: Frame) -> Labels:
         """The class of every pixel: with one class 1 from `threshold`, with several the most probable.
 
-        frame and errors as in `predict`. Returns: (H, W) uint8, 0 for background.
+        frame and errors as in `predict`, but that masks are welcome. Returns: (H, W) uint8, 0 for background.
         """
         return self.finish_labels(self.infer(self.prepare(frame)), (frame.shape[0], frame.shape[1]))
 
@@ -82,30 +84,48 @@ class Runner(ABC):
         except ValueError as error:
             raise BadImage(f"the frame cannot be used: {error}") from error
 
-    def finish(self, output: Float, size: tuple[int, int]) -> Float:
+    def finish(self, output: Samples, size: tuple[int, int]) -> Float:
         """What `infer` gave for one frame, (1, classes, h, w) -> foreground probability (H, W) at `size` in pixels.
 
         Raises BadInput for output that is not finite.
         """
         return prob_to_size(foreground(self._probabilities(output))[0], size)
 
-    def finish_labels(self, output: Float, size: tuple[int, int]) -> Labels:
+    def finish_labels(self, output: Samples, size: tuple[int, int]) -> Labels:
         """What `infer` gave for one frame, (1, classes, h, w) -> class of every pixel (H, W) uint8 at `size`.
 
-        Raises BadInput for output that is not finite.
+        Probabilities are resized and then cut, class numbers resized to the nearest. Raises BadInput for output that is
+        not finite.
         """
+        if self.kind == "mask":
+            self._check_finite(output)
+            return labels_to_size(np.asarray(output[0, 0], np.uint8), size)
         return labels(self._finish_classes(output, size), self.threshold)
 
-    def _finish_classes(self, output: Float, size: tuple[int, int]) -> Float:
+    def _finish_classes(self, output: Samples, size: tuple[int, int]) -> Float:
         return np.stack([prob_to_size(p, size) for p in self._probabilities(output)[0]])
 
-    def _probabilities(self, output: Float) -> Float:
+    def _probabilities(self, output: Samples) -> Float:
+        if self.kind == "mask":
+            raise BadInput(
+                "this network gives masks: class numbers, and no probabilities. Use predict_mask or predict_labels, or "
+                "export it again with --output prob or --output logits."
+            )
+        self._check_finite(output)
+        if self.kind == "logits":
+            return probabilities(output)
+        try:
+            return checked_probabilities(output)
+        except ValueError as error:
+            raise BadBundle(f"{error}. Export the bundle again.") from error
+
+    @staticmethod
+    def _check_finite(output: Samples) -> None:
         if not np.isfinite(output).all():
             raise BadInput(
                 "the network gave values that are not finite numbers, so there is no mask. Check the weights that it "
                 "was made from: `lawder-edge eval` on the checkpoint shows whether training diverged."
             )
-        return probabilities(output) if self.kind == "logits" else output
 
     def predict_mask(self, frame: Frame) -> Mask:
         """Where `predict_labels` finds anything but background. Returns: (H, W) bool."""
@@ -127,6 +147,11 @@ class ManifestRunner(Runner):
         )
         self._spec = spec
         self._name = manifest.model_file
+
+    def _checked(self, tensor: Float) -> Samples:
+        """A tensor for `infer` in the type that the file takes. Raises BadInput for one that does not fit."""
+        check_tensor(tensor, self._spec)
+        return stored(tensor, self._spec.dtype)
 
 
 def check_tensor(tensor: Float, spec: InputSpec) -> None:

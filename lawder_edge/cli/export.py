@@ -22,6 +22,8 @@ def export(
     size: tuple[int, int] | None = None,
     dynamic_batch: bool = False,
     precision: str = "fp32",
+    output: Literal["logits", "prob", "mask"] = "logits",
+    io: Literal["float", "uint8", "int8"] | None = None,
     opset: int | None = None,
     threshold: float | None = None,
     data: Path | None = None,
@@ -53,6 +55,9 @@ def export(
         size: height and width, multiples of 32, for a file of one size; any multiples of 32 when left out.
         dynamic_batch: any batch size rather than 1.
         precision: of the arithmetic; `lawder-edge targets` lists them.
+        output: of the file: logits; prob, their sigmoid or softmax; mask, uint8 class numbers cut at the threshold.
+        io: type of the file's input: float for (rgb - 128) / 128, uint8 for rgb as it is, int8 for rgb XOR 0x80; float
+            when left out, int8 for tflite at int8.
         opset: of ONNX; the target's default when left out.
         threshold: probability from which a pixel is foreground; the one stored with the weights when left out.
         data: folder of images with masks to verify on; phantom frames when left out.
@@ -82,6 +87,7 @@ def export(
         model=model, size=size, dynamic_batch=dynamic_batch, precision=precision, opset=opset, threshold=threshold,
         data=data, split=split, limit=limit, skip_bad=skip_bad, card=card, overwrite=overwrite,
         engine=EngineOptions(flavor, compute, profile, workspace_mib, timing_cache, dla_core, hardware_compatible),
+        output=output, io=io,
     )  # fmt: skip
     picture = out.with_name(out.name + ".png")
     if report and picture.exists() and not overwrite:

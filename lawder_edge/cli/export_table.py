@@ -16,8 +16,9 @@ _REFERENCE = ("pytorch", "fp32", "reference", *["-"] * 6)
 
 def cells(row: ExportOutcome) -> tuple[str, ...]:
     """One export under `HEADER`; kB are 1000 bytes."""
+    largest = "-" if row.logit_difference is None else f"{row.logit_difference:.1e}"
     agreement = (
-        (f"{row.mask_dice_mean:.5f}", f"{row.mask_dice_worst:.5f}", f"{row.logit_difference:.1e}")
+        (f"{row.mask_dice_mean:.5f}", f"{row.mask_dice_worst:.5f}", largest)
         if row.mask_dice_mean is not None
         else ("-", "-", "-")
     )

@@ -21,6 +21,8 @@ def targets(format: Literal["table", "json"] = "table") -> int:
             "target": t.name,
             "suffix": t.suffix,
             "precisions": list(t.precisions),
+            "outputs": {precision: list(t.can(precision)[0]) for precision in t.precisions},
+            "inputs": {precision: list(t.can(precision)[1]) for precision in t.precisions},
             "layout": t.layout,
             "export here": not t.missing(t.to_export),
             "run here": not t.missing(t.to_run),

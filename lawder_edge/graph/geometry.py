@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lawder_edge.graph.ir import (
+    ArgMax,
     Attributes,
     AveragePool2D,
     BatchMatMul,
@@ -65,6 +66,8 @@ def output_shape(attributes: Attributes, shapes: Sequence[Shape]) -> Shape | Non
                 raise ValueError(f"axes {axes} of {first}")
             kept = ((1 if i in axes else length) for i, length in enumerate(first) if keep or i not in axes)
             return tuple(kept)
+        case ArgMax():
+            return first[:-1]
         case Concat(axis=axis):
             if any((s[:axis], s[axis + 1 :]) != (first[:axis], first[axis + 1 :]) for s in shapes):
                 raise ValueError(f"concatenation of {list(shapes)} along {axis}")

@@ -1,4 +1,4 @@
-"""The graph: tensors and about twenty kinds of operators, NHWC, of fixed shapes, in TFLite's meaning of each.
+"""The graph: tensors and some twenty-five kinds of operators, NHWC, of fixed shapes, in TFLite's meaning of each.
 
 Real numbers of an int8 tensor are scale * (q - zero point). Knows numpy only.
 """
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-DType: TypeAlias = Literal["float32", "int8", "int32"]
+DType: TypeAlias = Literal["float32", "int8", "int32", "uint8", "bool"]
 Activation: TypeAlias = Literal["none", "relu", "relu6"]
 Padding: TypeAlias = Literal["same", "valid"]
 Shape: TypeAlias = tuple[int, ...]
@@ -46,7 +46,7 @@ class Quantization:
 class Tensor:
     """A value. data: of a constant, an array of `shape` and `dtype`; None for what is computed.
 
-    quantization: of int8 and of int32 biases; None for float32 and for lengths.
+    quantization: of int8, of int32 biases and of uint8 inputs; None for float32, lengths and class numbers.
     """
 
     name: str
@@ -244,9 +244,45 @@ class BatchMatMul:
     adj_y: bool = False
 
 
+@dataclass(frozen=True)
+class Quantize:
+    """Real numbers, or integers of another scale, to the nearest of the output's scale, saturated."""
+
+    kind: ClassVar[str] = "quantize"
+
+
+@dataclass(frozen=True)
+class Dequantize:
+    """Integers to the real numbers that they stand for."""
+
+    kind: ClassVar[str] = "dequantize"
+
+
+@dataclass(frozen=True)
+class GreaterEqual:
+    """a >= b with numpy's broadcasting, of float32, as bool."""
+
+    kind: ClassVar[str] = "greater_equal"
+
+
+@dataclass(frozen=True)
+class ArgMax:
+    """Where along the last axis, which goes, the largest value of float32 stands, the first of equals, as int32."""
+
+    kind: ClassVar[str] = "arg_max"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The same number in the output's type; true is 1."""
+
+    kind: ClassVar[str] = "cast"
+
+
 Attributes: TypeAlias = (
     Conv2D | DepthwiseConv2D | Add | Sub | Mul | Relu | Relu6 | Logistic | Softmax | MaxPool2D | AveragePool2D | Mean
     | ReduceMax | Concat | Reshape | Transpose | Pad | ResizeBilinear | ResizeNearest | BatchMatMul
+    | Quantize | Dequantize | GreaterEqual | ArgMax | Cast
 )  # fmt: skip
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lawder_edge.errors import BadInput
+from lawder_edge.graph.edge_kernels import run_edge
 from lawder_edge.graph.float_kernels import run_float
 from lawder_edge.graph.integer_kernels import QMAX, QMIN, run_int8
 from lawder_edge.graph.ir import Array, Graph, Tensor
+from lawder_edge.graph.validate import CONVERSIONS
 
 
 def run(graph: Graph, inputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -40,8 +42,12 @@ def trace(graph: Graph, inputs: Sequence[Array]) -> Iterator[tuple[Tensor, Array
     for i, op in enumerate(graph.ops):
         tensors, output = graph.of(op.inputs), graph.tensor(op.outputs[0])
         arrays = [values[name] for name in op.inputs]
-        is_float = output.dtype == "float32"
-        value = run_float(op, arrays, output) if is_float else run_int8(op, arrays, tensors, output)
+        if op.kind in CONVERSIONS:
+            value = run_edge(op, arrays, tensors, output)
+        elif output.dtype == "float32":
+            value = run_float(op, arrays, output)
+        else:
+            value = run_int8(op, arrays, tensors, output)
         values[output.name] = value
         yield output, value
         for name in {*op.inputs, output.name}:

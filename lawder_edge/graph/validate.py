@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.geometry import output_shape
-from lawder_edge.graph.ir import Conv2D, DepthwiseConv2D, Graph, Op, Quantization, Tensor
+from lawder_edge.graph.ir import Conv2D, DepthwiseConv2D, DType, Graph, Op, Quantization, Tensor
 
 # Their integer kernels copy or average values and never rescale (LiteRT and TFLM do not check it).
 SAME_SCALE = frozenset(
@@ -13,7 +13,15 @@ SAME_SCALE = frozenset(
 )  # fmt: skip
 SQUASHED = Quantization.of(1 / 256, -128)
 # Kinds with another number of inputs than one.
-_INPUTS = {"conv2d": 3, "depthwise_conv2d": 3, "add": 2, "sub": 2, "mul": 2, "batch_matmul": 2}
+_INPUTS = {"conv2d": 3, "depthwise_conv2d": 3, "add": 2, "sub": 2, "mul": 2, "batch_matmul": 2, "greater_equal": 2}
+# What operators at the edges of a graph take and give, where that is not one type throughout.
+CONVERSIONS: dict[str, frozenset[tuple[DType, DType]]] = {
+    "quantize": frozenset({("float32", "int8"), ("uint8", "int8")}),
+    "dequantize": frozenset({("uint8", "float32"), ("int8", "float32")}),
+    "greater_equal": frozenset({("float32", "bool")}),
+    "arg_max": frozenset({("float32", "int32")}),
+    "cast": frozenset({("bool", "uint8"), ("int32", "uint8")}),
+}
 _FOUR_AXES = frozenset(
     {"conv2d", "depthwise_conv2d", "max_pool2d", "average_pool2d", "resize_bilinear", "resize_nearest"}
 )
@@ -88,6 +96,12 @@ def _check_op(graph: Graph, op: Op) -> None:
 
 
 def _check_types(op: Op, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    if op.kind in CONVERSIONS:
+        bad = [t for t in inputs if (t.dtype, output.dtype) not in CONVERSIONS[op.kind]]
+        if bad:
+            known = " or ".join(f"{a} to {b}" for a, b in sorted(CONVERSIONS[op.kind]))
+            raise BadInput(f"{describe(op)}: makes {output.dtype} of {bad[0].dtype}; wanted {known}.")
+        return
     got: list[str] = [t.dtype for t in inputs]
     wanted: list[str] = [output.dtype] * len(inputs)
     if isinstance(op.attributes, Conv2D | DepthwiseConv2D) and output.dtype == "int8":

@@ -55,14 +55,15 @@ def export_bundle(
     """Export a module and put everything that a device needs beside it.
 
     model: maps (B, channels, H, W) in [-1, 1) to logits; used in eval mode, and exported in its deploy form; for int8 a
-    QuantizedNetwork. threshold: None for that of the weights.
-    predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in. check: verifies
-    the finished folder before it is handed out, as `verify.measure` does; see `write_bundle`.
+    QuantizedNetwork. spec: tells what the file takes and gives; its threshold is set here. threshold: None for that of
+    the weights. predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in.
+    check: verifies the finished folder before it is handed out, as `verify.measure` does; see `write_bundle`.
 
     Raises BadInput for an unknown target, precision or size; Unavailable for a missing exporter; OutputExists;
     GateFailed when `check` rejects, the folder then standing at `OUT.rejected`.
     """
     record = get_target(target)
+    record.check_edges(spec)
     size = spec.size or predict_size
     if spec.precision == "int8" or not record.any_size:
         # The scales serve every size, but integer runtimes plan for one.
@@ -78,6 +79,7 @@ def export_bundle(
     spec = replace(
         spec,
         name=name,
+        threshold=cut,
         notes=(*spec.notes, ("input_range", processing.INPUT_RANGE), ("name", name), ("threshold", str(cut))),
     )
 
@@ -95,8 +97,8 @@ def export_bundle(
 def write_golden(folder: Path, reference: Runner) -> None:
     """Phantom frames and what `reference` makes of them, so that a device can test itself without a patient's image.
 
-    Writes NN.frame.png (RGB), NN.probability.png (of foreground; 16 bit, 65535 for 1) and NN.mask.png (0 or 255; with
-    several classes their numbers) for each of `GOLDEN_SIZES`.
+    Writes NN.frame.png (RGB), NN.probability.png (of foreground; 16 bit, 65535 for 1; none where the network gives
+    masks) and NN.mask.png (0 or 255; with several classes their numbers) for each of `GOLDEN_SIZES`.
     """
     import cv2
 
@@ -105,13 +107,14 @@ def write_golden(folder: Path, reference: Runner) -> None:
     folder.mkdir()
     for n, size in enumerate(GOLDEN_SIZES):
         frame = make_frame(np.random.default_rng([GOLDEN_SEED, n]), size=size).image
-        probability, labels = reference.predict(frame), reference.predict_labels(frame)
-        pictures: tuple[tuple[str, npt.NDArray[Any]], ...] = (
-            ("frame", np.ascontiguousarray(frame[:, :, ::-1])),
-            ("probability", np.rint(probability * 65535).astype(np.uint16)),
-            ("mask", labels if reference.classes > 1 else labels * np.uint8(255)),
-        )
-        for kind, picture in pictures:
+        labels = reference.predict_labels(frame)
+        pictures: dict[str, npt.NDArray[Any]] = {
+            "frame": np.ascontiguousarray(frame[:, :, ::-1]),
+            "mask": labels if reference.classes > 1 else labels * np.uint8(255),
+        }
+        if reference.kind != "mask":
+            pictures["probability"] = np.rint(reference.predict(frame) * 65535).astype(np.uint16)
+        for kind, picture in pictures.items():
             (folder / f"{n:02d}.{kind}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
@@ -134,7 +137,9 @@ def _program(model: nn.Module, spec: ExportSpec) -> Program:
 def _reference(model: nn.Module, spec: ExportSpec, size: tuple[int, int], threshold: float) -> Runner:
     from lawder_edge.weights import TorchRunner
 
-    return TorchRunner(model, size=size, channels=spec.channels, classes=spec.classes, threshold=threshold)
+    return TorchRunner(
+        model, size=size, channels=spec.channels, classes=spec.classes, threshold=threshold, kind=spec.output
+    )
 
 
 def _quantization(target: Target) -> Quantization:
@@ -181,8 +186,9 @@ def _manifest(
             multiple_of=spec.multiple_of,
             channels=spec.channels,
             layout=target.layout,
+            dtype=target.input_type(spec),
         ),
-        output=OutputSpec(kind="logits", classes=spec.classes),
+        output=OutputSpec(kind=spec.output, classes=spec.classes, dtype=target.output_type(spec)),
         threshold=threshold,
         quantization=_quantization(target) if spec.precision == "int8" else None,
         weights=replace(weights, config_json=portable_config(weights.config_json)),

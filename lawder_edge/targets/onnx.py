@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
-from lawder_edge.bundle.processing import Float
-from lawder_edge.bundle.runner import ManifestRunner, Runner, check_tensor
+from lawder_edge.bundle.processing import Float, Samples
+from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.files import write_file
@@ -21,9 +21,10 @@ from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
 from lawder_edge.targets.versions import tool_of
 
 if TYPE_CHECKING:
+    import torch
     from torch.export import ExportedProgram
 
-INPUT, OUTPUT = "image", "logits"
+INPUT = "image"
 # 20 is what onnxruntime 1.17, OpenVINO 2024 and TensorRT 10 all read; 18 is the oldest that the exporter writes.
 DEFAULT_OPSET = 20
 OPSETS = range(18, 24)
@@ -54,7 +55,8 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
 
 
 def to_proto(program: Program, spec: ExportSpec) -> Any:
-    """`program` as onnx.ModelProto: input `image` (N, channels, H, W), output `logits` (N, classes, H, W), float32.
+    """`program` as onnx.ModelProto: input `image` (N, channels, H, W) of the spec's type, and one output of the spec's
+    kind's name: `logits` or `probabilities` (N, classes, H, W) float32, or `mask` (N, 1, H, W) uint8.
 
     Holds nothing of the machine. Raises BadInput for an opset that the exporter does not write, a network that does not
     follow the spec, or one tied to its size where a dynamic one was asked for.
@@ -95,10 +97,10 @@ class OnnxRunner(ManifestRunner):
                 "onnxruntime, or export with a lower --opset."
             ) from error
 
-    def infer(self, tensor: Float) -> Float:
-        check_tensor(tensor, self._spec)
+    def infer(self, tensor: Float) -> Samples:
+        stored = self._checked(tensor)
         try:
-            output: Float = self._session.run([OUTPUT], {INPUT: tensor})[0]
+            output: Samples = self._session.run([self.kind], {INPUT: stored})[0]
         except Exception as error:  # onnxruntime's error classes share no other base
             raise BadBundle(
                 f"{self._name}: onnxruntime fails on an input of {tensor.shape}: {_first_line(error)}. The file is "
@@ -111,8 +113,11 @@ def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:
     """The exporter's ModelProto."""
     import torch
 
+    from lawder_edge.targets.edges import with_edges
+
     if isinstance(program, torch.nn.Module):
         program = to_program(program, spec)
+    program = with_edges(program, spec)
     with _quiet() as said:
         try:
             exported = torch.onnx.export(
@@ -120,7 +125,7 @@ def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:
                 dynamo=True,
                 opset_version=opset,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[spec.output],
                 external_data=False,
                 verbose=False,
             )
@@ -131,8 +136,10 @@ def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:
     return exported.model_proto
 
 
-def to_program(model: Any, spec: ExportSpec) -> ExportedProgram:
+def to_program(model: Any, spec: ExportSpec, *, dtype: torch.dtype | None = None) -> ExportedProgram:
     """torch.export of a module in eval mode at the spec's size, or with free height, width and batch.
+
+    dtype: of its input, float32 where None.
 
     Raises BadInput where the network fails at such an input or ties the graph to its size.
     """
@@ -141,7 +148,7 @@ def to_program(model: Any, spec: ExportSpec) -> ExportedProgram:
 
     # Neither square nor of a batch of one, so that no two of the four lengths are taken for the same.
     height, width = spec.size or (2 * spec.multiple_of, 3 * spec.multiple_of)
-    example = torch.zeros(2 if spec.dynamic_batch else 1, spec.channels, height, width)
+    example = torch.zeros(2 if spec.dynamic_batch else 1, spec.channels, height, width, dtype=dtype)
     free: dict[int, Any] = {0: Dim.DYNAMIC} if spec.dynamic_batch else {}
     if spec.size is None:
         # AUTO: the exporter finds the divisibility by itself; a length that it fixes shows in the result.
@@ -177,11 +184,12 @@ def _check_interface(proto: Any, spec: ExportSpec) -> None:
             "each."
         )
     given, got = (list(v.type.tensor_type.shape.dim) for v in (proto.graph.input[0], proto.graph.output[0]))
-    if len(given) != 4 or len(got) != 4 or got[1].dim_value != spec.classes:
+    channels = 1 if spec.output == "mask" else spec.classes
+    if len(given) != 4 or len(got) != 4 or got[1].dim_value != channels:
         shapes = [[d.dim_param or d.dim_value for d in dims] for dims in (given, got)]
         raise BadInput(
             f"the network maps {shapes[0]} to {shapes[1]}; wanted (batch, {spec.channels}, height, width) to (batch, "
-            f"{spec.classes}, height, width)."
+            f"{channels}, height, width)."
         )
     free = (("batch", 0, spec.dynamic_batch), ("height", 2, spec.size is None), ("width", 3, spec.size is None))
     tied = [name for name, i, is_free in free if is_free and not (given[i].dim_param and got[i].dim_param)]

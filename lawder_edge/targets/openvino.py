@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from lawder_edge.bundle.certificate import FP16_LIMITS, FP32_LIMITS, INT8_LIMITS
-from lawder_edge.bundle.processing import Float
-from lawder_edge.bundle.runner import ManifestRunner, Runner, check_tensor
+from lawder_edge.bundle.processing import Float, Samples
+from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle
 from lawder_edge.files import write_file
@@ -52,7 +52,7 @@ class LayerPrecision:
 def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     """Write `program` as `out`, an .xml, with its weights as the .bin of the same name beside it.
 
-    Input `image` (N, channels, H, W), output `logits` (N, classes, H, W), both float32 at every precision. fp16 stores
+    Input `image` and one output as in `onnx.to_proto`, float32 at every precision unless asked otherwise. fp16 stores
     weights in half precision; int8 wants a program with quantize and dequantize nodes, and runs as uint8. The .xml
     holds the hash of the .bin, so that its own hash stands for both.
 
@@ -104,10 +104,10 @@ class OpenVinoRunner(ManifestRunner):
                 "export the bundle again."
             ) from error
 
-    def infer(self, tensor: Float) -> Float:
-        check_tensor(tensor, self._spec)
+    def infer(self, tensor: Float) -> Samples:
+        stored = self._checked(tensor)
         try:
-            output: Float = np.asarray(self._compiled([tensor])[0], np.float32)
+            output: Samples = np.asarray(self._compiled([stored])[0])
         except RuntimeError as error:
             raise BadBundle(
                 f"{self._name}: OpenVINO fails on an input of {tensor.shape}: {_last_line(error)}. The file is wrong "
@@ -137,7 +137,7 @@ def _describe(network: Any, spec: ExportSpec) -> None:
     size = "x".join(map(str, spec.size)) if spec.size else f"any multiples of {spec.multiple_of}"
     notes = (
         *spec.notes, ("channels", "RGB" if spec.channels == 3 else "luma"), ("layout", TARGET.layout),
-        ("output", "logits"), ("precision", spec.precision), ("size", size),
+        ("output", spec.output), ("precision", spec.precision), ("size", size),
     )  # fmt: skip
     for key, text in sorted(notes):
         network.set_rt_info(text, [SECTION, key])

@@ -26,7 +26,8 @@ class ExportOutcome:
     """One target. status: of the certificate, or `failed` where there is none; reason: why, where it is not certified.
 
     mask_dice_*: between artifact and PyTorch, mean and worst image. dice_drop: PyTorch less artifact. logit_difference:
-    the largest at any size. Numbers are None where nothing was compared. exit_code: what this alone would return.
+    the largest at any size, of probabilities where the artifact gives those, None for masks. Numbers are None where
+    nothing was compared. exit_code: what this alone would return.
     """
 
     target: str
@@ -79,7 +80,9 @@ def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
             "dice_drop": found.dice_drop.mean,
             "dice_drop_low": found.dice_drop.low,
             "dice_drop_high": found.dice_drop.high,
-            "logit_difference": max((d.largest for d in found.logit_differences), default=None),
+            "logit_difference": max(
+                (d.largest for d in found.logit_differences if d.largest is not None), default=None
+            ),
         }
     )
 
@@ -113,6 +116,8 @@ def export_verified(
         precision=request.precision,
         opset=request.opset,
         engine=request.engine,
+        output=request.kind,
+        input_type=request.input_type,
     )
     check_free(out, overwrite=request.overwrite)
     loaded = load_model(request.model, int8=request.precision == "int8")

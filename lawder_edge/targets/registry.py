@@ -12,9 +12,10 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
-from lawder_edge.bundle.manifest import Tool
+from lawder_edge.bundle.manifest import InputType, OutputKind, OutputType, Tool
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
+from lawder_edge.targets.request import option_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +37,8 @@ class ExportSpec:
     name: of the network, written into formats that hold one. size: (height, width) in pixels, or None for a file that
     takes any multiples of `multiple_of`. dynamic_batch: any batch size rather than 1. opset: of the ONNX family, None
     for the target's default. notes: key and value pairs for formats that carry metadata, the same from every machine.
-    engine: read by the target `tensorrt` alone.
+    engine: read by the target `tensorrt` alone. output: what the file gives; masks are cut at `threshold`. input_type:
+    of the file, None for the target's own: `Target.input_type` tells.
 
     Raises BadInput for a size that is no positive multiple of `multiple_of`, naming the nearest that are.
     """
@@ -51,6 +53,9 @@ class ExportSpec:
     multiple_of: int = 32
     notes: tuple[tuple[str, str], ...] = ()
     engine: EngineOptions = field(default_factory=EngineOptions)
+    output: OutputKind = "logits"
+    input_type: InputType | None = None
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -75,7 +80,9 @@ class Target:
     suffix: of the model file. precisions: the first is the default. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
     precision. rounding: of int8 values between two operators. checks_what_it_runs: `load` itself tells what is missing,
-    because that depends on the bundle. any_size: whether one file can take several input sizes.
+    because that depends on the bundle. any_size: whether one file can take several input sizes. outputs, inputs: what
+    its files can give and take, at every precision but for `refused`: (precision, one of them, why not). integer_edges:
+    its int8 files are int8 from input to output, where nothing else is asked for.
     """
 
     name: str
@@ -91,6 +98,10 @@ class Target:
     rounding: str = "half to even, in float32"
     checks_what_it_runs: bool = False
     any_size: bool = True
+    outputs: tuple[OutputKind, ...] = ("logits", "probabilities", "mask")
+    inputs: tuple[InputType, ...] = ("float32", "uint8", "int8")
+    refused: tuple[tuple[str, OutputKind | InputType, str], ...] = ()
+    integer_edges: bool = False
 
     def limits(self, precision: str) -> Limits:
         """What an artifact of `precision` must keep to. Raises BadInput for a precision that the target lacks."""
@@ -104,9 +115,10 @@ class Target:
     def export(self, program: Program, spec: ExportSpec, out: Path) -> Artifact:
         """Write the model file `out`. program: a module in eval mode or an ExportedProgram.
 
-        Raises Unavailable for a missing package; BadInput for a precision, opset or network that it cannot take.
+        Raises Unavailable for a missing package; BadInput for a precision, opset, input, output or network that it
+        cannot take.
         """
-        self._check_precision(spec.precision)
+        self.check_edges(spec)
         artifact: Artifact = self._load_module(self.to_export).export(program, spec, out)
         return artifact
 
@@ -118,6 +130,42 @@ class Target:
         needed = () if self.checks_what_it_runs else self.to_run
         runner: Runner = self._load_module(needed).load(bundle, threads=threads)
         return runner
+
+    def input_type(self, spec: ExportSpec) -> InputType:
+        """What a file of that spec takes."""
+        return spec.input_type or ("int8" if self._is_integer(spec) else "float32")
+
+    def output_type(self, spec: ExportSpec) -> OutputType:
+        """What a file of that spec gives: float32 where it is not a mask, or integer from input to output."""
+        if spec.output == "mask":
+            return "uint8"
+        return "int8" if self._is_integer(spec) and self.input_type(spec) != "float32" else "float32"
+
+    def _is_integer(self, spec: ExportSpec) -> bool:
+        return self.integer_edges and spec.precision == "int8"
+
+    def can(self, precision: str) -> tuple[tuple[OutputKind, ...], tuple[InputType, ...]]:
+        """What files of a precision can give and take."""
+        not_these = {what for at, what, _ in self.refused if at == precision}
+        return (
+            tuple(kind for kind in self.outputs if kind not in not_these),
+            tuple(kind for kind in self.inputs if kind not in not_these),
+        )
+
+    def check_edges(self, spec: ExportSpec) -> None:
+        """Raises BadInput for a precision, input or output that the target lacks, with those it has."""
+        self._check_precision(spec.precision)
+        outputs, inputs = self.can(spec.precision)
+        choices: tuple[tuple[OutputKind | InputType, tuple[OutputKind | InputType, ...]], ...] = (
+            (spec.output, outputs), (self.input_type(spec), inputs)
+        )  # fmt: skip
+        for asked, known in choices:
+            if asked not in known:
+                why = [f": {text}" for at, what, text in self.refused if (at, what) == (spec.precision, asked)]
+                raise BadInput(
+                    f"target {self.name!r} at {spec.precision} has no {option_of(asked)}{''.join(why)}. It has: "
+                    f"{', '.join(map(option_of, known))}."
+                )
 
     def _check_precision(self, precision: str) -> None:
         if precision not in self.precisions:

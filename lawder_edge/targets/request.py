@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from lawder_edge.bundle.manifest import InputType, OutputKind
 from lawder_edge.targets.engine import EngineOptions
+
+# The words of the command line.
+Output = Literal["logits", "prob", "mask"]
+Io = Literal["float", "uint8", "int8"]
+_KINDS: dict[Output, OutputKind] = {"logits": "logits", "prob": "probabilities", "mask": "mask"}
+_TYPES: dict[Io, InputType] = {"float": "float32", "uint8": "uint8", "int8": "int8"}
+
+
+def option_of(what: OutputKind | InputType) -> str:
+    """What a manifest names, as the option that asks for it: `--output prob`."""
+    words: dict[str, str] = {kind: f"--output {word}" for word, kind in _KINDS.items()}
+    words |= {dtype: f"--io {word}" for word, dtype in _TYPES.items()}
+    return words[what]
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """The options of `lawder-edge export`, without target and place. size: (H, W), None for any multiples of 32."""
+    """The options of `lawder-edge export`, without target and place. size: (H, W), None for any multiples of 32.
+
+    io: None for the target's own.
+    """
 
     model: str = "order"
     size: tuple[int, int] | None = None
@@ -25,18 +43,33 @@ class ExportRequest:
     card: Path | None = None
     overwrite: bool = False
     engine: EngineOptions = field(default_factory=EngineOptions)
+    output: Output = "logits"
+    io: Io | None = None
+
+    @property
+    def kind(self) -> OutputKind:
+        """`output` as a manifest names it."""
+        return _KINDS[self.output]
+
+    @property
+    def input_type(self) -> InputType | None:
+        """`io` as a manifest names it."""
+        return None if self.io is None else _TYPES[self.io]
 
     def arguments(self) -> list[str]:
         """The same as command-line options."""
         words = ["--model", self.model, "--precision", self.precision, "--limit", str(self.limit)]
         if self.size is not None:
             words += ["--size", *map(str, self.size)]
-        single = (("opset", self.opset), ("threshold", self.threshold), ("data", self.data), ("card", self.card))
+        single = (
+            ("opset", self.opset), ("threshold", self.threshold), ("data", self.data), ("card", self.card),
+        )  # fmt: skip
         for flag, value in single:
             if value is not None:
                 words += [f"--{flag}", str(value)]
         if self.split:
             words += ["--split", *map(str, self.split)]
+        words += ["--output", self.output] + (["--io", self.io] if self.io else [])
         flags = (
             ("dynamic-batch", self.dynamic_batch), ("skip-bad", self.skip_bad), ("overwrite", self.overwrite)
         )  # fmt: skip

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
-from lawder_edge.bundle.processing import Float
-from lawder_edge.bundle.runner import ManifestRunner, Runner, check_tensor
+from lawder_edge.bundle.processing import Float, Samples
+from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.files import write_file
@@ -40,14 +40,18 @@ TARGET = Target(
     gates=(("fp32", FP32_LIMITS), ("int8", INT8_LIMITS)),
     rounding="half away from zero, after the product with a 31-bit multiplier and again after its shift",
     any_size=False,
+    integer_edges=True,
+    refused=(("int8", "mask", "TFLite Micro casts no number to uint8, so that no microcontroller would run it"),),
 )
 
 
 def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
-    """Write `program` as .tflite: input `image` (1, H, W, channels), output `logits` (1, H, W, classes).
+    """Write `program` as .tflite: input `image` (1, H, W, channels), and one output of the spec's kind's name, `logits`
+    or `probabilities` (1, H, W, classes), or `mask` (1, H, W, 1) uint8.
 
-    Both are float32, or int8 for precision int8, which wants a program with quantize and dequantize nodes. A module is
-    brought into its deploy form first. The same program and spec give the same bytes.
+    Both are float32, or int8 for precision int8, which wants a program with quantize and dequantize nodes, unless
+    another input was asked for. A module is brought into its deploy form first. The same program and spec give the same
+    bytes.
 
     Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
     of the spec's precision.
@@ -78,7 +82,7 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
         program = to_program(to_deploy(program), spec)
     graph = lower(program, name=spec.name)
     _check_interface(graph, spec, spec.size)
-    return graph
+    return _with_edges(graph, spec)
 
 
 def load(bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> Runner:
@@ -106,18 +110,16 @@ class TfliteRunner(ManifestRunner):
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
 
-    def infer(self, tensor: Float) -> Float:
-        """int8 files: to the nearest of the input's integers, which for frames is exact (q = rgb XOR 0x80)."""
-        check_tensor(tensor, self._spec)
-        x = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
-        y = self.infer_stored(_quantized(x, self._input) if self._input["dtype"] == np.int8 else x)
+    def infer(self, tensor: Float) -> Samples:
+        """Integer inputs: to the nearest of their numbers, which for frames is exact (q = rgb XOR 0x80)."""
+        y = self.infer_stored(np.ascontiguousarray(self._checked(tensor).transpose(0, 2, 3, 1)))
         if y.dtype == np.int8:
             scale, zero_point = self._output["quantization"]
             y = np.float32(scale) * (y.astype(np.float32) - np.float32(zero_point))
         return np.ascontiguousarray(y.transpose(0, 3, 1, 2))
 
     def infer_stored(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The file's own input and output: (1, H, W, C) float32 or int8 -> (1, H, W, classes) of the same type."""
+        """As the file has them, in its own types: (1, H, W, C) -> (1, H, W, classes), or of a mask (1, H, W, 1)."""
         self._interpreter.set_tensor(self._input["index"], x)
         self._interpreter.invoke()
         output: npt.NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
@@ -136,12 +138,6 @@ def _open(path: Path, threads: int, kernels: Kernels) -> Any:
     return interpreter
 
 
-def _quantized(x: Float, detail: dict[str, Any]) -> npt.NDArray[np.int8]:
-    scale, zero_point = detail["quantization"]
-    steps = np.rint(x / np.float32(scale)) + zero_point
-    return np.asarray(np.clip(steps, -128, 127), np.int8)
-
-
 def _refused(bundle: Bundle, error: Exception) -> BadBundle:
     version = tool_of("ai_edge_litert").version
     return BadBundle(
@@ -155,6 +151,19 @@ def _not_quantised() -> BadInput:
         "int8 for tflite needs a quantised network, and these weights are float. Train its scales with "
         "`lawder-edge qat`, and export the checkpoint that it writes."
     )
+
+
+def _with_edges(graph: Graph, spec: ExportSpec) -> Graph:
+    from lawder_edge.graph import edges
+
+    if spec.output == "probabilities":
+        graph = edges.with_probabilities(graph)
+    elif spec.output == "mask":
+        graph = edges.with_mask(graph, spec.threshold)
+    taken = TARGET.input_type(spec)
+    if taken == "float32":
+        graph = edges.with_float_output(graph)
+    return edges.with_input(graph, taken)
 
 
 def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lawder_edge.graph.ir import (
+    ArgMax,
     Array,
     Attributes,
     AveragePool2D,
@@ -39,6 +40,8 @@ from lawder_edge.graph.validate import validate
 MIN_RUNTIME_VERSION = "2.14.0"
 _BUFFER_ALIGNMENT = 16
 _ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 3}
+# Of the schema's TensorType.
+_INT32 = 2
 _PADDINGS = {"same": 0, "valid": 1}
 
 
@@ -73,6 +76,11 @@ _KINDS = {
     "resize_bilinear": _Kind("RESIZE_BILINEAR", "ResizeBilinearOptions", 3, 3),
     "resize_nearest": _Kind("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions"),
     "batch_matmul": _Kind("BATCH_MATMUL", "BatchMatMulOptions"),
+    "quantize": _Kind("QUANTIZE", "QuantizeOptions", 1, 1),
+    "dequantize": _Kind("DEQUANTIZE", "DequantizeOptions"),
+    "greater_equal": _Kind("GREATER_EQUAL", "GreaterEqualOptions"),
+    "arg_max": _Kind("ARG_MAX", "ArgMaxOptions"),
+    "cast": _Kind("CAST", None),
 }
 _TRANSPOSE_VERSION_ABOVE_RANK_4 = 4
 
@@ -315,6 +323,8 @@ def _extra_input(attributes: Attributes, output: Tensor) -> Array | None:
     match attributes:
         case Mean(axes=axes) | ReduceMax(axes=axes):
             return np.array(axes)
+        case ArgMax():
+            return np.array(len(output.shape))
         case Reshape():
             return np.array(output.shape)
         case Transpose(permutation=order):
@@ -349,6 +359,8 @@ def _options_of(attributes: Attributes) -> dict[str, object]:
             fields |= {"adjX": adj_x, "adjY": adj_y}
         case ResizeBilinear(align_corners=align):
             fields |= {"alignCorners": align, "halfPixelCenters": not align}
+        case ArgMax():
+            fields["outputType"] = _INT32
         case _ if a.kind == "softmax":
             fields["beta"] = 1.0
         case _ if a.kind == "concat":

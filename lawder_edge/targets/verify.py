@@ -110,9 +110,9 @@ def measure(
 ) -> Certificate:
     """Run artifact and module on the same images with the same pre- and post-processing, and judge the artifact.
 
-    Logits are compared on every image at every size of `logit_sizes`, and on the first in a batch of two where the
-    manifest allows batches; masks at the image's own size. seed: of the bootstrap. progress: called with images done,
-    images in all, and the id.
+    Logits, or what the artifact gives in their place, are compared on every image at every size of `logit_sizes`, and
+    on the first in a batch of two where the manifest allows batches; masks at the image's own size. seed: of the
+    bootstrap. progress: called with images done, images in all, and the id.
 
     A runtime that is not here gives `unverified-here`; output that cannot be compared gives `rejected` without numbers.
     Raises BadInput for no images, or where the module itself gives values that are not finite.
@@ -127,8 +127,9 @@ def measure(
     except Unavailable as error:
         return unmeasured("unverified-here", str(error), artifact_sha256=sha256, source=images.source)
     reference = TorchRunner(
-        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold
-    )
+        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
+        kind=runner.kind,
+    )  # fmt: skip
     comparison = _Comparison(runner, reference, manifest.input)
     for n, pair in enumerate(images.read()):
         try:
@@ -149,6 +150,7 @@ def measure(
         groups=comparison.groups,
         logit_differences=comparison.logit_differences(),
         limits=target.limits(manifest.precision),
+        kind=runner.kind,
         tools=_tools(target),
         any_foreground=comparison.any_foreground,
         seed=seed,
@@ -193,8 +195,10 @@ class _Comparison:
             self._logits(np.concatenate([tensor, tensor[..., ::-1]]))
 
     def logit_differences(self) -> list[LogitDifference]:
+        # Numbers of classes have no distance.
+        is_mask = self._runner.kind == "mask"
         return [
-            LogitDifference(h, w, value, batch, float(np.mean(self._same[batch, h, w])))
+            LogitDifference(h, w, None if is_mask else value, batch, float(np.mean(self._same[batch, h, w])))
             for (batch, h, w), value in self._largest.items()
         ]
 

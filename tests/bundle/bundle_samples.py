@@ -14,7 +14,7 @@ MODEL_FILE = "net.onnx"
 
 def sample_manifest() -> Manifest:
     return Manifest(
-        schema_version=1,
+        schema_version=2,
         name="net-onnx-fp32",
         model="net",
         target="onnx",

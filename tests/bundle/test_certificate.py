@@ -17,7 +17,7 @@ from lawder_edge.bundle.certificate import (
     certify,
     unmeasured,
 )
-from lawder_edge.bundle.manifest import Tool
+from lawder_edge.bundle.manifest import OutputKind, Tool
 from lawder_edge.errors import BadBundle, BadInput
 
 
@@ -163,3 +163,44 @@ def test_a_graph_that_is_wrong_at_one_size_alone_is_rejected_at_every_precision(
     good, bad = LogitDifference(256, 256, 0.2, same_pixels=0.999), LogitDifference(128, 128, 5.0, same_pixels=0.9)
     assert judged(logit_differences=[good], limits=limits).status == "certified"
     assert "at 128x128" in judged(logit_differences=[good, bad], limits=limits).reason
+
+
+@pytest.mark.parametrize("limits", [FP32_LIMITS, FP16_LIMITS, INT8_LIMITS])
+@pytest.mark.parametrize("kind", ["probabilities", "mask"])
+def test_without_logits_no_limit_is_looser_and_pixels_and_the_worst_mask_are_judged(
+    limits: Limits, kind: OutputKind
+) -> None:
+    found = limits.of(kind)
+    assert limits.of("logits") is limits
+    assert (found.mask_dice_mean, found.dice_drop_high) == (limits.mask_dice_mean, limits.dice_drop_high)
+    assert found.same_pixels == (limits.same_pixels or 0.9995)
+    assert found.mask_dice_worst == (limits.mask_dice_worst or 0.99)
+    expected = limits.logit_difference / 4 if limits.logit_difference and kind == "probabilities" else None
+    assert found.logit_difference == expected
+
+
+def test_a_quarter_of_a_logits_difference_is_what_reaches_a_probability() -> None:
+    logits = np.linspace(-6, 6, 1001)
+    moved = [1 / (1 + np.exp(-(logits + step))) for step in (0, 1e-4)]
+    assert np.abs(moved[1] - moved[0]).max() == pytest.approx(
+        FP32_LIMITS.of("probabilities").logit_difference, rel=1e-3
+    )
+
+
+def test_probabilities_are_named_as_such_and_held_to_their_own_limit() -> None:
+    differences = [LogitDifference(128, 128, 2.4e-5), LogitDifference(352, 352, 2.6e-5)]
+    certificate = judged(logit_differences=differences, kind="probabilities")
+    assert certificate.reason == "largest probability difference at 352x352 is 2.6e-05, must be at most 2.5e-05"
+
+
+def test_masks_are_judged_without_a_distance() -> None:
+    good, bad = LogitDifference(256, 256, None), LogitDifference(128, 128, None, same_pixels=0.999)
+    certificate = judged(logit_differences=[good], kind="mask")
+    assert certificate.status == "certified"
+    assert Certificate.from_json(certificate.to_json()) == certificate
+    assert "equal pixels at 128x128" in judged(logit_differences=[good, bad], kind="mask").reason
+
+
+def test_logits_that_were_not_measured_are_no_gate_that_holds() -> None:
+    with pytest.raises(BadInput, match="was not measured"):
+        judged(logit_differences=[LogitDifference(256, 256, None)])

@@ -61,6 +61,11 @@ def test_a_whole_number_is_taken_where_a_fraction_is_wanted_but_not_the_reverse(
         (lambda d: d["input"].update(multiple_of=0), "input.multiple_of"),
         (lambda d: d["output"].update(kind="labels"), "output.kind"),
         (lambda d: d["output"].update(classes=0), "output.classes"),
+        (lambda d: d["output"].update(dtype="float16"), "output.dtype"),
+        (lambda d: d["output"].update(kind="mask"), "output.dtype"),
+        (lambda d: d["output"].update(dtype="uint8"), "output.dtype"),
+        (lambda d: d["input"].update(dtype="int32"), "input.dtype"),
+        (lambda d: d["input"].pop("dtype"), "input.dtype"),
         (lambda d: d.update(model_file="other.onnx"), "model_file"),
         (lambda d: d.update(files={}), "files"),
         (lambda d: d["files"].append(d["files"][0]), "files"),
@@ -80,8 +85,8 @@ def test_a_value_that_cannot_stand_is_named_by_its_key(edit: Edit, key: str) -> 
 
 
 def test_a_manifest_of_another_schema_says_which_version_reads_it() -> None:
-    with pytest.raises(BadBundle, match=r"'schema_version' is 2, .* reads 1"):
-        Manifest.from_json(edited(lambda d: d.update(schema_version=2, novelty=1)))
+    with pytest.raises(BadBundle, match=r"'schema_version' is 3, .* reads 2"):
+        Manifest.from_json(edited(lambda d: d.update(schema_version=3, novelty=1)))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', b"\xff\xfe"])

@@ -36,7 +36,8 @@ def test_loading_what_is_no_bundle_says_so(tmp_path: Path) -> None:
 
 
 def test_the_device_runners_stand_inside_the_package(project_root: Path) -> None:
-    for script in sorted((project_root / "export").glob("*/run.py")):
-        inside = project_root / "lawder_edge" / "runners" / script.parent.name / "run.py"
+    scripts = sorted((project_root / "export").glob("*/*.py"))
+    assert {f"{s.parent.name}/{s.name}" for s in scripts} >= {"shared/run.py", "shared/device.py", "onnx/network.py"}
+    for script in scripts:
+        inside = project_root / "lawder_edge" / "runners" / script.parent.name / script.name
         assert inside.read_bytes() == script.read_bytes()
-    assert (project_root / "lawder_edge" / "runners" / "onnx" / "run.py").is_file()

@@ -16,13 +16,18 @@ from lawder_edge.bundle import processing
 from lawder_edge.bundle.processing import (
     MAX_SHRINK,
     RESIZE_VERSION,
+    checked_probabilities,
+    class_numbers,
     foreground,
     grey,
     labels,
+    labels_to_size,
     prob_to_size,
     probabilities,
     resize,
+    stored,
     taps,
+    to_input,
     to_mask,
     to_tensor,
 )
@@ -280,3 +285,75 @@ def test_the_file_needs_nothing_but_numpy_and_the_standard_library() -> None:
     imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     imported |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) == {"numpy"}
+
+
+@given(st.integers(0, 255), st.sampled_from([1, 3]))
+def test_a_sample_is_the_same_number_in_every_type_that_a_file_takes(value: int, channels: int) -> None:
+    frame = np.full((4, 5, 3), value, np.uint8)
+    real, unsigned, signed = (to_input(frame, (2, 3), channels=channels, dtype=d) for d in ("float32", "uint8", "int8"))
+    assert real.shape == unsigned.shape == signed.shape == (1, channels, 2, 3)
+    assert (unsigned.dtype, signed.dtype) == (np.uint8, np.int8)
+    assert (unsigned == value).all()
+    assert (signed == value - 128).all()
+    assert (real == np.float32((value - 128) / 128)).all()
+    for dtype, expected in (("float32", real), ("uint8", unsigned), ("int8", signed)):
+        found = stored(real, dtype)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_numbers_off_the_grid_go_to_the_nearest_sample_and_stay_inside() -> None:
+    tensor = np.array([-2, -1, -0.996, 0.003, 0.005, 0.999, 2], np.float32)
+    assert stored(tensor, "int8").tolist() == [-128, -128, -127, 0, 1, 127, 127]
+    assert stored(tensor, "uint8").tolist() == [0, 0, 1, 128, 129, 255, 255]
+
+
+def test_a_type_that_no_file_takes_is_refused() -> None:
+    with pytest.raises(ValueError, match="float32, uint8 or int8, got int16"):
+        to_input(np.zeros((4, 4, 3), np.uint8), (2, 2), dtype="int16")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 40), st.integers(1, 40))
+def test_class_numbers_are_taken_from_the_nearest_centre(h: int, w: int, height: int, width: int) -> None:
+    numbers = np.arange(h * w, dtype=np.uint8).reshape(h, w)
+    found = labels_to_size(numbers, (height, width))
+    assert (found.dtype, found.shape) == (np.uint8, (height, width))
+
+    def nearest(i: int, length: int, source: int) -> int:
+        centre = Fraction(2 * i + 1, 2) * Fraction(source, length)
+        return min(range(source), key=lambda j: (abs(Fraction(2 * j + 1, 2) - centre), -j))
+
+    for y in {0, height // 2, height - 1}:
+        for x in {0, width // 2, width - 1}:
+            assert found[y, x] == numbers[nearest(y, height, h), nearest(x, width, w)]
+
+
+def test_class_numbers_keep_their_size_and_mirror() -> None:
+    numbers = np.random.default_rng(0).integers(0, 4, (7, 9), np.uint8)
+    np.testing.assert_array_equal(labels_to_size(numbers, (7, 9)), numbers)
+    np.testing.assert_array_equal(labels_to_size(numbers, (21, 27)), numbers.repeat(3, 0).repeat(3, 1))
+
+
+@pytest.mark.parametrize("numbers", [np.zeros((2, 2)), np.zeros((0, 2), np.uint8), np.zeros((1, 2, 2), np.uint8)])
+def test_what_holds_no_class_numbers_is_refused(numbers: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match="class numbers"):
+        labels_to_size(numbers, (4, 4))
+
+
+def test_class_numbers_of_a_batch_are_the_labels_of_each() -> None:
+    rng = np.random.default_rng(0)
+    for classes in (1, 3):
+        batch = rng.uniform(0, 1, (2, classes, 5, 6)).astype(np.float32)
+        found = class_numbers(batch, 0.4)
+        assert (found.dtype, found.shape) == (np.uint8, (2, 1, 5, 6))
+        for n in range(2):
+            np.testing.assert_array_equal(found[n, 0], labels(batch[n], 0.4))
+
+
+def test_probabilities_that_a_runtime_rounded_past_their_end_are_brought_back_and_others_refused() -> None:
+    near = np.array([[[[-1e-6, 0.5, 1 + 1e-6]]]], np.float32)
+    assert checked_probabilities(near).ravel().tolist() == [0, 0.5, 1]
+    for bad in (1.01, -0.5, np.nan):
+        with pytest.raises(ValueError, match="outside"):
+            checked_probabilities(np.full((1, 1, 1, 1), bad, np.float32))

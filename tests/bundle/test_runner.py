@@ -9,7 +9,7 @@ from bundle_samples import sample_manifest
 from numpy.typing import NDArray
 
 from lawder_edge.bundle.runner import Runner, check_tensor
-from lawder_edge.errors import BadImage, BadInput
+from lawder_edge.errors import BadBundle, BadImage, BadInput
 
 
 class RedRunner(Runner):
@@ -117,3 +117,37 @@ def test_infer_takes_float32_of_the_manifests_shapes_alone(
         check_tensor(tensor, spec)
     with pytest.raises(BadInput, match="infer wants"):
         check_tensor(tensor.astype(np.float64) if good else tensor, spec)
+
+
+class Halves(Runner):
+    """A network that gives masks: 0 on the left, 2 on the right."""
+
+    def infer(self, tensor: NDArray[np.float32]) -> NDArray[np.uint8]:
+        numbers = np.zeros((1, 1, *tensor.shape[2:]), np.uint8)
+        numbers[..., tensor.shape[3] // 2 :] = 2
+        return numbers
+
+
+@pytest.mark.parametrize("size", [(1, 2), (37, 90), (480, 640)])
+def test_a_network_that_gives_masks_gives_labels_at_the_frames_size(size: tuple[int, int]) -> None:
+    runner = Halves(size=(32, 32), classes=3, kind="mask")
+    labels = runner.predict_labels(np.zeros((*size, 3), np.uint8))
+    assert (labels.dtype, labels.shape) == (np.uint8, size)
+    assert (labels[:, : size[1] // 2] == 0).all()
+    assert (labels[:, size[1] // 2 :] == 2).all()
+    np.testing.assert_array_equal(runner.predict_mask(np.zeros((*size, 3), np.uint8)), labels != 0)
+
+
+@pytest.mark.parametrize("name", ["predict", "predict_classes"])
+def test_a_network_that_gives_masks_has_no_probabilities_and_says_what_to_use(name: str) -> None:
+    runner = Halves(size=(32, 32), classes=3, kind="mask")
+    with pytest.raises(BadInput, match="Use predict_mask or predict_labels, or export it again with --output prob"):
+        getattr(runner, name)(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_values_that_are_no_probabilities_are_a_bad_bundle() -> None:
+    class Logits(RedRunner):
+        """Says that its logits are probabilities."""
+
+    with pytest.raises(BadBundle, match="outside"):
+        Logits(size=(32, 32), kind="probabilities").predict(np.full((8, 8, 3), 255, np.uint8))

@@ -10,7 +10,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 CARRIED = (
-    ("lawder_edge/runners/onnx/run.py", "export/onnx/run.py"),
+    ("lawder_edge/runners/shared/run.py", "export/shared/run.py"),
+    ("lawder_edge/runners/onnx/network.py", "export/onnx/network.py"),
     ("lawder_edge/bundle/processing.py", "lawder_edge/bundle/processing.py"),
 )
 
@@ -49,4 +50,4 @@ def test_an_editable_install_points_at_the_tree_and_copies_nothing(project_root:
         (link,) = [name for name in archive.namelist() if name.endswith(".pth")]
         assert archive.read(link).decode().strip() == str(project_root)
         assert not [name for name in archive.namelist() if name.startswith("lawder_edge/")]
-    assert (project_root / "lawder_edge" / "runners" / "onnx" / "run.py").is_file()
+    assert (project_root / "lawder_edge" / "runners" / "onnx" / "network.py").is_file()

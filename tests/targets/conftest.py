@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("target_contract")
+pytest.register_assert_rewrite("target_contract", "edge_contract")

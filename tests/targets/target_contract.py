@@ -26,6 +26,7 @@ from lawder_edge.models.blocks import channel_shuffle, upsample
 from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec, get_target
 from lawder_edge.targets.verify import images_in_memory, logit_sizes, measure, phantom_images, verify_bundle
+from lawder_edge.weights import TorchRunner
 
 WEIGHTS = WeightsInfo(
     model="tests:Tiny",
@@ -227,8 +228,6 @@ class TargetContract:
     def test_predict_and_pytorch_draw_the_same_mask_on_frames_of_any_size(
         self, runner: Runner, model: nn.Module
     ) -> None:
-        from lawder_edge.weights import TorchRunner
-
         reference = TorchRunner(model, size=(256, 256), threshold=0.4)
         for size in ((1, 1), (100, 333), (256, 256), (288, 384)):
             frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from lawder_edge.bench.machine import describe_machine
 from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
 from lawder_edge.cli import export as command
+from lawder_edge.cli import export_table
 from lawder_edge.cli.main import run
 from lawder_edge.targets import outcome, picture
 from lawder_edge.targets.outcome import ExportOutcome, export_isolated
@@ -55,7 +56,14 @@ def test_a_process_that_fails_after_chatter_tells_its_last_words(answers: Any, t
 def test_every_option_of_a_request_is_handed_on() -> None:
     words = ExportRequest(skip_bad=True, overwrite=True, dynamic_batch=True).arguments()
     assert {"--skip-bad", "--overwrite", "--dynamic-batch"} <= set(words)
+    assert ExportRequest(output="mask", io="uint8").arguments()[-4:] == ["--output", "mask", "--io", "uint8"]
+    assert "--io" not in ExportRequest().arguments()
     assert not {"--skip-bad", "--overwrite", "--dynamic-batch"} & set(ExportRequest().arguments())
+
+
+def test_a_row_of_masks_has_no_logit_difference() -> None:
+    row = replace(CERTIFIED, mask_dice_mean=1.0, mask_dice_worst=0.99)
+    assert export_table.cells(row)[-3:] == ("1.00000", "0.99000", "-")
 
 
 @pytest.mark.parametrize(("status", "code"), [("failed", 1), ("unavailable", 4)])

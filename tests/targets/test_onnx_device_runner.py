@@ -15,6 +15,7 @@ from PIL import Image
 from target_contract import ABSENT, WEIGHTS, Tiny, randomised, run_on_device
 
 import lawder_edge
+from lawder_edge.bundle.manifest import InputType, OutputKind
 from lawder_edge.data.images import read_image
 from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec
@@ -59,10 +60,7 @@ def device_of(bundle: Path) -> ModuleType:
 
 
 def main(bundle: Path, *arguments: object) -> int:
-    runner = module_of(bundle)
-    code: int = runner.device.main(
-        [str(a) for a in arguments], folder=bundle, opener=runner.open_network, packages="numpy onnxruntime pillow"
-    )
+    code: int = module_of(bundle).main([str(a) for a in arguments])
     return code
 
 
@@ -83,6 +81,34 @@ def test_masks_are_those_of_the_package_and_times_and_areas_are_printed(
         assert float(row[1]) > 0
         assert int(row[2]) == np.count_nonzero(mask)
         assert float(row[3]) == pytest.approx(100 * np.mean(mask == 255), abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("output", "taken", "classes"),
+    [("probabilities", "uint8", 1), ("probabilities", "int8", 3), ("mask", "uint8", 1), ("mask", "float32", 3)],
+)
+def test_masks_are_those_of_the_package_whatever_the_file_takes_and_gives(
+    output: OutputKind, taken: InputType, classes: int, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = export_bundle(
+        randomised(Tiny(num_classes=classes)),
+        target="onnx",
+        spec=ExportSpec(size=(64, 96), classes=classes, output=output, input_type=taken),
+        weights_info=WEIGHTS,
+        out=tmp_path / "tiny",
+    ).path
+    assert main(bundle, photos, "--out", tmp_path / "out") == 0
+    runner = lawder_edge.load(bundle)
+    for name in ("a.png", "b.jpg"):
+        labels = runner.predict_labels(read_image(photos / name))
+        mask = np.asarray(Image.open(tmp_path / "out" / f"{name[0]}_mask.png"))
+        np.testing.assert_array_equal(mask, labels if classes > 1 else labels * np.uint8(255))
+        assert labels.any()
+    capsys.readouterr()
+    assert main(bundle, "--check") == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert all((row[2] == "none") == (output == "mask") for row in rows)
+    assert bool(list((bundle / "golden").glob("*.probability.png"))) == (output != "mask")
 
 
 def test_existing_results_are_kept_unless_told_otherwise(
@@ -143,7 +169,26 @@ def test_missing_arguments_end_with_exit_code_2(bundle: Path, arguments: tuple[s
     assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("name", ["tiny.onnx", "processing.py", "golden/00.frame.png"])
+def test_help_executes_nothing_of_the_bundle_but_reads_what_it_needs(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bundle / "network.py").write_text('"""Needs a runtime."""\nraise SystemExit("was executed")')
+    with pytest.raises(SystemExit) as caught:
+        main(bundle, "--help")
+    assert caught.value.code == 0
+    assert "Needs a runtime." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\0", b"def ("])
+def test_a_damaged_network_is_told_as_a_changed_file(
+    text: bytes, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bundle / "network.py").write_bytes(text)
+    assert main(bundle, "--check") == 2
+    assert "network.py: changed since the export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tiny.onnx", "processing.py", "network.py", "golden/00.frame.png"])
 def test_a_changed_file_is_refused_before_anything_runs(
     name: str, bundle: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +217,7 @@ def relist(name: str) -> Callable[[dict[str, Any]], object]:
     [
         (lambda m: m.update(model_file="../outside.onnx", files=[]), "does not list '../outside.onnx'"),
         (unlist("processing.py"), "does not list 'processing.py'"),
+        (unlist("network.py"), "does not list 'network.py'"),
         (unlist("tests_Tiny-onnx-fp32.onnx"), "does not list 'tests_Tiny-onnx-fp32.onnx'"),
         (relist("../outside.onnx"), "no name inside the bundle"),
         (relist("/etc/hostname"), "no name inside the bundle"),
@@ -179,7 +225,7 @@ def relist(name: str) -> Callable[[dict[str, Any]], object]:
         (relist("..\\outside.onnx"), "no name inside the bundle"),
         (relist(""), "no name inside the bundle"),
         (relist("golden/../run.py"), "no name inside the bundle"),
-        (lambda m: m.update(schema_version=2), "schema_version 2, this run.py reads 1"),
+        (lambda m: m.update(schema_version=3), "schema_version 3, this run.py reads 2"),
     ],
 )
 def test_nothing_is_opened_or_executed_that_was_not_compared_with_the_manifest(
@@ -191,7 +237,8 @@ def test_nothing_is_opened_or_executed_that_was_not_compared_with_the_manifest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copy(next(bundle.glob("*.onnx")), tmp_path / "outside.onnx")
-    (bundle / "processing.py").write_text("raise SystemExit('was executed')")
+    for name in ("processing.py", "network.py"):
+        (bundle / name).write_text("raise SystemExit('was executed')")
     edit_manifest(bundle, change)
     assert main(bundle, photos, "--out", tmp_path / "out") == 2
     assert said in capsys.readouterr().err
@@ -210,10 +257,9 @@ def test_the_check_fails_with_exit_code_3_where_masks_differ(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = module_of(bundle)
-    module = runner.device
-    model = module.Model(bundle, runner.open_network)
+    model = runner.open_model()
     monkeypatch.setattr(type(model), "labels", lambda self, frame: np.zeros(frame.shape[:2], np.uint8))
-    assert module.check(model, bundle / "golden") == 3
+    assert runner.device.check(model, bundle / "golden") == 3
     assert "not the same masks here" in capsys.readouterr().err
 
 
@@ -262,11 +308,10 @@ def test_several_classes_are_written_as_their_numbers(organs: Path, photos: Path
 def test_the_check_compares_classes(organs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(organs, "--check") == 0
     runner = module_of(organs)
-    module = runner.device
-    model = module.Model(organs, runner.open_network)
+    model = runner.open_model()
     found = model.labels
     model.labels = lambda frame: np.choose(found(frame), [0, 2, 1]).astype(np.uint8)
-    assert module.check(model, organs / "golden") == 3
+    assert runner.device.check(model, organs / "golden") == 3
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L", "I;16"])

@@ -6,13 +6,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edge_contract import EdgeContract
 from numpy.typing import NDArray
-from target_contract import WEIGHTS, TargetContract, Tiny, largest_difference, randomised
+from target_contract import WEIGHTS, Tiny, largest_difference, randomised
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import lawder_edge
-from lawder_edge.bundle.store import open_bundle
+from lawder_edge.bundle.store import Bundle, open_bundle
 from lawder_edge.errors import BadInput
 from lawder_edge.models import create_model
 from lawder_edge.targets.export import export_bundle
@@ -33,11 +34,15 @@ def messages(message: object) -> list[object]:
     return found
 
 
-class TestOnnx(TargetContract):
+class TestOnnx(EdgeContract):
     target = "onnx"
 
     def proto(self, exported: Path) -> onnx.ModelProto:
         return onnx.load(str(open_bundle(exported).model_path))
+
+    def stored_type(self, bundle: Bundle) -> str:
+        kind = onnx.load(str(bundle.model_path)).graph.input[0].type.tensor_type.elem_type
+        return str(onnx.helper.tensor_dtype_to_np_dtype(kind))
 
     def test_the_file_is_whole_and_passes_the_checker(self, exported: Path) -> None:
         proto = self.proto(exported)

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import numpy as np
 import openvino
 import pytest
+from edge_contract import EdgeContract
 from int8_network import quantized_tiny
-from target_contract import WEIGHTS, TargetContract, Tiny, largest_difference, randomised, run_on_device
+from target_contract import WEIGHTS, Tiny, largest_difference, randomised, run_on_device
 from torch import nn
 
 from lawder_edge.bundle.store import Bundle, open_bundle
@@ -30,8 +31,12 @@ def notes_of(path: Path) -> dict[str, str]:
     return {item.tag: item.attrib["value"] for item in section}
 
 
-class TestOpenVino(TargetContract):
+class TestOpenVino(EdgeContract):
     target = "openvino"
+
+    def stored_type(self, bundle: Bundle) -> str:
+        network = openvino.Core().read_model(str(bundle.model_path))
+        return {"u8": "uint8", "i8": "int8"}[network.input().element_type.get_type_name()]
 
     def test_the_two_files_alone_tell_how_to_use_them(self, exported: Path) -> None:
         path = open_bundle(exported).model_path

@@ -160,10 +160,43 @@ def test_without_the_package_the_kit_is_made_and_the_exit_code_is_4(
     assert "build.sh" in certificate.reason
     assert outcome_of(bundle, certificate).exit_code == 4
     assert bundle.manifest.model_file == "model.trt.onnx"
-    assert {"model.onnx", "build.sh", "build.conf", "run.py", "engine.py"} <= {p.name for p in bundle.path.iterdir()}
+    names = {p.name for p in bundle.path.iterdir()}
+    assert {"model.onnx", "build.sh", "build.conf", "run.py", "network.py", "engine.py"} <= names
     done = run_on_device(bundle.path, "--check")
     assert done.returncode == 4
     assert "run `sh build.sh`" in done.stderr
+    assert "Needs an NVIDIA GPU" in run_on_device(bundle.path, "--help").stdout
+
+
+@pytest.mark.usefixtures("without_tensorrt")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_kit_of_probabilities_says_so_and_its_graph_gives_them(precision: str, tmp_path: Path) -> None:
+    bundle = make(tmp_path / "tiny", replace(FIXED, precision=precision, output="probabilities"))
+    assert bundle.manifest.output.kind == "probabilities"
+    graph = onnx.load(str(bundle.model_path)).graph
+    assert [v.name for v in graph.output] == ["probabilities"]
+    assert "Sigmoid" in {n.op_type for n in graph.node[-2:]}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_what_engine_py_does_not_move_is_refused(precision: str, tmp_path: Path) -> None:
+    model = randomised(Tiny())
+    for changes, said in (
+        ({"output": "mask"}, "no --output mask. It has: --output logits, --output prob"),
+        ({"input_type": "uint8"}, "no --io uint8. It has: --io float"),
+    ):
+        spec = replace(FIXED, precision=precision, **changes)  # type: ignore[arg-type]
+        with pytest.raises(BadInput, match=said):
+            export_bundle(model, target="tensorrt", spec=spec, weights_info=WEIGHTS, out=tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_is_read_at_the_name_of_what_it_gives() -> None:
+    memory = FakeMemory()
+    engine = Engine(b"engine", FakeTensorRt(memory), memory, output="probabilities")
+    tensor = np.ones((1, 3, 32, 32), np.float32)
+    np.testing.assert_array_equal(engine(tensor), 2 * tensor[:, :1])
+    assert set(engine._context.addresses) == {"image", "probabilities"}
 
 
 @pytest.mark.usefixtures("without_tensorrt")
@@ -328,7 +361,8 @@ class FakeContext:
     def execute_async_v3(self, stream: int) -> bool:
         tensor = self.memory.buffers[self.addresses["image"]][: int(np.prod(self.shape))].reshape(self.shape)
         result = (2 * tensor[:, :1]).ravel()
-        self.memory.buffers[self.addresses["logits"]][: result.size] = result
+        (output,) = set(self.addresses) - {"image"}
+        self.memory.buffers[self.addresses[output]][: result.size] = result
         return not self.memory.fails
 
 

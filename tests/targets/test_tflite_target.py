@@ -9,8 +9,9 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from edge_contract import EdgeContract
 from int8_network import quantized_tiny
-from target_contract import WEIGHTS, TargetContract, Tiny, largest_difference, randomised, run_on_device
+from target_contract import WEIGHTS, Tiny, largest_difference, randomised, run_on_device
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +23,7 @@ from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.prepare import prepare
+from lawder_edge.runners.tflite.network import load_runtime
 from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import TfliteRunner, export, load, to_graph
@@ -44,9 +46,14 @@ def metadata(path: Path) -> dict[str, str]:
     return {m.name.decode(): bytes(model.buffers[m.buffer].data).decode() for m in model.metadata}
 
 
-class TestTflite(TargetContract):
+class TestTflite(EdgeContract):
     target = "tflite"
     any_size = False
+
+    def stored_type(self, bundle: Bundle) -> str:
+        runner = load(bundle)
+        assert isinstance(runner, TfliteRunner)
+        return str(np.dtype(runner._input["dtype"]))
 
     def test_the_file_alone_tells_how_to_use_it(self, exported: Path) -> None:
         assert metadata(open_bundle(exported).model_path) == {
@@ -218,17 +225,9 @@ def test_order_is_bit_exact_in_numpy_litert_and_tflm(tmp_path: Path) -> None:
         np.testing.assert_array_equal(micro.get_output(0), value)
 
 
-def test_the_device_runner_takes_tflite_runtime_where_litert_is_missing(
-    monkeypatch: pytest.MonkeyPatch, project_root: Path
-) -> None:
-    # In a bundle device.py lies beside run.py.
-    source = (project_root / "export" / "tflite" / "run.py").read_text()
-    module = ModuleType("run_tflite")
-    module.__file__ = str(project_root / "export" / "shared" / "run.py")
-    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
-    exec(compile(source, "run.py", "exec"), module.__dict__)
+def test_the_device_runner_takes_tflite_runtime_where_litert_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     old = ModuleType("tflite_runtime")
     old.interpreter = ModuleType("tflite_runtime.interpreter")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     monkeypatch.setitem(sys.modules, "tflite_runtime", old)
-    assert module.load_runtime() is old.interpreter  # type: ignore[attr-defined]
+    assert load_runtime() is old.interpreter  # type: ignore[attr-defined]

@@ -40,7 +40,7 @@ Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 def bundle(spec: InputSpec = SPEC, *, classes: int = 1) -> Bundle:
     manifest = Manifest(
-        schema_version=1,
+        schema_version=2,
         name="tiny",
         model="tiny",
         target="onnx",

@@ -31,6 +31,9 @@ TARGET = Target(
     to_run=("tensorrt_rtx",),
     gates=(("fp32", FP32_LIMITS), ("fp16", FP16_LIMITS), ("int8", INT8_LIMITS)),
     checks_what_it_runs=True,
+    # What engine.py moves to and from a GPU is float32.
+    outputs=("logits", "probabilities"),
+    inputs=("float32",),
 )
 
 
@@ -82,7 +85,9 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
         raise Unavailable(_why_a_kit(bundle))
     trt = build.import_tensorrt("rtx" if path.name.endswith(RTX_SUFFIX) else "classic")
     try:
-        return TensorRtRunner(bundle.manifest, Engine(path.read_bytes(), trt, Gpu()))
+        return TensorRtRunner(
+            bundle.manifest, Engine(path.read_bytes(), trt, Gpu(), output=bundle.manifest.output.kind)
+        )
     except NoGpuError as error:
         raise Unavailable(f"{path.name} was built, but running it needs an NVIDIA GPU: {error}.") from error
     except EngineError as error:
