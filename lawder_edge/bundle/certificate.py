@@ -242,8 +242,8 @@ def certify(
         dice_artifact=interval([i.dice_artifact for i in images]),
         dice_pytorch=interval([i.dice_pytorch for i in images]),
         dice_drop=interval([i.dice_pytorch - i.dice_artifact for i in images]),
-        mask_dice=_mean_and_worst([i.mask_dice for i in images], ids),
-        surface_dice=_mean_and_worst([i.surface_dice for i in images], ids),
+        mask_dice=mean_and_worst([i.mask_dice for i in images], ids),
+        surface_dice=mean_and_worst([i.surface_dice for i in images], ids),
         logit_differences=tuple(logit_differences),
     )
     gates = _gates(agreement, limits.of(kind), "probability" if kind == "probabilities" else "logit")
@@ -296,6 +296,7 @@ def _at_least(name: str, limit: float | None, value: float) -> Gate | None:
     return None if limit is None else Gate(name, "at least", limit, value, value >= limit)
 
 
-def _mean_and_worst(values: list[float], ids: Sequence[str]) -> MeanAndWorst:
+def mean_and_worst(values: Sequence[float], ids: Sequence[str]) -> MeanAndWorst:
+    """values, ids: of as many images, at least one."""
     worst = int(np.argmin(values))
     return MeanAndWorst(float(np.mean(values)), values[worst], ids[worst])

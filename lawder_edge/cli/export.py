@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +13,10 @@ import tyro
 if TYPE_CHECKING:
     from lawder_edge.targets.outcome import ExportOutcome
     from lawder_edge.targets.request import ExportRequest
+
+
+# What `--precision all` means: what every target has.
+BOTH = ("fp32", "int8")
 
 
 def export(
@@ -54,7 +58,8 @@ def export(
         model: model name or checkpoint (.safetensors).
         size: height and width, multiples of 32, for a file of one size; any multiples of 32 when left out.
         dynamic_batch: any batch size rather than 1.
-        precision: of the arithmetic; `lawder-edge targets` lists them.
+        precision: of the arithmetic; `lawder-edge targets` lists them. With --target all also: all, for fp32 and int8;
+            int8 bundles then stand in OUT/TARGET-int8.
         output: of the file: logits; prob, their sigmoid or softmax; mask, uint8 class numbers cut at the threshold.
         io: type of the file's input: float for (rgb - 128) / 128, uint8 for rgb as it is, int8 for rgb XOR 0x80; float
             when left out, int8 for tflite at int8.
@@ -77,7 +82,7 @@ def export(
         format: of the result on stdout.
     """
     from lawder_edge.data.datasets import first_few
-    from lawder_edge.errors import OutputExists
+    from lawder_edge.errors import BadInput, OutputExists
     from lawder_edge.targets.engine import EngineOptions
     from lawder_edge.targets.outcome import export_isolated, export_verified
     from lawder_edge.targets.registry import targets
@@ -89,14 +94,18 @@ def export(
         engine=EngineOptions(flavor, compute, profile, workspace_mib, timing_cache, dla_core, hardware_compatible),
         output=output, io=io,
     )  # fmt: skip
+    if precision == "all" and target != "all":
+        raise BadInput(f"--precision all goes with --target all; target {target!r} alone has one precision a bundle.")
     picture = out.with_name(out.name + ".png")
     if report and picture.exists() and not overwrite:
         raise OutputExists(f"{picture} exists. Add --overwrite, or choose another --out.")
     if target == "all":
         found = []
-        for name in targets():
-            print(f"exporting {model} to {name}", file=sys.stderr, flush=True)
-            found.append(export_isolated(name, request, out=out / name))
+        for each in BOTH if precision == "all" else (precision,):
+            for name in targets():
+                folder = out / (name if each == "fp32" else f"{name}-{each}")
+                print(f"exporting {model} to {name} {each}", file=sys.stderr, flush=True)
+                found.append(export_isolated(name, replace(request, precision=each), out=folder))
     else:
         from lawder_edge.cli.progress import progress
 

@@ -80,6 +80,28 @@ def phantom_images(count: int = PHANTOM_FRAMES, *, seed: int = 0) -> VerifyImage
     return VerifyImages(f"{count} phantom frames", count, read)
 
 
+def hostile_images(size: tuple[int, int], *, seed: int = 0) -> VerifyImages:
+    """Frames that no scope gives: black, white, saturated red, noise, and a checkerboard of single pixels; no polyp.
+
+    size: (H, W) in pixels.
+    """
+
+    def read() -> Iterator[EvalPair]:
+        for name, frame in _hostile_frames(size, seed):
+            yield EvalPair(f"hostile/{name}", "hostile", None, frame, np.zeros(size, np.uint8))
+
+    return VerifyImages("5 hostile frames", 5, read)
+
+
+def _hostile_frames(size: tuple[int, int], seed: int) -> Iterator[tuple[str, Frame]]:
+    shape = (*size, 3)
+    yield "black", np.zeros(shape, np.uint8)
+    yield "white", np.full(shape, 255, np.uint8)
+    yield "red", np.broadcast_to(np.array([255, 0, 0], np.uint8), shape).copy()
+    yield "noise", np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    yield "checkerboard", np.repeat((np.indices(size).sum(0) % 2 * 255).astype(np.uint8)[:, :, None], 3, 2)
+
+
 def verify_bundle(
     bundle: Bundle,
     model: nn.Module,
