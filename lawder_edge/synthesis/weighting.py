@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Arm = Literal["uniform", "ratio", "regions", "law"]
-ARMS: tuple[Arm, ...] = get_args(Arm)
+from lawder_edge.synthesis.arms import Arm
 
 DELTA_LIMIT = math.log(3)
 # What inside, boundary band and outside weigh together in a picture, whatever their areas.

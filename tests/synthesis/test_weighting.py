@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
+from lawder_edge.synthesis.arms import ARMS, Arm
 from lawder_edge.synthesis.weighting import (
-    ARMS,
     REGION_MASS,
-    Arm,
     Bounds,
     delta_map,
     pixel_weights,
