@@ -40,6 +40,7 @@ def verbs(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
         "data phantom": data.phantom,
         "train": train.command(argv),
         "synth train": synth.train_command(argv),
+        "synth sample": synth.sample,
         "qat": qat.qat,
         "quantize": quantize.quantize,
         "eval": evaluate.evaluate,

@@ -14,8 +14,9 @@ from lawder_edge.data.cache import resize_labels
 from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
 from lawder_edge.data.images import MaskFile, read_mask
 from lawder_edge.data.layouts import IMAGE_SUFFIXES, LAYOUTS, DatasetFolder, find_folders
-from lawder_edge.errors import BadDataset
-from lawder_edge.synthesis.masks import KnownMasks
+from lawder_edge.errors import BadDataset, BadInput
+from lawder_edge.synthesis.generator import LoadedGenerator
+from lawder_edge.synthesis.masks import AugmentedMasks, GivenMasks, KnownMasks, MaskSource, ProceduralMasks
 
 _MASK_FOLDER = "masks"
 
@@ -32,6 +33,32 @@ class MaskFiles:
 
     masks: KnownMasks
     notes: tuple[str, ...]
+
+
+def mask_source(
+    text: str, generator: LoadedGenerator, *, data: Path | None, splits: Sequence[Path], progress: Report
+) -> tuple[MaskSource, tuple[str, ...]]:
+    """What --masks names: procedural, augmented (of `data`), or a folder. Returns: the source, and notes for people.
+
+    Raises: BadInput for words that contradict each other; BadDataset, BadImage.
+    """
+    config = generator.record.config
+    if text == "procedural":
+        if data is not None or splits:
+            raise BadInput("--masks procedural reads no masks. Leave --data and --split out, or take augmented.")
+        if config.num_classes > 1:
+            raise BadInput(
+                f"--masks procedural draws one class and this generator has {config.num_classes}. Give --masks "
+                "augmented --data DIR, or a folder of masks."
+            )
+        return ProceduralMasks(generator.mask_shapes.numpy(), size=config.size), ()
+    if text == "augmented" and data is None:
+        raise BadInput("--masks augmented needs --data, the folder whose masks are changed.")
+    if text != "augmented" and data is not None:
+        raise BadInput("--data is for --masks augmented; otherwise --masks names the folder itself.")
+    folder = Path(text) if data is None else data
+    files = read_masks(folder, splits=splits, size=config.size, num_classes=config.num_classes, progress=progress)
+    return GivenMasks(files.masks) if data is None else AugmentedMasks(files.masks), files.notes
 
 
 def read_masks(folder: Path, *, splits: Sequence[Path], size: int, num_classes: int, progress: Report) -> MaskFiles:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import Denoiser, mask_planes
-from lawder_edge.synthesis.solver import Solver, first_noise, solve, to_pixels
+from lawder_edge.synthesis.solver import DEFAULT, first_noise, solve, to_pixels
 from lawder_edge.training.batches import TrainData
 
 COLUMNS = 8
@@ -26,7 +26,7 @@ def draw_preview(denoiser: Denoiser, config: SynthConfig, data: TrainData) -> by
     device = next(denoiser.parameters()).device  # type: ignore[attr-defined]
     planes = mask_planes(torch.from_numpy(labels).long(), num_classes=config.num_classes).to(device)
     noise = first_noise(range(len(chosen)), (config.in_channels, config.size, config.size)).to(device)
-    pictures = to_pixels(solve(denoiser, planes, noise, Solver()))
+    pictures = to_pixels(solve(denoiser, planes, noise, DEFAULT))
     grey = (labels.astype(np.float32) * (255 / max(1, config.num_classes - 1))).astype(np.uint8)
     masks = np.repeat(grey[..., None], pictures.shape[3], 3)
     return _png(np.concatenate([np.concatenate(list(masks), 1), np.concatenate(list(pictures), 1)]))

@@ -41,6 +41,9 @@ class Solver:
             raise BadInput(f"guidance is {self.guidance}; wanted 0 (the mask is not shown) or more, such as 1.5.")
 
 
+DEFAULT = Solver()
+
+
 @torch.no_grad()
 def solve(
     denoiser: Denoiser,

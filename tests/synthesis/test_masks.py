@@ -124,7 +124,7 @@ def test_no_drawn_mask_is_beyond_what_was_seen(kind: int, known: KnownMasks) -> 
 def test_procedural_masks_have_the_areas_places_and_numbers_of_the_training_set(known: KnownMasks) -> None:
     shapes = measure_shapes(known.labels)
     source = ProceduralMasks(shapes, size=SIDE)
-    drawn = measure_shapes(np.stack([source.draw(i, rng=_rng(i)).labels for i in range(400)]))
+    drawn = measure_shapes(np.stack([source.draw(i, rng=_rng(i)).labels for i in range(1500)]))
     for column, tolerance in ((AREA, 0.1), (X, 0.1), (ROUNDNESS, 0.12)):
         # The largest distance between the two distribution functions; mirrored places count once.
         ours, theirs = (np.abs(t[:, column] - 0.5) if column == X else t[:, column] for t in (drawn, shapes))
