@@ -60,8 +60,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         limit_threads(threads)
         with progress("decoding", shown=is_first()) as report:
             pictures = prepare_pictures(
-                recipe, data=data, splits=split, out=out, resume=resume, overwrite=overwrite, skip_bad=skip_bad,
-                progress=report, cpu=cpu,
+                recipe, data=data, splits=split, out=out, start=init, resume=resume, overwrite=overwrite,
+                skip_bad=skip_bad, progress=report, cpu=cpu,
             )  # fmt: skip
         for note in pictures.notes:
             print(note, file=sys.stderr)
@@ -119,7 +119,7 @@ def sample(
         data: dataset folder, or folder of masks, for --masks augmented.
         split: files with one folder/stem a line, which choose among the masks of a dataset folder.
         seed: the same seed gives the same files.
-        sampler: dpm is DPM-Solver++ 2M; ddim needs about twice the steps.
+        sampler: dpm is DPM-Solver++ 2M; ddim is DDIM with eta 0.
         steps: of the sampler.
         guidance: how much the mask is insisted on; 1 halves the time.
         batch: pictures at a time on a GPU.

@@ -120,8 +120,8 @@ def load_generator(path: Path) -> LoadedGenerator:
     return LoadedGenerator(denoiser.eval(), record, tensors[_SHAPES], fingerprint(tensors))
 
 
-def start_from(path: Path, generator: Generator, config: SynthConfig) -> str:
-    """Give `generator` the weights of a file, and the weighter's where both have one. Returns: their sha256.
+def load_start(path: Path, config: SynthConfig) -> LoadedGenerator:
+    """A generator that a run of `config` can start from.
 
     Raises: BadCheckpoint for a generator of another size, channels, classes or widths, naming both.
     """
@@ -134,6 +134,15 @@ def start_from(path: Path, generator: Generator, config: SynthConfig) -> str:
                 f"{path}: a generator of {name} {was}; this run has {wanted}. Give --{name.replace('_', '-')} "
                 f"{_as_option(was)}, or start from another generator."
             )
+    return loaded
+
+
+def start_from(path: Path, generator: Generator, config: SynthConfig) -> str:
+    """Give `generator` the weights of a file, and the weighter's where both have one. Returns: their sha256.
+
+    Raises: BadCheckpoint as `load_start`.
+    """
+    loaded = load_start(path, config)
     generator.denoiser.load_state_dict(loaded.denoiser.state_dict())
     weighter = part_of(read_tensors(path)[0], "weighter")
     if generator.weighter is not None and weighter:

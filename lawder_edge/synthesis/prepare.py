@@ -36,6 +36,7 @@ def prepare_pictures(
     data: Path,
     splits: Sequence[Path],
     out: Path,
+    start: Path | None,
     resume: bool,
     overwrite: bool,
     skip_bad: bool,
@@ -47,15 +48,17 @@ def prepare_pictures(
     Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
     is removed, and nothing else there, once all that can go wrong before training has gone well.
 
+    start: the generator that the run will go on from.
+
     Raises: OutputExists when `out` holds something and neither resume nor overwrite is set; BadInput, BadDataset,
-    BadImage, Unavailable; SystemExit in the other processes when the first has failed.
+    BadImage, BadCheckpoint, Unavailable; SystemExit in the other processes when the first has failed.
     """
     processes = join_processes(cpu=cpu)
     with first_alone(processes):
         if processes.is_main_process:
             check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=GENERATOR_FILE)
         samples = select_listed(find_samples(data), splits)
-        check_recipe(config, on=processes)
+        check_recipe(config, on=processes, start=start)
         out.mkdir(parents=True, exist_ok=True)
         part = load_part(
             samples,

@@ -26,7 +26,7 @@ from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthPro
 from lawder_edge.synthesis.denoiser import require_diffusers
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
-from lawder_edge.synthesis.generator import Generator, GeneratorRecord, save_generator, start_from
+from lawder_edge.synthesis.generator import Generator, GeneratorRecord, load_start, save_generator, start_from
 from lawder_edge.synthesis.memory import memory_told
 from lawder_edge.synthesis.preview import draw_preview
 from lawder_edge.synthesis.shapes import measure_shapes
@@ -85,8 +85,10 @@ def check_pictures(config: SynthConfig, *, data: TrainData) -> None:
         )
 
 
-def check_recipe(config: SynthConfig, *, on: PartialState) -> None:
-    """Raises: BadInput where the recipe cannot be run by these processes; Unavailable without diffusers."""
+def check_recipe(config: SynthConfig, *, on: PartialState, start: Path | None = None) -> None:
+    """Raises: BadInput where the recipe cannot be run by these processes; BadCheckpoint where it cannot go on from
+    `start`; Unavailable without diffusers.
+    """
     config.check()
     require_diffusers()
     shares = on.num_processes * config.accumulate
@@ -99,6 +101,8 @@ def check_recipe(config: SynthConfig, *, on: PartialState) -> None:
         raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
     with torch.device("meta"):
         Generator(config)
+    if start is not None:
+        load_start(start, config)
 
 
 def train(
@@ -120,7 +124,7 @@ def train(
     KeyboardInterrupt after Ctrl-C, once the run is saved.
     """
     processes = join_processes(cpu=cpu)
-    check_recipe(config, on=processes)
+    check_recipe(config, on=processes, start=start)
     check_pictures(config, data=data)
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
     torch.manual_seed(config.seed)
