@@ -41,6 +41,7 @@ def verbs(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
         "train": train.command(argv),
         "synth train": synth.train_command(argv),
         "synth sample": synth.sample,
+        "synth score": synth.score,
         "qat": qat.qat,
         "quantize": quantize.quantize,
         "eval": evaluate.evaluate,

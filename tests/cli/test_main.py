@@ -15,8 +15,8 @@ from cli_calls import call_cli, call_process, process_environment, refused
 from lawder_edge.cli import main
 
 VERBS = (
-    "data check", "data phantom", "train", "synth train", "synth sample", "qat", "quantize", "eval", "export", "verify",
-    "predict", "bench", "targets", "doctor",
+    "data check", "data phantom", "train", "synth train", "synth sample", "synth score", "qat", "quantize", "eval",
+    "export", "verify", "predict", "bench", "targets", "doctor",
 )  # fmt: skip
 HEAVY = {
     "torch",
@@ -45,7 +45,7 @@ def test_no_arguments_at_all_show_the_help() -> None:
     assert call_cli([]).out == call_cli(["--help"]).out
 
 
-@pytest.mark.parametrize(("group", "verbs"), [("data", ("check", "phantom")), ("synth", ("train", "sample"))])
+@pytest.mark.parametrize(("group", "verbs"), [("data", ("check", "phantom")), ("synth", ("train", "sample", "score"))])
 def test_the_first_word_of_two_alone_shows_its_verbs(group: str, verbs: tuple[str, ...]) -> None:
     for arguments in ([group], [group, "--help"]):
         said = call_cli(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -223,3 +224,26 @@ class TestBadInput:
         refused(
             call_cli(["synth", "sample", "--model", other, "--out", tmp_path / "out"]), str(other), "of another model"
         )
+
+
+def test_synthetic_pictures_are_scored_against_real_ones(generator: Path, phantom: Path, tmp_path: Path) -> None:
+    done(["synth", "sample", "--model", generator, "-n", 4, "--out", tmp_path / "fakes", *DRAW])
+    names = [f"ph/{p.stem}" for p in sorted((phantom / "images").iterdir())]
+    lists = {"train": names[:16], "held": names[16:]}
+    for name, ids in lists.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    command = ["synth", "score", tmp_path / "fakes", "--data", phantom, "--threads", 1]
+    sides = ["--train", tmp_path / "train.txt", "--held-out", tmp_path / "held.txt"]
+    said = done([*command, *sides, "--judge", "order"])
+    assert "4 synthetic, 16 training and 8 held-out pictures" in said.out
+    for word in ("EfficientNet-Lite0", "frame", "lesion crop", "mask fidelity: Dice of order", "memorised: "):
+        assert word in said.out
+    assert "FID" not in said.out
+    report = json.loads(done([*command, *sides, "--format", "json"]).out)
+    assert [d["view"] for d in report["distances"]] == ["frame", "lesion crop"]
+    # Three steps of training leave coloured noise, which no measure may take for endoscopy.
+    assert report["distances"][0]["to_held"]["mean"] > 10 * abs(report["distances"][0]["floor"]["mean"])
+    refused(call_cli(command), "give --train", "--held-out")
+    refused(
+        call_cli([*command, "--train", tmp_path / "train.txt", "--held-out", tmp_path / "train.txt"]), "16 pictures"
+    )
