@@ -28,12 +28,12 @@ $(VENV)/.export: $(VENV)/.venv pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.export
-	$(PIP) --editable '.[train,onnx,openvino,tflite,test]'
+	$(PIP) --editable '.[train,synth,onnx,openvino,tflite,test]'
 	$(PIP) --no-deps tflite-micro==0.dev20261023182759
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	$(PIP) --editable '.[train,onnx,openvino,tflite,test,lint]'
+	$(PIP) --editable '.[train,synth,onnx,openvino,tflite,test,lint]'
 	touch $@
 
 clean:
