@@ -21,7 +21,7 @@ def export(
     model: Annotated[str, tyro.conf.arg(aliases=["-m"])] = "order",
     size: tuple[int, int] | None = None,
     dynamic_batch: bool = False,
-    precision: str = "fp32",
+    precision: str | None = None,
     opset: int | None = None,
     threshold: float | None = None,
     data: Path | None = None,
@@ -52,7 +52,7 @@ def export(
         model: model name or checkpoint (.safetensors).
         size: height and width, multiples of 32, for a file of one size; any multiples of 32 when left out.
         dynamic_batch: any batch size rather than 1.
-        precision: of the arithmetic; `lawder-edge targets` lists them.
+        precision: of the arithmetic; `lawder-edge targets` lists them. fp32 when left out, int8 for c.
         opset: of ONNX; the target's default when left out.
         threshold: probability from which a pixel is foreground; the one stored with the weights when left out.
         data: folder of images with masks to verify on; phantom frames when left out.
@@ -75,9 +75,11 @@ def export(
     from lawder_edge.errors import OutputExists
     from lawder_edge.targets.engine import EngineOptions
     from lawder_edge.targets.outcome import export_isolated, export_verified
-    from lawder_edge.targets.registry import targets
+    from lawder_edge.targets.registry import get_target, targets
     from lawder_edge.targets.request import ExportRequest
 
+    if precision is None:
+        precision = "fp32" if target == "all" else get_target(target).usual_precision
     request = ExportRequest(
         model=model, size=size, dynamic_batch=dynamic_batch, precision=precision, opset=opset, threshold=threshold,
         data=data, split=split, limit=limit, skip_bad=skip_bad, card=card, overwrite=overwrite,
@@ -88,7 +90,10 @@ def export(
         raise OutputExists(f"{picture} exists. Add --overwrite, or choose another --out.")
     if target == "all":
         found = []
-        for name in targets():
+        for name, record in targets().items():
+            if precision not in record.precisions:
+                print(f"left out {name}: it has no {precision}", file=sys.stderr, flush=True)
+                continue
             print(f"exporting {model} to {name}", file=sys.stderr, flush=True)
             found.append(export_isolated(name, request, out=out / name))
     else:

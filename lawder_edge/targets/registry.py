@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lawder_edge.bundle.runner import Runner
     from lawder_edge.bundle.store import Bundle
 
-_MODULES = ("onnx", "openvino", "tensorrt", "tflite")
+_MODULES = ("onnx", "openvino", "tensorrt", "tflite", "c")
 
 Program: TypeAlias = Union["nn.Module", "ExportedProgram"]
 
@@ -72,7 +72,7 @@ class Artifact:
 class Target:
     """One target. `module` holds its two functions and is imported only when one of them is called.
 
-    suffix: of the model file. precisions: the first is the default. layout: of the input. extra: what to install,
+    suffix: of the model file. precisions: what it can be exported in. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
     precision. rounding: of int8 values between two operators. checks_what_it_runs: `load` itself tells what is missing,
     because that depends on the bundle. any_size: whether one file can take several input sizes.
@@ -91,6 +91,11 @@ class Target:
     rounding: str = "half to even, in float32"
     checks_what_it_runs: bool = False
     any_size: bool = True
+
+    @property
+    def usual_precision(self) -> str:
+        """What is exported where nothing else is asked for: fp32, or the first that there is."""
+        return "fp32" if "fp32" in self.precisions else self.precisions[0]
 
     def limits(self, precision: str) -> Limits:
         """What an artifact of `precision` must keep to. Raises BadInput for a precision that the target lacks."""

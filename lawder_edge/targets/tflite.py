@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,11 @@ from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float
 from lawder_edge.bundle.runner import ManifestRunner, Runner, check_tensor
 from lawder_edge.bundle.store import Bundle
-from lawder_edge.errors import BadBundle, BadInput
+from lawder_edge.errors import BadBundle
 from lawder_edge.files import write_file
+from lawder_edge.targets.nhwc import to_graph
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
 from lawder_edge.targets.versions import tool_of
-
-if TYPE_CHECKING:
-    from lawder_edge.graph.ir import Graph
 
 # fast: LiteRT's choice, XNNPACK. builtin: its own kernels. reference: those that TFLM and the numpy reference equal.
 Kernels = Literal["fast", "builtin", "reference"]
@@ -59,26 +57,6 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     write_file(out, data)
     tools = tuple(tool_of(module) for module in ("ai_edge_litert", "flatbuffers", "torch"))
     return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
-
-
-def to_graph(program: Program, spec: ExportSpec) -> Graph:
-    """The graph that a file is written from. Raises BadInput as `export`."""
-    import torch
-
-    from lawder_edge.graph.lower import lower
-    from lawder_edge.models.deploy import to_deploy
-    from lawder_edge.targets.onnx import to_program
-
-    if spec.size is None or spec.dynamic_batch:
-        asked = "of any size" if spec.size is None else "for any batch"
-        raise BadInput(f"a TFLite file {asked} was asked for; it holds one size and one image. Give --size H W alone.")
-    if isinstance(program, torch.nn.Module):
-        if spec.precision == "int8":
-            raise _not_quantised()
-        program = to_program(to_deploy(program), spec)
-    graph = lower(program, name=spec.name)
-    _check_interface(graph, spec, spec.size)
-    return graph
 
 
 def load(bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> Runner:
@@ -148,26 +126,3 @@ def _refused(bundle: Bundle, error: Exception) -> BadBundle:
         f"{bundle.model_path}: LiteRT {version} refuses it ({str(error)[:300]}). Update ai-edge-litert, or export the "
         "bundle again."
     )
-
-
-def _not_quantised() -> BadInput:
-    return BadInput(
-        "int8 for tflite needs a quantised network, and these weights are float. Train its scales with "
-        "`lawder-edge qat`, and export the checkpoint that it writes."
-    )
-
-
-def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> None:
-    """Raises BadInput where the graph's inputs and outputs are not those that the spec asks for."""
-    shapes = [[t.shape for t in graph.of(names)] for names in (graph.inputs, graph.outputs)]
-    wanted = [[(1, *size, spec.channels)], [(1, *size, spec.classes)]]
-    if shapes != wanted:
-        raise BadInput(
-            f"the network maps {', '.join(map(str, shapes[0]))} to {', '.join(map(str, shapes[1]))} (NHWC); wanted "
-            f"{wanted[0][0]} to {wanted[1][0]}."
-        )
-    is_int8 = graph.tensor(graph.inputs[0]).dtype == "int8"
-    if spec.precision == "int8" and not is_int8:
-        raise _not_quantised()
-    if spec.precision == "fp32" and is_int8:
-        raise BadInput("fp32 was asked for of a network that is quantised. Export it with --precision int8.")

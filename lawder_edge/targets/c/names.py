@@ -8,13 +8,18 @@ from collections.abc import Iterable
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import Array
 
-_C99 = """auto break case char const continue default do double else enum extern float for goto if inline int long
-register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while _Bool _Complex
-_Imaginary"""
-_CPP = """alignas alignof and and_eq asm bitand bitor bool catch char16_t char32_t char8_t class co_await co_return
-co_yield compl concept consteval constexpr constinit const_cast decltype delete dynamic_cast explicit export false
-friend mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast requires
-static_assert static_cast template this thread_local throw true try typeid typename using virtual wchar_t xor xor_eq"""
+_C99 = """
+auto break case char const continue default do double else enum extern float for goto if inline int long register
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while _Bool _Complex
+_Imaginary
+"""
+_CPP = """
+alignas alignof and and_eq asm bitand bitor bool catch char16_t char32_t char8_t class co_await co_return co_yield
+compl concept consteval constexpr constinit const_cast decltype delete dynamic_cast explicit export false friend
+mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast
+requires static_assert static_cast template this thread_local throw true try typeid typename using virtual wchar_t
+xor xor_eq
+"""
 RESERVED = frozenset((*_C99.split(), *_CPP.split()))
 _LINE = 116
 

@@ -104,3 +104,14 @@ def record(ctype: str, **values: Value) -> Record:
     if set(values) != {name for name, _ in LAYOUTS[ctype]}:
         raise KeyError(f"{ctype} has other fields than {sorted(values)}")
     return Record(ctype, tuple(values[name] for name, _ in LAYOUTS[ctype]))
+
+
+def size_of(ctype: str) -> int:
+    """Bytes of a structure where pointers have 4 and every type is aligned to its size."""
+    at, widest = 0, 1
+    for _, kind in LAYOUTS[ctype]:
+        plain, _, length = kind.partition("[")
+        width = 4 if kind.endswith("*") else np.dtype(plain.removesuffix("_t")).itemsize
+        at = -(-at // width) * width + width * (int(length[:-1]) if length else 1)
+        widest = max(widest, width)
+    return -(-at // widest) * widest

@@ -15,8 +15,13 @@ from kernel_library import SOURCES, Kernels, compile_library  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    """Compiled once."""
+def needs_gcc() -> None:
+    """Skips where gcc is missing."""
     if shutil.which("gcc") is None:
         pytest.skip("no gcc here; apt-get install gcc libc6-dev")
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory, needs_gcc: None) -> Kernels:
+    """Compiled once."""
     return Kernels(compile_library(SOURCES, tmp_path_factory.mktemp("kernels") / "kernels.so"))
