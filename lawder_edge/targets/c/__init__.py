@@ -42,27 +42,25 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
 
     Raises BadInput for anything but an int8 program of one size, and for what the kernels cannot do.
     """
-    from lawder_edge.targets.c.example import example
+    from lawder_edge.targets.c.example import picture_and_mask
     from lawder_edge.targets.c.network import write
     from lawder_edge.targets.nhwc import to_graph
 
     threshold = float(dict(spec.notes).get("threshold", "0.5"))
     graph = to_graph(program, spec)
     source = write(graph, name=spec.name.split("-")[0], version=__version__, threshold=threshold)
-    folder = out.parent
-    for name, text in source.files:
-        write_file(folder / name, text.encode())
-    for path in sorted((importlib.resources.files(__name__) / "kernels").iterdir(), key=lambda p: p.name):
-        if path.name in {name for name, _ in source.files}:
-            raise BadInput(f"the network is called {source.name!r}, as a file of the kernels is; call it otherwise.")
-        write_file(folder / path.name, path.read_bytes())
-    for name, data in zip(("example.picture.pnm", "example.mask.pgm"), example(graph, threshold), strict=True):
-        write_file(folder / name, data)
-    data = source.files[0][1].encode()
+    kernels = {f.name: f.read_bytes() for f in (importlib.resources.files(__name__) / "kernels").iterdir()}
+    own = {name: text.encode() for name, text in source.files}
+    if len(own) < len(source.files) or own.keys() & {*kernels, "main.c"}:
+        raise BadInput(f"the network is called {source.name!r}, as a file of every bundle is. Call it otherwise.")
+    example = dict(zip(("example.picture.pnm", "example.mask.pgm"), picture_and_mask(graph, threshold), strict=True))
+    for name, data in sorted((own | kernels | example).items()):
+        write_file(out.with_name(name), data)
+    model = source.files[0][0]
     return Artifact(
-        folder / source.files[0][0],
-        hashlib.sha256(data).hexdigest(),
-        len(data),
+        out.with_name(model),
+        hashlib.sha256(own[model]).hexdigest(),
+        len(own[model]),
         (Tool("lawder-edge", __version__), tool_of("torch")),
         remarks=(
             f"arena {source.plan.arena_bytes} bytes (no placement of these tensors needs less than "

@@ -12,7 +12,7 @@ from lawder_edge.targets.c.probability import Bytes, reference_mask
 _SEED = 2026
 
 
-def example(graph: Graph, threshold: float) -> tuple[bytes, bytes]:
+def picture_and_mask(graph: Graph, threshold: float) -> tuple[bytes, bytes]:
     """A phantom frame of the network's size as PPM (grey: PGM), and what the integer reference makes of it as PGM."""
     _, height, width, channels = graph.tensor(graph.inputs[0]).shape
     frame = make_frame(np.random.default_rng(_SEED), size=(height, width)).image

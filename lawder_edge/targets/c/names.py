@@ -32,7 +32,7 @@ def identifier(name: str) -> str:
     made = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     if not made or made[0].isdigit() or made in RESERVED:
         why = "is a reserved word of C or C++" if made in RESERVED else "makes no identifier"
-        raise BadInput(f"the network's name {name!r} {why}; wanted one that starts with a letter, such as 'polyps'.")
+        raise BadInput(f"the network's name {name!r} {why}; wanted one that starts with a letter. Call it otherwise.")
     return made
 
 
