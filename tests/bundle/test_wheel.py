@@ -10,6 +10,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 CARRIED = (
+    ("lawder_edge/targets/c/kernels/lawder_kernels.h", "lawder_edge/targets/c/kernels/lawder_kernels.h"),
+    ("lawder_edge/runners/c/main.c", "export/c/main.c"),
     ("lawder_edge/runners/onnx/run.py", "export/onnx/run.py"),
     ("lawder_edge/bundle/processing.py", "lawder_edge/bundle/processing.py"),
 )

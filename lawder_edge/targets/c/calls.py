@@ -44,8 +44,8 @@ from lawder_edge.graph.validate import describe
 from lawder_edge.graph.windows import bilinear_step, nearest_sources
 from lawder_edge.targets.c.records import Constant, Record, record
 
-# LW_MAX_KERNEL_ROWS in lawder_kernels.h.
-MAX_KERNEL_ROWS = 16
+# LW_MAX_WINDOW_ROWS in lawder_kernels.h.
+MAX_WINDOW_ROWS = 32
 # The largest product of two centred int8 values, or of one and a weight.
 _PRODUCT, _WEIGHTED = 255 * 255, 255 * 128
 # gemmlowp's sums of exponentials are Q12.19.
@@ -125,8 +125,7 @@ def _kernel(op: Op, inputs: tuple[Tensor, ...], output: Tensor) -> tuple[str, tu
 def _convolution(attributes: Conv2D | DepthwiseConv2D, inputs: tuple[Tensor, ...], output: Tensor) -> Record:
     x, weights, bias = inputs
     _, kh, kw, _ = weights.shape
-    if kh > MAX_KERNEL_ROWS:
-        raise BadInput(f"a window of {kh} rows; the C kernels hold {MAX_KERNEL_ROWS}.")
+    _check_window(kh)
     data, biases = np.asarray(weights.data), np.asarray(bias.data)
     depth = 1 if isinstance(attributes, DepthwiseConv2D) else x.shape[3]
     _check_sum(kh * kw * depth * _WEIGHTED + int(np.abs(biases.astype(np.int64)).max()))
@@ -226,6 +225,7 @@ def _softmax(x: Tensor) -> Record:
 
 
 def _pool(attributes: MaxPool2D | AveragePool2D, shape: Shape, out: Shape) -> Record:
+    _check_window(attributes.size[0])
     top, left = _before(shape, attributes.size, attributes.stride, attributes.padding)
     return record(
         "lw_pool_params",
@@ -324,6 +324,11 @@ def _four(values: list[int] | Shape, fill: int) -> tuple[int, ...]:
 def _check_rank(shape: Shape) -> None:
     if len(shape) > 4:
         raise BadInput(f"a tensor of {len(shape)} axes; the C kernels hold 4.")
+
+
+def _check_window(rows: int) -> None:
+    if rows > MAX_WINDOW_ROWS:
+        raise BadInput(f"a window of {rows} rows; the C kernels hold {MAX_WINDOW_ROWS}.")
 
 
 def _check_sum(largest: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,12 @@ from lawder_edge.targets.c.calls import Argument, Call, Operand, calls_of
 from lawder_edge.targets.c.names import array, comment, identifier, literal
 from lawder_edge.targets.c.plan import Plan, plan
 from lawder_edge.targets.c.probability import probability_table
-from lawder_edge.targets.c.records import LAYOUTS, Constant, Record, Value, size_of
+from lawder_edge.targets.c.records import LAYOUTS, Constant, Record, Value, record, size_of
+from lawder_edge.targets.c.stream import Stage, Stream, streams
 from lawder_edge.targets.c.text import generic_header, network_header, network_source
+
+# LW_WHOLE in lawder_kernels.h.
+WHOLE = 255
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,9 @@ class Source:
     constants_bytes: int
 
 
-def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5) -> Source:
+def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_by_row: bool = True) -> Source:
     """graph: int8, one image in, one map of logits out. version: of lawder-edge. threshold: of foreground, in (0, 1).
+    row_by_row: as much of the network as can be; otherwise one operator after the other.
 
     The same graph gives the same text. Raises BadInput for what the kernels cannot do, and for an input that is no
     picture.
@@ -41,8 +47,9 @@ def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5) -> S
     outside = frozenset({image.name} if _only_convolved(graph, image) else ()) | (
         {logits.name} if logits.shape[3] == 1 else frozenset()
     )
-    memory = plan(graph, outside=outside)
-    writer = _Writer(graph, memory, image, logits)
+    found = streams(graph) if row_by_row else ()
+    memory = plan(graph, outside=outside, streams=found)
+    writer = _Writer(graph, memory, found, image, logits)
     body = writer.body()
     table = Constant("probability", "uint8_t", probability_table(logits, threshold)[0])
     if logits.shape[3] == 1:
@@ -87,8 +94,10 @@ def _only_convolved(graph: Graph, image: Tensor) -> bool:
 class _Writer:
     """Collects declarations while it writes calls. Equal constants become one."""
 
-    def __init__(self, graph: Graph, memory: Plan, image: Tensor, logits: Tensor) -> None:
+    def __init__(self, graph: Graph, memory: Plan, streams: Sequence[Stream], image: Tensor, logits: Tensor) -> None:
         self._graph, self._plan, self._image, self._logits = graph, memory, image, logits
+        self._streams = {s.first: s for s in streams}
+        self._streamed = {i for s in streams for i in range(s.first, s.last + 1)}
         self._declared: dict[tuple[str, str], str] = {}
         self._texts: list[str] = []
         self.constants_bytes = 0
@@ -98,6 +107,10 @@ class _Writer:
         if self._image.name in self._plan.offsets:
             lines += [f"    lw_image({self._image.size}u, rgb, {self._place(self._image.name)});"]
         for number, op in enumerate(self._graph.ops):
+            if number in self._streams:
+                lines += self._stream(self._streams[number])
+            if number in self._streamed:
+                continue
             output = self._graph.tensor(op.outputs[0])
             lines.append(f"    /* {number}: {comment(op.source or op.kind)} {_sizes(output.shape)} */")
             for call in calls_of(op, self._graph):
@@ -116,6 +129,52 @@ class _Writer:
         text = array(constant.data, constant.ctype)
         self_size = size * np.dtype(constant.ctype.removesuffix("_t")).itemsize
         return self._declare(f"{constant.ctype}", f"[{size}]", text, name, self_size)
+
+    def _stream(self, stream: Stream) -> list[str]:
+        """A call that computes a run of operators, and the tables that it goes by."""
+        outputs = [s.output for s in stream.stages]
+        names = list(dict.fromkeys(name for s in stream.stages for name in (*s.inputs, s.output)))
+        rows = [self._rows(name, stream, outputs) for name in names]
+        tensors = self._declare("lw_rows", f"[{len(rows)}]", _lines(rows), f"rows_{stream.first}", 12 * len(rows))
+        stages = [self._stage(s, stream.first + i, names) for i, s in enumerate(stream.stages)]
+        size = size_of("lw_stage") * len(stages)
+        table = self._declare("lw_stage", f"[{len(stages)}]", _lines(stages), f"stages_{stream.first}", size)
+        text = f"{{{table}, {tensors}, {len(stages)}}}"
+        params = self._declare("lw_stream_params", "", text, f"stream_{stream.first}", size_of("lw_stream_params"))
+        lines = [f"    /* {stream.first} to {stream.last}: row by row */"]
+        picture = "rgb" if "rgb" in (self._place(n) for n in names) else "NULL"
+        lines.append(f"    lw_stream(&{params}, memory, {picture}, logits);")
+        for i, name in enumerate(outputs):
+            tensor = self._graph.tensor(name)
+            if stream.rings[name] == tensor.shape[1]:
+                number = stream.first + i
+                lines.append(f"    LW_AFTER_OPERATOR({number}, {self._place(name)}, {tensor.size});")
+        return lines
+
+    def _rows(self, name: str, stream: Stream, outputs: list[str]) -> str:
+        tensor = self._graph.tensor(name)
+        place = 2 if name == self._logits.name else 0 if name in self._plan.offsets else 1
+        maker = outputs.index(name) if name in outputs else WHOLE
+        values = record(
+            "lw_rows",
+            offset=0 if place else self._plan.offsets[name],
+            row_bytes=tensor.size // tensor.shape[1],
+            height=tensor.shape[1],
+            ring=stream.rings.get(name, tensor.shape[1]),
+            place=place,
+            maker=maker,
+        )
+        return self._text(values, "")
+
+    def _stage(self, stage: Stage, number: int, names: list[str]) -> str:
+        label = f"{stage.op.kind}_{number}"
+        reads_picture = stage.inputs[0] == self._image.name not in self._plan.offsets
+        function = f"{stage.function}_image" if reads_picture else stage.function
+        params, shape = ("NULL" if a is None else self._argument(a, label) for a in (stage.params, stage.shape))
+        first, second = (*(names.index(n) for n in stage.inputs), WHOLE)[:2]
+        numbers = (names.index(stage.output), stage.window, stage.stride, stage.dilation, stage.pad_top)
+        resize = params if stage.is_resize else "NULL"
+        return f"{{{function}, {params}, {shape}, {resize}, {{{first}, {second}}}, {', '.join(map(str, numbers))}}}"
 
     def _call(self, call: Call, name: str) -> str:
         words = [self._argument(a, name) for a in call.arguments]
@@ -149,12 +208,14 @@ class _Writer:
 
     def _record(self, record: Record, name: str) -> str:
         kind = record.ctype.removeprefix("lw_")
+        return self._declare(record.ctype, "", self._text(record, name), f"{name}_{kind}", size_of(record.ctype))
+
+    def _text(self, record: Record, name: str) -> str:
         values = [
             self._value(v, ctype, f"{name}_{field}")
             for (field, ctype), v in zip(LAYOUTS[record.ctype], record.values, strict=True)
         ]
-        text = "{" + ", ".join(values) + "}"
-        return self._declare(record.ctype, "", text, f"{name}_{kind}", size_of(record.ctype))
+        return "{" + ", ".join(values) + "}"
 
     def _value(self, value: Value, ctype: str, name: str) -> str:
         if isinstance(value, Constant):
@@ -171,6 +232,10 @@ class _Writer:
             self._texts.append(f"static const {ctype} {name}{suffix} = {text};")
             self.constants_bytes += size_bytes
         return self._declared[key]
+
+
+def _lines(rows: Sequence[str]) -> str:
+    return "{\n" + ",\n".join(f"    {row}" for row in rows) + "\n}"
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

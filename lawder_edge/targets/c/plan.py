@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lawder_edge.graph.ir import Add, DepthwiseConv2D, Graph, Logistic, Mul, Op, Relu, Relu6, Reshape, Softmax, Sub
+from lawder_edge.targets.c.stream import Stream
 
 # Bytes: what a 128-bit load wants. LW_ARENA_ALIGNMENT in lawder_kernels.h.
 ALIGNMENT = 16
@@ -37,10 +38,13 @@ class Plan:
     bound_bytes: int
 
 
-def plan(graph: Graph, *, outside: frozenset[str] = frozenset()) -> Plan:
-    """outside: tensors whose memory is the caller's: they get no offset. Constants get none either."""
-    home = _homes(graph, outside)
-    buffers = _buffers(graph, home)
+def plan(graph: Graph, *, outside: frozenset[str] = frozenset(), streams: Sequence[Stream] = ()) -> Plan:
+    """outside: tensors whose memory is the caller's: they get no offset. Constants get none either.
+
+    streams: runs that are computed row by row: all that they touch is needed from their first operator to their last.
+    """
+    home = _homes(graph, outside, streams)
+    buffers = _buffers(graph, home, streams)
     offsets, arena_bytes = place(buffers)
     return Plan({name: offsets[root] for name, root in home.items()}, arena_bytes, live_bound(buffers))
 
@@ -100,8 +104,9 @@ def _aligned(size_bytes: int) -> int:
     return -(-size_bytes // ALIGNMENT) * ALIGNMENT
 
 
-def _homes(graph: Graph, outside: frozenset[str]) -> dict[str, str]:
+def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> dict[str, str]:
     """The tensor whose memory each tensor takes, itself where it has its own."""
+    streamed = {i for s in streams for i in range(s.first, s.last + 1)}
     last_use = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
     last_use |= {name: len(graph.ops) for name in graph.outputs}
     home = {name: name for name in graph.inputs if name not in outside}
@@ -111,7 +116,8 @@ def _homes(graph: Graph, outside: frozenset[str]) -> dict[str, str]:
         name = op.outputs[0]
         if name in outside:
             continue
-        taken = next((home[x] for x in _shared_inputs(op, graph) if x in home and _is_free(op, busy[home[x]], i)), name)
+        shared = () if i in streamed else _shared_inputs(op, graph)
+        taken = next((home[x] for x in shared if x in home and _is_free(op, busy[home[x]], i)), name)
         home[name] = taken
         busy[taken] = max(busy.get(taken, i), last_use.get(name, i))
     return home
@@ -126,7 +132,9 @@ def _is_free(op: Op, last_read: int, at: int) -> bool:
     return isinstance(op.attributes, Reshape) or last_read <= at
 
 
-def _buffers(graph: Graph, home: Mapping[str, str]) -> tuple[Buffer, ...]:
+def _buffers(graph: Graph, home: Mapping[str, str], streams: Sequence[Stream]) -> tuple[Buffer, ...]:
+    span = {i: s for s in streams for i in range(s.first, s.last + 1)}
+    kept = {name: rows for s in streams for name, rows in s.rings.items()}
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     size: dict[str, int] = {}
@@ -136,13 +144,17 @@ def _buffers(graph: Graph, home: Mapping[str, str]) -> tuple[Buffer, ...]:
         if root is not None:
             first[root] = min(first.get(root, at), at)
             last[root] = max(last.get(root, at), at)
-            size[root] = max(size.get(root, 0), graph.tensor(name).size)
+            tensor = graph.tensor(name)
+            rows = kept.get(name)
+            size_bytes = tensor.size if rows is None else tensor.size // tensor.shape[1] * rows
+            size[root] = max(size.get(root, 0), size_bytes)
 
     for name in graph.inputs:
         needed(name, 0)
     for i, op in enumerate(graph.ops):
         for name in (*op.inputs, *op.outputs):
-            needed(name, i)
+            for at in (span[i].first, span[i].last) if i in span else (i,):
+                needed(name, at)
     for name in graph.outputs:
         needed(name, len(graph.ops))
     return tuple(Buffer(root, size[root], first[root], last[root]) for root in first)

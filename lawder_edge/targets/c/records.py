@@ -64,6 +64,16 @@ LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "lw_pad_params": (
         ("in_shape", "uint16_t[4]"), ("before", "uint16_t[4]"), ("after", "uint16_t[4]"), ("value", "int8_t")
     ),
+    "lw_rows": (
+        ("offset", "uint32_t"), ("row_bytes", "uint16_t"), ("height", "uint16_t"), ("ring", "uint16_t"),
+        ("place", "uint8_t"), ("maker", "uint8_t"),
+    ),
+    "lw_stage": (
+        ("function", "lw_row_function"), ("params", "const void *"), ("shape", "const void *"),
+        ("resize", "const lw_resize_params *"), ("input", "uint8_t[2]"),
+        *((n, "uint8_t") for n in ("output", "window", "stride", "dilation", "pad_top")),
+    ),
+    "lw_stream_params": (("stages", "const lw_stage *"), ("tensors", "const lw_rows *"), ("count", "uint8_t")),
 }  # fmt: skip
 
 
@@ -111,7 +121,7 @@ def size_of(ctype: str) -> int:
     at, widest = 0, 1
     for _, kind in LAYOUTS[ctype]:
         plain, _, length = kind.partition("[")
-        width = 4 if kind.endswith("*") else np.dtype(plain.removesuffix("_t")).itemsize
+        width = 4 if kind.endswith(("*", "function")) else np.dtype(plain.removesuffix("_t")).itemsize
         at = -(-at // width) * width + width * (int(length[:-1]) if length else 1)
         widest = max(widest, width)
     return -(-at // widest) * widest

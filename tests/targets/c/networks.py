@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,8 @@ def quantized_graph(name: str, size: tuple[int, int], *, channels: int = 3, clas
     return to_graph(program, spec)
 
 
-def write_files(graph: Graph, folder: Path, *, name: str = "net", threshold: float = 0.5) -> Source:
-    source = write(graph, name=name, version="1", threshold=threshold)
+def write_files(graph: Graph, folder: Path, *, name: str = "net", row_by_row: bool = True) -> Source:
+    source = write(graph, name=name, version="1", row_by_row=row_by_row)
     for file, text in source.files:
         (folder / file).write_text(text)
     return source
@@ -58,14 +57,13 @@ class Compiled:
     source: Source
     library: ctypes.CDLL
 
-    def trace(self, picture: NDArray[np.uint8]) -> tuple[list[NDArray[np.int8]], NDArray[np.uint8]]:
-        """Every operator's output in order, and what `run` writes."""
-        seen: list[NDArray[np.int8]] = []
+    def trace(self, picture: NDArray[np.uint8]) -> tuple[dict[int, NDArray[np.int8]], NDArray[np.uint8]]:
+        """By its number each operator's output that is ever whole in memory, and what `run` writes."""
+        seen: dict[int, NDArray[np.int8]] = {}
 
         def look(number: int, output: int, size: int) -> None:
-            assert number == len(seen)
             shape = self.graph.tensor(self.graph.ops[number].outputs[0]).shape
-            seen.append(np.frombuffer(ctypes.string_at(output, size), np.int8).reshape(shape))
+            seen[number] = np.frombuffer(ctypes.string_at(output, size), np.int8).reshape(shape)
 
         kind = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_void_p, ctypes.c_uint32)
         callback = kind(look)
@@ -86,11 +84,12 @@ class Compiled:
         return status
 
 
-def compile_network(graph: Graph, folder: Path, *flags: str, sources: Sequence[Path] = SOURCES) -> Compiled:
-    source = write_files(graph, folder)
+def compile_network(graph: Graph, folder: Path, *flags: str, row_by_row: bool = True) -> Compiled:
+    source = write_files(graph, folder, row_by_row=row_by_row)
     probed = folder / "probed.c"
     probed.write_text(f'{PROBE}#include "{source.name}.c"\n')
-    library = compile_library([*sources, probed], folder / "net.so", *flags)
+    # A name of its own: a library that is loaded once more under the same name is the old one.
+    library = compile_library([*SOURCES, probed], folder / f"net{int(row_by_row)}.so", *flags)
     return Compiled(graph, source, ctypes.CDLL(str(library)))
 
 

@@ -40,7 +40,7 @@ from lawder_edge.graph.ir import (
     Transpose,
 )
 from lawder_edge.graph.reference import run
-from lawder_edge.targets.c.calls import MAX_KERNEL_ROWS, calls_of
+from lawder_edge.targets.c.calls import MAX_WINDOW_ROWS, calls_of
 from lawder_edge.targets.c.plan import ALIGNMENT
 from lawder_edge.targets.c.records import LAYOUTS, record
 
@@ -98,7 +98,7 @@ def test_layouts_are_those_of_the_header() -> None:
 def test_limits_are_those_of_the_header() -> None:
     text = (KERNELS / "lawder_kernels.h").read_text()
     assert f"#define LW_ARENA_ALIGNMENT {ALIGNMENT}\n" in text
-    assert f"#define LW_MAX_KERNEL_ROWS {MAX_KERNEL_ROWS}\n" in text
+    assert f"#define LW_MAX_WINDOW_ROWS {MAX_WINDOW_ROWS}\n" in text
 
 
 class TestKernels:
@@ -337,9 +337,9 @@ def test_what_a_field_cannot_hold_is_refused() -> None:
 
 def test_a_window_taller_than_the_kernels_hold_is_refused() -> None:
     q = Quantization.of(0.1)
-    weights = constants(np.random.default_rng(0), (1, 17, 1, 1), q, axis=0, bias=10)
-    graph = one_op(Conv2D(), [tensor("x", (1, 20, 4, 1), q), *weights], (1, 20, 4, 1), q)
-    with pytest.raises(BadInput, match=r"conv2d \(y\): a window of 17 rows; the C kernels hold 16"):
+    weights = constants(np.random.default_rng(0), (1, 33, 1, 1), q, axis=0, bias=10)
+    graph = one_op(Conv2D(), [tensor("x", (1, 40, 4, 1), q), *weights], (1, 40, 4, 1), q)
+    with pytest.raises(BadInput, match=r"conv2d \(y\): a window of 33 rows; the C kernels hold 32"):
         calls_of(graph.ops[0], graph)
 
 

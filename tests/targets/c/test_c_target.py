@@ -319,6 +319,6 @@ class TestRefusals:
     def test_a_network_is_not_called_as_c_or_a_file_of_the_bundle_is(
         self, name: str, model: QuantizedNetwork, tmp_path: Path
     ) -> None:
-        with pytest.raises(BadInput, match="call"):
+        with pytest.raises(BadInput, match="all it otherwise"):
             export(model.program(SIZE), ExportSpec(name=name, size=SIZE, precision="int8"), tmp_path / "a.c")
         assert list(tmp_path.iterdir()) == []

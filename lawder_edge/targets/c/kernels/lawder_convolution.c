@@ -15,14 +15,12 @@ static tap_range taps_inside(int32_t start, int32_t taps, int32_t dilation, int3
     return range;
 }
 
-/** rows: of each of the window's rows the input row that it reads, null beyond the border. */
+/** The input rows of an output row's window. */
 static void find_rows(const lw_conv2d_params *p, const int8_t *x, int32_t out_row, const int8_t **rows)
 {
-    const int32_t start = out_row * p->stride_y - p->pad_top;
-    const int32_t row_bytes = p->in_width * p->in_channels;
     for (int32_t tap = 0; tap < p->kernel_height; tap++) {
-        const int32_t row = start + tap * p->dilation_y;
-        rows[tap] = row >= 0 && row < p->in_height ? x + row * row_bytes : NULL;
+        const int32_t row = out_row * p->stride_y - p->pad_top + tap * p->dilation_y;
+        rows[tap] = row >= 0 && row < p->in_height ? x + row * p->in_width * p->in_channels : NULL;
     }
 }
 
@@ -81,8 +79,7 @@ static inline void convolve_row(const lw_conv2d_params *p, const int8_t *const *
     }
 }
 
-/** One row of a depthwise convolution. */
-static void depthwise_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
     const int32_t in_channels = p->in_channels, out_channels = p->out_channels;
     const int32_t multiplier = out_channels / in_channels;
@@ -107,29 +104,39 @@ static void depthwise_row(const lw_conv2d_params *p, const int8_t *const *rows, 
     }
 }
 
+LW_KERNEL void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+{
+    convolve_row(p, rows, 0, y);
+}
+
+LW_KERNEL void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+{
+    convolve_row(p, rows, 1, y);
+}
+
 LW_KERNEL void lw_conv2d(const lw_conv2d_params *p, const int8_t *x, int8_t *y)
 {
-    const int8_t *rows[LW_MAX_KERNEL_ROWS];
+    const int8_t *rows[LW_MAX_WINDOW_ROWS];
     for (int32_t row = 0; row < p->out_height; row++) {
         find_rows(p, x, row, rows);
-        convolve_row(p, rows, 0, y + row * p->out_width * p->out_channels);
+        lw_conv2d_row(p, rows, y + row * p->out_width * p->out_channels);
     }
 }
 
 LW_KERNEL void lw_conv2d_image(const lw_conv2d_params *p, const uint8_t *x, int8_t *y)
 {
-    const int8_t *rows[LW_MAX_KERNEL_ROWS];
+    const int8_t *rows[LW_MAX_WINDOW_ROWS];
     for (int32_t row = 0; row < p->out_height; row++) {
         find_rows(p, (const int8_t *)x, row, rows);
-        convolve_row(p, rows, 1, y + row * p->out_width * p->out_channels);
+        lw_conv2d_image_row(p, rows, y + row * p->out_width * p->out_channels);
     }
 }
 
 LW_KERNEL void lw_depthwise_conv2d(const lw_conv2d_params *p, const int8_t *x, int8_t *y)
 {
-    const int8_t *rows[LW_MAX_KERNEL_ROWS];
+    const int8_t *rows[LW_MAX_WINDOW_ROWS];
     for (int32_t row = 0; row < p->out_height; row++) {
         find_rows(p, x, row, rows);
-        depthwise_row(p, rows, y + row * p->out_width * p->out_channels);
+        lw_depthwise_conv2d_row(p, rows, y + row * p->out_width * p->out_channels);
     }
 }

@@ -28,8 +28,11 @@
 /** Bytes to which the start of an arena must be aligned. */
 #define LW_ARENA_ALIGNMENT 16
 
-/** The tallest window of a convolution, in rows. */
-#define LW_MAX_KERNEL_ROWS 16
+/** The tallest window of a convolution or pool, in rows. */
+#define LW_MAX_WINDOW_ROWS 32
+
+/** The most operators of a stream. */
+#define LW_MAX_STAGES 64
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,7 +54,7 @@ typedef enum {
 typedef struct {
     uint16_t in_height, in_width, in_channels;    /**< of the input, each 1..65535 */
     uint16_t out_height, out_width, out_channels; /**< of the output */
-    uint8_t kernel_height, kernel_width;          /**< 1..LW_MAX_KERNEL_ROWS, 1..255 */
+    uint8_t kernel_height, kernel_width;          /**< 1..LW_MAX_WINDOW_ROWS, 1..255 */
     uint8_t stride_y, stride_x;                   /**< 1..255 */
     uint8_t dilation_y, dilation_x;               /**< 1..255 */
     uint8_t pad_top, pad_left;                    /**< pixels beyond the border above and left of the first window */
@@ -74,6 +77,13 @@ void lw_conv2d_image(const lw_conv2d_params *p, const uint8_t *x, int8_t *y);
  * window and stride are 1 and there are as many channels out as in.
  */
 void lw_depthwise_conv2d(const lw_conv2d_params *p, const int8_t *x, int8_t *y);
+
+/**
+ * One row of each convolution. rows: of each of the window's rows the input row that it reads, null beyond the border.
+ */
+void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
+void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
+void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
 
 /**
  * How the elements of two operands meet: three nested loops of `count`, whose operands advance by `a_step` and `b_step`
@@ -117,7 +127,7 @@ void lw_lookup(const int8_t table[256], uint32_t count, const int8_t *x, int8_t 
 typedef struct {
     uint16_t in_height, in_width, channels;
     uint16_t out_height, out_width;
-    uint8_t size_y, size_x;     /**< 1..255 */
+    uint8_t size_y, size_x;     /**< 1..LW_MAX_WINDOW_ROWS, 1..255 */
     uint8_t stride_y, stride_x; /**< 1..255 */
     uint8_t pad_top, pad_left;
 } lw_pool_params;
@@ -127,6 +137,10 @@ void lw_max_pool2d(const lw_pool_params *p, const int8_t *x, int8_t *y);
 
 /** Mean of each window, rounded half away from zero. */
 void lw_average_pool2d(const lw_pool_params *p, const int8_t *x, int8_t *y);
+
+/** One row of each pool. rows: as of lw_conv2d_row. */
+void lw_max_pool2d_row(const lw_pool_params *p, const int8_t *const *rows, int8_t *y);
+void lw_average_pool2d_row(const lw_pool_params *p, const int8_t *const *rows, int8_t *y);
 
 /** x as (outer, count, inner) -> y (outer, inner), over the middle axis. */
 typedef struct {
@@ -181,6 +195,12 @@ typedef struct {
 /** Bilinear. x: (in_height, in_width, channels), y: (out_height, out_width, channels). */
 void lw_resize_bilinear(const lw_resize_params *p, const int8_t *x, int8_t *y);
 
+/** Row `row` of the output, from the two input rows that lw_resize_rows names. */
+void lw_resize_bilinear_row(const lw_resize_params *p, int32_t row, const int8_t *const *rows, int8_t *y);
+
+/** The input rows between which a row of the output lies: rows[0] <= rows[1]. */
+void lw_resize_rows(const lw_resize_params *p, int32_t row, int32_t rows[2]);
+
 /** Pixel i of the output is pixel i * in / out, rounded down; scales and offsets are not read. */
 void lw_resize_nearest(const lw_resize_params *p, const int8_t *x, int8_t *y);
 
@@ -205,6 +225,65 @@ typedef struct {
 
 /** x in the middle of a larger y. */
 void lw_pad(const lw_pad_params *p, const int8_t *x, int8_t *y);
+
+/**
+ * Operators that are computed row by row, so that what lies between them is never whole in memory: a tensor keeps the
+ * last `ring` of its rows, row r at r % ring. Every row is computed once.
+ */
+
+/** Where the rows of a tensor lie. */
+typedef struct {
+    uint32_t offset;    /**< of row 0, from the start of its place */
+    uint16_t row_bytes; /**< of one row, which is dense */
+    uint16_t height;    /**< rows in all */
+    uint16_t ring;      /**< rows kept, 1..height */
+    uint8_t place;      /**< 0: the arena, 1: the picture, 2: the logits */
+    uint8_t maker;      /**< the stage that computes it, LW_WHOLE where it is there before */
+} lw_rows;
+
+#define LW_WHOLE 255 /**< lw_rows.maker of a tensor that is whole; lw_stage.input of an operand that is not there */
+
+/** One row of an operator. rows: of its window or operands. row: which row of the output. */
+typedef void (*lw_row_function)(const void *params, const void *shape, const int8_t *const *rows, int32_t row,
+                                int8_t *y);
+
+/** One operator of a stream. A tensor of one row stands for every row. */
+typedef struct {
+    lw_row_function function;
+    const void *params, *shape;     /**< what the function takes; shape may be null */
+    const lw_resize_params *resize; /**< of a resize; null for a window */
+    uint8_t input[2];               /**< numbers of tensors, the second LW_WHOLE where there is one */
+    uint8_t output;                 /**< number of a tensor */
+    uint8_t window, stride, dilation, pad_top; /**< in rows of the first input; 1, 1, 1, 0 without a window */
+} lw_stage;
+
+/** stages: 1..LW_MAX_STAGES, each after those that it reads. */
+typedef struct {
+    const lw_stage *stages;
+    const lw_rows *tensors;
+    uint8_t count;
+} lw_stream_params;
+
+/** Compute every row of every stage. memory: the arena; picture and logits: the caller's. */
+void lw_stream(const lw_stream_params *p, int8_t *memory, const uint8_t *picture, int8_t *logits);
+
+/** What a stage of a stream calls; params and shape are those of the operator of the same name, for one row. */
+void lw_stage_conv2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+void lw_stage_conv2d_image(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+void lw_stage_depthwise_conv2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row,
+                               int8_t *y);
+void lw_stage_add(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+void lw_stage_sub(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+void lw_stage_mul(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+void lw_stage_max_pool2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+void lw_stage_average_pool2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+void lw_stage_resize_bilinear(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+/** params: the table; shape: lw_reduce_shape, whose count is the elements of a row. */
+void lw_stage_lookup(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+/** params: null; shape: lw_reduce_shape of a row. */
+void lw_stage_reduce_max(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
+/** params: null; shape: lw_reduce_shape: `outer` pixels of `count` channels of the first input, `inner` of the second. */
+void lw_stage_concat(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
 
 /** int8 values of a picture's bytes: y[i] = x[i] - 128. */
 void lw_image(uint32_t count, const uint8_t *x, int8_t *y);

@@ -17,25 +17,37 @@ static between source_of(int32_t position, int32_t scale, int32_t offset, int32_
     return b;
 }
 
-LW_KERNEL void lw_resize_bilinear(const lw_resize_params *p, const int8_t *x, int8_t *y)
+LW_KERNEL void lw_resize_rows(const lw_resize_params *p, int32_t row, int32_t rows[2])
+{
+    const between v = source_of(row, p->scale_y, p->offset_y, p->in_height);
+    rows[0] = v.lower;
+    rows[1] = v.upper;
+}
+
+LW_KERNEL void lw_resize_bilinear_row(const lw_resize_params *p, int32_t row, const int8_t *const *rows, int8_t *y)
 {
     const int32_t channels = p->channels;
+    const int32_t down = source_of(row, p->scale_y, p->offset_y, p->in_height).fraction, up = 1024 - down;
+    for (int32_t column = 0; column < p->out_width; column++) {
+        const between h = source_of(column, p->scale_x, p->offset_x, p->in_width);
+        const int32_t left = h.lower * channels, right = h.upper * channels;
+        for (int32_t channel = 0; channel < channels; channel++) {
+            const int32_t on_left = rows[0][left + channel] * up + rows[1][left + channel] * down;
+            const int32_t on_right = rows[0][right + channel] * up + rows[1][right + channel] * down;
+            const int32_t sum = on_left * (1024 - h.fraction) + on_right * h.fraction;
+            *y++ = (int8_t)((sum > 0 ? sum + (1 << 19) : sum - (1 << 19)) / (1 << 20));
+        }
+    }
+}
+
+LW_KERNEL void lw_resize_bilinear(const lw_resize_params *p, const int8_t *x, int8_t *y)
+{
     for (int32_t row = 0; row < p->out_height; row++) {
         const between v = source_of(row, p->scale_y, p->offset_y, p->in_height);
-        const int8_t *top = x + v.lower * p->in_width * channels;
-        const int8_t *bottom = x + v.upper * p->in_width * channels;
-        for (int32_t column = 0; column < p->out_width; column++) {
-            const between h = source_of(column, p->scale_x, p->offset_x, p->in_width);
-            const int32_t left = h.lower * channels, right = h.upper * channels;
-            for (int32_t channel = 0; channel < channels; channel++) {
-                const int32_t on_left =
-                    top[left + channel] * (1024 - v.fraction) + bottom[left + channel] * v.fraction;
-                const int32_t on_right =
-                    top[right + channel] * (1024 - v.fraction) + bottom[right + channel] * v.fraction;
-                const int32_t sum = on_left * (1024 - h.fraction) + on_right * h.fraction;
-                *y++ = (int8_t)((sum > 0 ? sum + (1 << 19) : sum - (1 << 19)) / (1 << 20));
-            }
-        }
+        const int8_t *rows[2];
+        rows[0] = x + v.lower * p->in_width * p->channels;
+        rows[1] = x + v.upper * p->in_width * p->channels;
+        lw_resize_bilinear_row(p, row, rows, y + row * p->out_width * p->channels);
     }
 }
 

@@ -1,0 +1,204 @@
+"""Runs of operators that can be computed row by row, and how many rows of each tensor between them have to be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lawder_edge.graph.geometry import border
+from lawder_edge.graph.ir import (
+    Add,
+    AveragePool2D,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    Graph,
+    Logistic,
+    MaxPool2D,
+    Mul,
+    Op,
+    ReduceMax,
+    Relu,
+    Relu6,
+    ResizeBilinear,
+    Sub,
+    Tensor,
+)
+from lawder_edge.graph.windows import bilinear_sources
+from lawder_edge.targets.c.calls import Argument, calls_of
+from lawder_edge.targets.c.records import record
+
+# LW_MAX_STAGES in lawder_kernels.h.
+MAX_STAGES = 64
+_WIDEST_ROW = 2**16 - 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One operator of a stream. function: lw_stage_..., for rows in memory. params, shape: what it takes.
+
+    inputs: one or two tensors. window, stride, dilation, pad_top: in rows of the first input. is_resize: its rows lie
+    where the parameters say.
+    """
+
+    op: Op
+    function: str
+    params: Argument | None
+    shape: Argument | None
+    inputs: tuple[str, ...]
+    window: int = 1
+    stride: int = 1
+    dilation: int = 1
+    pad_top: int = 0
+    is_resize: bool = False
+
+    @property
+    def output(self) -> str:
+        return self.op.outputs[0]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Operators `first` to `last` of a graph, both included, as one. rings: rows kept of each of their outputs, all
+    of them where an operator after the run reads it.
+    """
+
+    first: int
+    last: int
+    stages: tuple[Stage, ...]
+    rings: Mapping[str, int]
+
+
+def streams(graph: Graph) -> tuple[Stream, ...]:
+    """All runs of two or more operators that follow each other in the graph and can be computed row by row."""
+    found: list[Stream] = []
+    run: list[Stage] = []
+    for i, op in enumerate((*graph.ops, None)):
+        stage = None if op is None else stage_of(op, graph)
+        if stage is not None and len(run) < MAX_STAGES:
+            run.append(stage)
+            continue
+        if len(run) > 1:
+            found.append(stream_of(graph, i - len(run), run))
+        run = [] if stage is None else [stage]
+    return tuple(found)
+
+
+def stream_of(graph: Graph, first: int, stages: list[Stage]) -> Stream:
+    """Some stages that follow each other from operator `first` on."""
+    last = first + len(stages) - 1
+    read_later = {name for op in (*graph.ops[:first], *graph.ops[last + 1 :]) for name in op.inputs} | {*graph.outputs}
+    needed = _rows_needed(graph, stages)
+    rings = {s.output: _height(graph, s.output) if s.output in read_later else needed[s.output] for s in stages}
+    return Stream(first, last, tuple(stages), rings)
+
+
+def stage_of(op: Op, graph: Graph) -> Stage | None:
+    """An operator as a stage, None where a row of its output needs more than a few rows of its inputs."""
+    tensors = [t for t in graph.of(op.inputs) if t.data is None]
+    output = graph.tensor(op.outputs[0])
+    if any(len(t.shape) != 4 or t.size // t.shape[1] > _WIDEST_ROW for t in (*tensors, output)):
+        return None
+    inputs = tuple(t.name for t in tensors)
+    match op.attributes:
+        case Conv2D() | DepthwiseConv2D() as conv:
+            (call,) = calls_of(op, graph)
+            kernel = graph.tensor(op.inputs[1]).shape[1]
+            top = border(
+                tensors[0].shape[1], kernel, stride=conv.stride[0], padding=conv.padding, dilation=conv.dilation[0]
+            )[0]
+            return Stage(
+                op, _name(call.kernel), call.arguments[0], None, inputs, kernel, conv.stride[0], conv.dilation[0], top
+            )
+        case MaxPool2D() | AveragePool2D() as pool:
+            (call,) = calls_of(op, graph)
+            top = border(tensors[0].shape[1], pool.size[0], stride=pool.stride[0], padding=pool.padding)[0]
+            return Stage(
+                op, _name(call.kernel), call.arguments[0], None, inputs, pool.size[0], pool.stride[0], pad_top=top
+            )
+        case ResizeBilinear():
+            (call,) = calls_of(op, graph)
+            return Stage(op, _name(call.kernel), call.arguments[0], None, inputs, is_resize=True)
+        case Add() | Sub() | Mul() if len(inputs) == 2:
+            (call,) = calls_of(op, _one_row(op, graph))
+            return Stage(op, _name(call.kernel), call.arguments[0], call.arguments[1], inputs)
+        case Relu() | Relu6() | Logistic():
+            (call,) = calls_of(op, _one_row(op, graph))
+            row = record("lw_reduce_shape", outer=1, count=output.size // output.shape[1], inner=1)
+            return Stage(op, _name(call.kernel), call.arguments[0], row, inputs)
+        case ReduceMax(axes=(3,), keep_dims=True):
+            (call,) = calls_of(op, _one_row(op, graph))
+            return Stage(op, _name(call.kernel), None, call.arguments[0], inputs)
+        case Concat(axis=3) if len(inputs) == len(op.inputs) == 2:
+            a, b = tensors
+            pixels = record("lw_reduce_shape", outer=a.shape[2], count=a.shape[3], inner=b.shape[3])
+            return Stage(op, "lw_stage_concat", None, pixels, inputs)
+        case _:
+            return None
+
+
+def _name(kernel: str) -> str:
+    return kernel.replace("lw_", "lw_stage_", 1)
+
+
+def _one_row(op: Op, graph: Graph) -> Graph:
+    """The same operator on tensors of one row."""
+
+    def cut(t: Tensor) -> Tensor:
+        return replace(t, shape=(t.shape[0], 1, *t.shape[2:])) if t.data is None else t
+
+    names = (*op.inputs, *op.outputs)
+    return Graph(graph.name, tuple(cut(t) for t in graph.tensors if t.name in names), (op,), op.inputs, op.outputs)
+
+
+def _height(graph: Graph, name: str) -> int:
+    return graph.tensor(name).shape[1]
+
+
+def _rows_needed(graph: Graph, stages: list[Stage]) -> dict[str, int]:
+    """Rows of each stage's output that have to be kept, by doing what lw_stream does, without its arithmetic."""
+    maker = {s.output: i for i, s in enumerate(stages)}
+    done = [0] * len(stages)
+    kept = {s.output: 1 for s in stages}
+    between = {s.output: _resize_rows(graph, s) for s in stages if s.is_resize}
+
+    def rows(stage: Stage, operand: int, row: int) -> tuple[int, int]:
+        """First and last row of an operand that a row of the output reads."""
+        height = _height(graph, stage.inputs[operand])
+        if operand == 0 and stage.is_resize:
+            return between[stage.output][row]
+        first = row * stage.stride - stage.pad_top if operand == 0 else row
+        last = first + (stage.window - 1) * stage.dilation if operand == 0 else row
+        return min(max(first, 0), height - 1), min(last, height - 1)
+
+    def waits_for(stage: Stage, row: int) -> int | None:
+        return next(
+            (
+                maker[x]
+                for operand, x in enumerate(stage.inputs)
+                if x in maker and done[maker[x]] <= rows(stage, operand, row)[1]
+            ),
+            None,
+        )
+
+    for last in reversed(range(len(stages))):
+        while done[last] < _height(graph, stages[last].output):
+            number, before = last, waits_for(stages[last], done[last])
+            while before is not None:
+                number, before = before, waits_for(stages[before], done[before])
+            stage = stages[number]
+            for operand, x in enumerate(stage.inputs):
+                if x in maker:
+                    kept[x] = max(kept[x], done[maker[x]] - rows(stage, operand, done[number])[0])
+            done[number] += 1
+    return kept
+
+
+def _resize_rows(graph: Graph, stage: Stage) -> list[tuple[int, int]]:
+    """Of each row of a resize's output, the two rows that it lies between."""
+    _, lower, upper = bilinear_sources(
+        _height(graph, stage.inputs[0]),
+        _height(graph, stage.output),
+        align_corners=stage.op.attributes == ResizeBilinear(True),
+    )
+    return [(int(a), int(b)) for a, b in zip(lower, upper, strict=True)]
