@@ -145,10 +145,9 @@ class _Writer:
         picture = "rgb" if "rgb" in (self._place(n) for n in names) else "NULL"
         lines.append(f"    lw_stream(&{params}, memory, {picture}, logits);")
         for i, name in enumerate(outputs):
-            tensor = self._graph.tensor(name)
-            if stream.rings[name] == tensor.shape[1]:
-                number = stream.first + i
-                lines.append(f"    LW_AFTER_OPERATOR({number}, {self._place(name)}, {tensor.size});")
+            if name in stream.whole:
+                size = self._graph.tensor(name).size
+                lines.append(f"    LW_AFTER_OPERATOR({stream.first + i}, {self._place(name)}, {size});")
         return lines
 
     def _rows(self, name: str, stream: Stream, outputs: list[str]) -> str:

@@ -106,7 +106,7 @@ def _aligned(size_bytes: int) -> int:
 
 def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> dict[str, str]:
     """The tensor whose memory each tensor takes, itself where it has its own."""
-    streamed = {i for s in streams for i in range(s.first, s.last + 1)}
+    stream_at = {i: s for s in streams for i in range(s.first, s.last + 1)}
     last_use = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
     last_use |= {name: len(graph.ops) for name in graph.outputs}
     home = {name: name for name in graph.inputs if name not in outside}
@@ -116,8 +116,11 @@ def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> 
         name = op.outputs[0]
         if name in outside:
             continue
-        shared = () if i in streamed else _shared_inputs(op, graph)
-        taken = next((home[x] for x in shared if x in home and _is_free(op, busy[home[x]], i)), name)
+        if i in stream_at:
+            shared = _shared_rows(op, graph, stream_at[i].rings)
+        else:
+            shared = tuple(x for x in _shared_inputs(op, graph) if x in home and _is_free(op, busy[home[x]], i))
+        taken = next((home[x] for x in shared if x in home), name)
         home[name] = taken
         busy[taken] = max(busy.get(taken, i), last_use.get(name, i))
     return home
@@ -125,6 +128,18 @@ def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> 
 
 def _shared_inputs(op: Op, graph: Graph) -> tuple[str, ...]:
     return op.inputs if isinstance(op.attributes, Reshape) else writes_in_place(op, graph)
+
+
+def _shared_rows(op: Op, graph: Graph, rings: Mapping[str, int]) -> tuple[str, ...]:
+    """The inputs of an operator in a stream over whose one kept row its output's one row can be written.
+
+    Nobody else reads that row, and the next one is made only when this operator goes on: after the readers of its own
+    output are done with the row before.
+    """
+    if rings[op.outputs[0]] > 1:
+        return ()
+    lonely = (x for x in writes_in_place(op, graph) if x not in graph.outputs and len([*graph.users(x)]) == 1)
+    return tuple(x for x in lonely if rings.get(x) == 1)
 
 
 def _is_free(op: Op, last_read: int, at: int) -> bool:

@@ -59,29 +59,49 @@ class Stage:
 
 @dataclass(frozen=True)
 class Stream:
-    """Operators `first` to `last` of a graph, both included, as one. rings: rows kept of each of their outputs, all
-    of them where an operator after the run reads it.
+    """Operators `first` to `last` of a graph, both included, as one.
+
+    rings: rows kept of each of their outputs. whole: those of them that an operator after the run reads: all rows.
     """
 
     first: int
     last: int
     stages: tuple[Stage, ...]
     rings: Mapping[str, int]
+    whole: frozenset[str]
 
 
 def streams(graph: Graph) -> tuple[Stream, ...]:
-    """All runs of two or more operators that follow each other in the graph and can be computed row by row."""
+    """Runs of two operators or more that follow each other in the graph and can be computed row by row.
+
+    They end where an operator cannot, where there are too many, and where no tensor crosses that is not whole in any
+    case: then what one run keeps makes room for the next one.
+    """
+    stages = [stage_of(op, graph) for op in graph.ops]
+    last_use = {name: i for i, op in enumerate(graph.ops) for name in op.inputs} | {
+        n: len(stages) for n in graph.outputs
+    }
     found: list[Stream] = []
-    run: list[Stage] = []
-    for i, op in enumerate((*graph.ops, None)):
-        stage = None if op is None else stage_of(op, graph)
-        if stage is not None and len(run) < MAX_STAGES:
-            run.append(stage)
-            continue
-        if len(run) > 1:
-            found.append(stream_of(graph, i - len(run), run))
-        run = [] if stage is None else [stage]
+    first = 0
+    while first < len(stages):
+        stop = first
+        while stop < len(stages) and stages[stop] is not None and stop - first < MAX_STAGES:
+            stop += 1
+        run = [s for s in stages[first:stop] if s is not None]
+        at = first
+        for end in (*_free_cuts(run, first, stop, last_use), stop):
+            if end - at > 1:
+                found.append(stream_of(graph, at, run[at - first : end - first]))
+            at = end
+        first = max(stop, first + 1)
     return tuple(found)
+
+
+def _free_cuts(run: list[Stage], first: int, stop: int, last_use: Mapping[str, int]) -> list[int]:
+    """Operators before which a run from `first` to `stop` can end: what is made before and read from there on is read
+    after the run, too, and therefore whole."""
+    made = [(first + i, last_use.get(s.output, 0)) for i, s in enumerate(run)]
+    return [at for at in range(first + 1, stop) if not any(start < at <= last < stop for start, last in made)]
 
 
 def stream_of(graph: Graph, first: int, stages: list[Stage]) -> Stream:
@@ -89,8 +109,9 @@ def stream_of(graph: Graph, first: int, stages: list[Stage]) -> Stream:
     last = first + len(stages) - 1
     read_later = {name for op in (*graph.ops[:first], *graph.ops[last + 1 :]) for name in op.inputs} | {*graph.outputs}
     needed = _rows_needed(graph, stages)
-    rings = {s.output: _height(graph, s.output) if s.output in read_later else needed[s.output] for s in stages}
-    return Stream(first, last, tuple(stages), rings)
+    whole = frozenset(s.output for s in stages) & read_later
+    rings = {name: _height(graph, name) if name in whole else rows for name, rows in needed.items()}
+    return Stream(first, last, tuple(stages), rings, whole)
 
 
 def stage_of(op: Op, graph: Graph) -> Stage | None:

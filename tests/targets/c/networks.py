@@ -100,5 +100,12 @@ def aligned(size: int) -> NDArray[np.uint8]:
     return memory[start : start + size]
 
 
+def pictures(graph: Graph, count: int) -> list[NDArray[np.uint8]]:
+    """Noise of the network's size, the same at each call."""
+    _, h, w, c = graph.tensor(graph.inputs[0]).shape
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (h, w, c)).astype(np.uint8) for _ in range(count)]
+
+
 def _address(value: Any) -> ctypes.c_void_p:
     return ctypes.c_void_p(value.ctypes.data if isinstance(value, np.ndarray) else value)
