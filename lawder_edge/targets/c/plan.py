@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lawder_edge.graph.ir import Add, DepthwiseConv2D, Graph, Logistic, Mul, Op, Relu, Relu6, Reshape, Softmax, Sub
-from lawder_edge.targets.c.stream import Stream
+from lawder_edge.targets.c.stream import Stream, lag
 
 # Bytes: what a 128-bit load wants. LW_ARENA_ALIGNMENT in lawder_kernels.h.
 ALIGNMENT = 16
@@ -43,10 +44,26 @@ def plan(graph: Graph, *, outside: frozenset[str] = frozenset(), streams: Sequen
 
     streams: runs that are computed row by row: all that they touch is needed from their first operator to their last.
     """
-    home = _homes(graph, outside, streams)
+    apart = _homes(graph, outside, streams)
+    return min(
+        (_placed(graph, home, streams) for home in (_overlaid(graph, apart, streams), apart)),
+        key=lambda found: found.arena_bytes,
+    )
+
+
+@dataclass(frozen=True)
+class _Home:
+    """Whose memory a tensor takes, itself where it has its own, and how many bytes after its start."""
+
+    root: str
+    shift: int = 0
+
+
+def _placed(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) -> Plan:
     buffers = _buffers(graph, home, streams)
     offsets, arena_bytes = place(buffers)
-    return Plan({name: offsets[root] for name, root in home.items()}, arena_bytes, live_bound(buffers))
+    found = {name: offsets[at.root] + at.shift for name, at in home.items()}
+    return Plan(found, arena_bytes, live_bound(buffers))
 
 
 def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
@@ -104,8 +121,8 @@ def _aligned(size_bytes: int) -> int:
     return -(-size_bytes // ALIGNMENT) * ALIGNMENT
 
 
-def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> dict[str, str]:
-    """The tensor whose memory each tensor takes, itself where it has its own."""
+def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> dict[str, _Home]:
+    """Tensors that need no memory of their own take that of an operand, element for element."""
     stream_at = {i: s for s in streams for i in range(s.first, s.last + 1)}
     last_use = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
     last_use |= {name: len(graph.ops) for name in graph.outputs}
@@ -123,7 +140,34 @@ def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> 
         taken = next((home[x] for x in shared if x in home), name)
         home[name] = taken
         busy[taken] = max(busy.get(taken, i), last_use.get(name, i))
-    return home
+    return {name: _Home(root) for name, root in home.items()}
+
+
+def _overlaid(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) -> dict[str, _Home]:
+    """What a stream writes row by row over a tensor of the same size that nobody reads after it.
+
+    The new tensor lies before the old one by as many rows as it would otherwise run ahead of what is still read.
+    """
+    made = dict(home)
+    alone = {root for root, count in Counter(at.root for at in home.values()).items() if count == 1}
+    last_use = {name: i for i, op in enumerate(graph.ops) for name in op.inputs} | {
+        name: len(graph.ops) for name in graph.outputs
+    }
+    for stream in streams:
+        read = dict.fromkeys(x for stage in stream.stages for x in stage.inputs)
+        dying = [x for x in read if x in alone and x not in stream.rings and last_use[x] <= stream.last]
+        for new in (stage.output for stage in stream.stages):
+            if new not in stream.whole or new not in alone:
+                continue
+            shape = graph.tensor(new).shape
+            old = next((x for x in dying if graph.tensor(x).shape == shape), None)
+            if old is None:
+                continue
+            ahead = lag(graph, stream, old=old, new=new) * (graph.tensor(new).size // shape[1])
+            made[new], made[old] = _Home(old), _Home(old, _aligned(ahead))
+            dying.remove(old)
+            alone -= {old, new}
+    return made
 
 
 def _shared_inputs(op: Op, graph: Graph) -> tuple[str, ...]:
@@ -147,7 +191,7 @@ def _is_free(op: Op, last_read: int, at: int) -> bool:
     return isinstance(op.attributes, Reshape) or last_read <= at
 
 
-def _buffers(graph: Graph, home: Mapping[str, str], streams: Sequence[Stream]) -> tuple[Buffer, ...]:
+def _buffers(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) -> tuple[Buffer, ...]:
     span = {i: s for s in streams for i in range(s.first, s.last + 1)}
     kept = {name: rows for s in streams for name, rows in s.rings.items()}
     first: dict[str, int] = {}
@@ -155,14 +199,14 @@ def _buffers(graph: Graph, home: Mapping[str, str], streams: Sequence[Stream]) -
     size: dict[str, int] = {}
 
     def needed(name: str, at: int) -> None:
-        root = home.get(name)
-        if root is not None:
+        if name in home:
+            root = home[name].root
             first[root] = min(first.get(root, at), at)
             last[root] = max(last.get(root, at), at)
             tensor = graph.tensor(name)
             rows = kept.get(name)
             size_bytes = tensor.size if rows is None else tensor.size // tensor.shape[1] * rows
-            size[root] = max(size.get(root, 0), size_bytes)
+            size[root] = max(size.get(root, 0), size_bytes + home[name].shift)
 
     for name in graph.inputs:
         needed(name, 0)

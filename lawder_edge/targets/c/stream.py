@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lawder_edge.graph.geometry import border
@@ -176,11 +176,42 @@ def _height(graph: Graph, name: str) -> int:
     return graph.tensor(name).shape[1]
 
 
-def _rows_needed(graph: Graph, stages: list[Stage]) -> dict[str, int]:
-    """Rows of each stage's output that have to be kept, by doing what lw_stream does, without its arithmetic."""
+def _rows_needed(graph: Graph, stages: Sequence[Stage]) -> dict[str, int]:
+    """Rows of each stage's output that have to be kept."""
+    done = {s.output: 0 for s in stages}
+    kept = {s.output: 1 for s in stages}
+    for step in _schedule(graph, stages):
+        for name, first in step.reads:
+            if name in done:
+                kept[name] = max(kept[name], done[name] - first)
+        done[step.output] += 1
+    return kept
+
+
+def lag(graph: Graph, stream: Stream, *, old: str, new: str) -> int:
+    """Rows by which the rows of `new`, an output of the stream, have to lie before those of `old`, a tensor that it
+    reads, so that none is written where one is still to be read."""
+    most, oldest = 0, _height(graph, old)
+    for step in reversed([*_schedule(graph, stream.stages)]):
+        oldest = min((oldest, *(first for name, first in step.reads if name == old)))
+        if step.output == new:
+            most = max(most, step.row - oldest + 1)
+    return most
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One row of an output, and the first row that it reads of each operand."""
+
+    output: str
+    row: int
+    reads: tuple[tuple[str, int], ...]
+
+
+def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[_Step]:
+    """Every row of every stage in the order in which lw_stream computes them."""
     maker = {s.output: i for i, s in enumerate(stages)}
     done = [0] * len(stages)
-    kept = {s.output: 1 for s in stages}
     between = {s.output: _resize_rows(graph, s) for s in stages if s.is_resize}
 
     def rows(stage: Stage, operand: int, row: int) -> tuple[int, int]:
@@ -193,26 +224,19 @@ def _rows_needed(graph: Graph, stages: list[Stage]) -> dict[str, int]:
         return min(max(first, 0), height - 1), min(last, height - 1)
 
     def waits_for(stage: Stage, row: int) -> int | None:
-        return next(
-            (
-                maker[x]
-                for operand, x in enumerate(stage.inputs)
-                if x in maker and done[maker[x]] <= rows(stage, operand, row)[1]
-            ),
-            None,
-        )
+        for operand, x in enumerate(stage.inputs):
+            if x in maker and done[maker[x]] <= rows(stage, operand, row)[1]:
+                return maker[x]
+        return None
 
     for last in reversed(range(len(stages))):
         while done[last] < _height(graph, stages[last].output):
             number, before = last, waits_for(stages[last], done[last])
             while before is not None:
                 number, before = before, waits_for(stages[before], done[before])
-            stage = stages[number]
-            for operand, x in enumerate(stage.inputs):
-                if x in maker:
-                    kept[x] = max(kept[x], done[maker[x]] - rows(stage, operand, done[number])[0])
+            stage, row = stages[number], done[number]
+            yield _Step(stage.output, row, tuple((x, rows(stage, i, row)[0]) for i, x in enumerate(stage.inputs)))
             done[number] += 1
-    return kept
 
 
 def _resize_rows(graph: Graph, stage: Stage) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -227,12 +228,14 @@ def test_kernels_and_network_need_no_library_and_hold_no_variable(tmp_path: Path
     for source in (*SOURCES, tmp_path / "net.c"):
         out = tmp_path / "out.o"
         run([
-            "gcc", "-std=c99", "-Os", "-fno-builtin", "-fno-stack-protector", f"-I{KERNELS}", "-c", str(source), "-o",
+            "gcc", "-std=c99", "-Os", "-fno-pic", "-fno-builtin", "-fno-stack-protector", f"-I{KERNELS}", "-c", str(source), "-o",
             str(out),
         ])  # fmt: skip
         symbols = [line.split()[-2:] for line in run(["nm", str(out)]).stdout.splitlines()]
         undefined = {name for kind, name in symbols if kind == "U"}
-        assert all(name.startswith("lw_") or name == "_GLOBAL_OFFSET_TABLE_" for name in undefined), undefined
+        # Compilers call memset by themselves; the C standard has it on bare metal, too.
+        others = undefined - {"_GLOBAL_OFFSET_TABLE_", "memset"}
+        assert all(name.startswith("lw_") for name in others), others
         assert not [name for kind, name in symbols if kind in "bBdD"], "a variable"
         assert not re.search(r"\b(float|double|malloc)\b", source.read_text())
 
@@ -242,8 +245,8 @@ def test_a_function_of_the_same_name_takes_a_kernels_place(tmp_path: Path, needs
     write_files(graph, tmp_path)
     (tmp_path / "mine.c").write_text(
         '#include "lawder_kernels.h"\n#include <stdlib.h>\n'
-        "void lw_max_pool2d(const lw_pool_params *p, const int8_t *x, int8_t *y)\n"
-        "{ (void)p; (void)x; (void)y; exit(42); }\n"
+        "void lw_max_pool2d_row(const lw_pool_params *p, const int8_t *const *rows, int8_t *y)\n"
+        "{ (void)p; (void)rows; (void)y; exit(42); }\n"
     )
     main = KERNELS.parents[3] / "export" / "c" / "main.c"
     files = [main, tmp_path / "net.c", tmp_path / "mine.c", *SOURCES]
@@ -251,8 +254,8 @@ def test_a_function_of_the_same_name_takes_a_kernels_place(tmp_path: Path, needs
     from lawder_edge.targets.c.example import pnm
 
     (tmp_path / "p.ppm").write_bytes(pnm(pictures(graph, 1)[0]))
-    with pytest.raises(AssertionError):
-        run([str(tmp_path / "segment"), str(tmp_path / "p.ppm"), str(tmp_path / "m.pgm")])
+    command = [str(tmp_path / "segment"), str(tmp_path / "p.ppm"), str(tmp_path / "m.pgm")]
+    assert subprocess.run(command, check=False).returncode == 42
 
 
 def test_the_header_holds_the_hash_of_the_source() -> None:

@@ -114,6 +114,27 @@ def test_runs_end_at_operators_that_need_all_rows_and_where_nothing_but_whole_te
     assert [(s.first, s.last) for s in streams(graph)] == [(0, 9), (10, 19), (21, 24)]
 
 
+def test_a_stream_writes_over_a_whole_tensor_behind_what_is_still_read(
+    tmp_path_factory: pytest.TempPathFactory, needs_gcc: None
+) -> None:
+    for seed, rows in ((0, 1), (1, 3), (2, 5)):
+        m = Made(16, 12, seed=seed)
+        old = m.add(MaxPool2D((2, 2), (1, 1), "same"), "image")
+        scaled = m.add(Mul(), old, m.add(Logistic(), m.add(Mean((1, 2)), old)))
+        new = m.add(Add(), m.add(DepthwiseConv2D("same"), old, shape=(3, rows, 3)), scaled)
+        again = m.add(Mul(), new, m.add(Logistic(), m.add(Mean((1, 2)), new)))
+        graph = m.graph(m.add(Conv2D(), again, shape=(1, 1, 1)))
+        compiled = compile_network(graph, tmp_path_factory.mktemp("overlaid"))
+        offsets = compiled.source.plan.offsets
+        # When a row of the sum is written, the next row's window of 2n + 1 rows is still to read n rows above itself.
+        ahead = rows // 2 * 12 * 3
+        assert offsets[old] - offsets[new] == -(-ahead // 16) * 16
+        assert compiled.source.plan.arena_bytes < 2.5 * 16 * 12 * 3
+        for picture in pictures(graph, 3):
+            expected = run(graph, [(picture ^ 0x80).view(np.int8)[None]])[0]
+            np.testing.assert_array_equal(mask_of(compiled, picture), expected)
+
+
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**16))
 def test_random_networks_give_the_references_bits(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
