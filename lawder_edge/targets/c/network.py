@@ -125,20 +125,24 @@ class _Writer:
 
     def constant(self, constant: Constant, name: str) -> str:
         """Declare an array unless an equal one is there. Returns: its name."""
-        size = int(constant.data.size)
+        count = int(constant.data.size)
+        size_bytes = count * np.dtype(constant.ctype.removesuffix("_t")).itemsize
         text = array(constant.data, constant.ctype)
-        self_size = size * np.dtype(constant.ctype.removesuffix("_t")).itemsize
-        return self._declare(f"{constant.ctype}", f"[{size}]", text, name, self_size)
+        return self._declare(constant.ctype, f"[{count}]", text, name, size_bytes)
+
+    def _table(self, ctype: str, rows: Sequence[str], name: str) -> str:
+        """Declare an array of structures. Returns: its name."""
+        text = "{\n" + "\n".join(f"    {row}" for row in rows) + "\n}"
+        return self._declare(ctype, f"[{len(rows)}]", text, name, size_of(ctype) * len(rows))
 
     def _stream(self, stream: Stream) -> list[str]:
         """A call that computes a run of operators, and the tables that it goes by."""
         outputs = [s.output for s in stream.stages]
         names = list(dict.fromkeys(name for s in stream.stages for name in (*s.inputs, s.output)))
         rows = [self._rows(name, stream, outputs) for name in names]
-        tensors = self._declare("lw_rows", f"[{len(rows)}]", _lines(rows), f"rows_{stream.first}", 12 * len(rows))
+        tensors = self._table("lw_rows", rows, f"rows_{stream.first}")
         stages = [self._stage(s, stream.first + i, names) for i, s in enumerate(stream.stages)]
-        size = size_of("lw_stage") * len(stages)
-        table = self._declare("lw_stage", f"[{len(stages)}]", _lines(stages), f"stages_{stream.first}", size)
+        table = self._table("lw_stage", stages, f"stages_{stream.first}")
         text = f"{{{table}, {tensors}, {len(stages)}}}"
         params = self._declare("lw_stream_params", "", text, f"stream_{stream.first}", size_of("lw_stream_params"))
         lines = [f"    /* {stream.first} to {stream.last}: row by row */"]
@@ -163,7 +167,7 @@ class _Writer:
             place=place,
             maker=maker,
         )
-        return self._text(values, "")
+        return f"{self._text(values, '')}, /* {name} {_sizes(tensor.shape)} */"
 
     def _stage(self, stage: Stage, number: int, names: list[str]) -> str:
         label = f"{stage.op.kind}_{number}"
@@ -173,7 +177,8 @@ class _Writer:
         first, second = (*(names.index(n) for n in stage.inputs), WHOLE)[:2]
         numbers = (names.index(stage.output), stage.window, stage.stride, stage.dilation, stage.pad_top)
         resize = params if stage.is_resize else "NULL"
-        return f"{{{function}, {params}, {shape}, {resize}, {{{first}, {second}}}, {', '.join(map(str, numbers))}}}"
+        fields = ", ".join((function, params, shape, resize, f"{{{first}, {second}}}", *map(str, numbers)))
+        return f"{{{fields}}}, /* {number}: {comment(stage.op.source or stage.op.kind)} */"
 
     def _call(self, call: Call, name: str) -> str:
         words = [self._argument(a, name) for a in call.arguments]
@@ -231,10 +236,6 @@ class _Writer:
             self._texts.append(f"static const {ctype} {name}{suffix} = {text};")
             self.constants_bytes += size_bytes
         return self._declared[key]
-
-
-def _lines(rows: Sequence[str]) -> str:
-    return "{\n" + ",\n".join(f"    {row}" for row in rows) + "\n}"
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

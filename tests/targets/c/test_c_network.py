@@ -228,8 +228,8 @@ def test_kernels_and_network_need_no_library_and_hold_no_variable(tmp_path: Path
     for source in (*SOURCES, tmp_path / "net.c"):
         out = tmp_path / "out.o"
         run([
-            "gcc", "-std=c99", "-Os", "-fno-pic", "-fno-builtin", "-fno-stack-protector", f"-I{KERNELS}", "-c", str(source), "-o",
-            str(out),
+            "gcc", "-std=c99", "-Os", "-fno-pic", "-fno-builtin", "-fno-stack-protector", f"-I{KERNELS}", "-c",
+            str(source), "-o", str(out),
         ])  # fmt: skip
         symbols = [line.split()[-2:] for line in run(["nm", str(out)]).stdout.splitlines()]
         undefined = {name for kind, name in symbols if kind == "U"}
