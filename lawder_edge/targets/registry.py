@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -75,7 +76,8 @@ class Target:
     suffix: of the model file. precisions: what it can be exported in. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
     precision. rounding: of int8 values between two operators. checks_what_it_runs: `load` itself tells what is missing,
-    because that depends on the bundle. any_size: whether one file can take several input sizes.
+    because that depends on the bundle. any_size: whether one file can take several input sizes. programs: one of which
+    has to be here to run it, and how to install the first.
     """
 
     name: str
@@ -91,6 +93,8 @@ class Target:
     rounding: str = "half to even, in float32"
     checks_what_it_runs: bool = False
     any_size: bool = True
+    programs: tuple[str, ...] = ()
+    programs_install: str = ""
 
     @property
     def usual_precision(self) -> str:
@@ -105,6 +109,10 @@ class Target:
     def missing(self, packages: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `packages` that are not installed here. Imports none of them."""
         return tuple(p for p in packages if importlib.util.find_spec(p) is None)
+
+    def lacks_program(self) -> bool:
+        """Whether none of `programs` is here although one is needed."""
+        return bool(self.programs) and not any(shutil.which(name) for name in self.programs)
 
     def export(self, program: Program, spec: ExportSpec, out: Path) -> Artifact:
         """Write the model file `out`. program: a module in eval mode or an ExportedProgram.

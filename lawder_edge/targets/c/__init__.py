@@ -25,11 +25,12 @@ TARGET = Target(
     description="C99 for microcontrollers, bit for bit as TFLite Micro computes; runs here with a C compiler",
     module=__name__,
     to_export=("torch",),
-    # A compiler, which is no package: `load` tells where there is none.
     to_run=(),
     gates=(("int8", INT8_LIMITS),),
     rounding="half away from zero, after the product with a 31-bit multiplier and again after its shift",
     any_size=False,
+    programs=("cc", "gcc", "clang"),
+    programs_install="apt-get install gcc libc6-dev",
 )
 
 

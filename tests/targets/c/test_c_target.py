@@ -292,6 +292,13 @@ def test_a_bundle_is_not_overwritten_unasked(copied: Path, model: QuantizedNetwo
         export_bundle(model, target="c", spec=INT8, weights_info=WEIGHTS, out=copied)
 
 
+def test_the_compilers_of_the_record_are_those_that_the_runner_looks_for() -> None:
+    from lawder_edge.runners.c import host
+
+    assert host.COMPILERS == TARGET.programs
+    assert TARGET.programs_install in host.INSTALL
+
+
 class TestRefusals:
     def test_floats_are_no_precision_of_this_target(self, model: QuantizedNetwork, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=r"no precision 'fp32'; it has: int8\."):
