@@ -295,7 +295,7 @@ def test_a_bundle_is_not_overwritten_unasked(copied: Path, model: QuantizedNetwo
 def test_the_compilers_of_the_record_are_those_that_the_runner_looks_for() -> None:
     from lawder_edge.runners.c import host
 
-    assert host.COMPILERS == TARGET.programs
+    assert TARGET.programs == host.COMPILERS
     assert TARGET.programs_install in host.INSTALL
 
 
