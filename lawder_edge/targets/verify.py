@@ -136,11 +136,11 @@ def measure(
     on the first in a batch of two where the manifest allows batches; masks at the image's own size. seed: of the
     bootstrap. progress: called with images done, images in all, and the id.
 
+    In the module's place stands the integer reference of a quantised one for targets that compute it bit for bit.
+
     A runtime that is not here gives `unverified-here`; output that cannot be compared gives `rejected` without numbers.
     Raises BadInput for no images, or where the module itself gives values that are not finite.
     """
-    from lawder_edge.weights import TorchRunner
-
     manifest = bundle.manifest
     target = get_target(manifest.target)
     sha256 = manifest.model_entry.sha256
@@ -148,10 +148,7 @@ def measure(
         runner = load_runner(bundle, threads=threads)
     except Unavailable as error:
         return unmeasured("unverified-here", str(error), artifact_sha256=sha256, source=images.source)
-    reference = TorchRunner(
-        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
-        kind=runner.kind,
-    )  # fmt: skip
+    reference = _integers(model, runner) if target.exact else _pytorch(model, runner)
     comparison = _Comparison(runner, reference, manifest.input)
     for n, pair in enumerate(images.read()):
         try:
@@ -175,7 +172,28 @@ def measure(
         kind=runner.kind,
         tools=_tools(target),
         any_foreground=comparison.any_foreground,
+        against="the integer reference" if target.exact else "PyTorch",
         seed=seed,
+    )
+
+
+def _pytorch(model: nn.Module, runner: Runner) -> Runner:
+    from lawder_edge.weights import TorchRunner
+
+    return TorchRunner(
+        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
+        kind=runner.kind,
+    )  # fmt: skip
+
+
+def _integers(model: nn.Module, runner: Runner) -> Runner:
+    from lawder_edge.quantization.network import QuantizedNetwork
+    from lawder_edge.targets.integer_reference import IntegerReference
+
+    if not isinstance(model, QuantizedNetwork):
+        raise BadInput("these weights are not quantised, so there are no integers to compare with.")
+    return IntegerReference(
+        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold
     )
 
 
