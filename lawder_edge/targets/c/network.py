@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -12,12 +13,13 @@ from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import Conv2D, Graph, Reshape, Tensor
 from lawder_edge.targets.c.calls import Argument, Call, Operand, calls_of
 from lawder_edge.targets.c.names import array, comment, identifier, literal
-from lawder_edge.targets.c.plan import Plan, plan
+from lawder_edge.targets.c.plan import Plan, needed_streams, plan
 from lawder_edge.targets.c.probability import probability_table
 from lawder_edge.targets.c.records import LAYOUTS, Constant, Record, Value, record, size_of
 from lawder_edge.targets.c.stream import Stage, Stream, streams
 from lawder_edge.targets.c.text import generic_header, network_header, network_source
 
+RowByRow: TypeAlias = Literal["needed", "always", "never"]
 # LW_WHOLE in lawder_kernels.h.
 WHOLE = 255
 
@@ -35,9 +37,9 @@ class Source:
     constants_bytes: int
 
 
-def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_by_row: bool = True) -> Source:
+def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_by_row: RowByRow = "needed") -> Source:
     """graph: int8, one image in, one map of logits out. version: of lawder-edge. threshold: of foreground, in (0, 1).
-    row_by_row: as much of the network as can be; otherwise one operator after the other.
+    row_by_row: of the runs of operators that can be computed so, those that save memory, all or none.
 
     The same graph gives the same text. Raises BadInput for what the kernels cannot do, and for an input that is no
     picture.
@@ -47,7 +49,9 @@ def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_
     outside = frozenset({image.name} if _only_convolved(graph, image) else ()) | (
         {logits.name} if logits.shape[3] == 1 else frozenset()
     )
-    found = streams(graph) if row_by_row else ()
+    found = streams(graph) if row_by_row == "always" else ()
+    if row_by_row == "needed":
+        found = needed_streams(graph, outside=outside)
     memory = plan(graph, outside=outside, streams=found)
     writer = _Writer(graph, memory, found, image, logits)
     body = writer.body()

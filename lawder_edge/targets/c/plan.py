@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lawder_edge.graph.ir import Add, DepthwiseConv2D, Graph, Logistic, Mul, Op, Relu, Relu6, Reshape, Softmax, Sub
-from lawder_edge.targets.c.stream import Stream, lag
+from lawder_edge.targets.c.stream import Stream, lag, streams
 
 # Bytes: what a 128-bit load wants. LW_ARENA_ALIGNMENT in lawder_kernels.h.
 ALIGNMENT = 16
@@ -49,6 +49,20 @@ def plan(graph: Graph, *, outside: frozenset[str] = frozenset(), streams: Sequen
         (_placed(graph, home, streams) for home in (_overlaid(graph, apart, streams), apart)),
         key=lambda found: found.arena_bytes,
     )
+
+
+def needed_streams(graph: Graph, *, outside: frozenset[str] = frozenset()) -> tuple[Stream, ...]:
+    """Of the runs that can be computed row by row those without which the arena would be larger.
+
+    The others cost tables and time, and are left out one by one, the smallest first.
+    """
+    kept = streams(graph)
+    least = plan(graph, outside=outside, streams=kept).arena_bytes
+    for stream in sorted(kept, key=lambda s: sum(graph.tensor(stage.output).size for stage in s.stages)):
+        fewer = tuple(s for s in kept if s is not stream)
+        if plan(graph, outside=outside, streams=fewer).arena_bytes <= least:
+            kept = fewer
+    return kept
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lawder_edge.graph.geometry import border
 from lawder_edge.graph.ir import (
@@ -58,10 +58,20 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One row of an output, and the first row that it reads of each operand."""
+
+    output: str
+    row: int
+    reads: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Stream:
     """Operators `first` to `last` of a graph, both included, as one.
 
     rings: rows kept of each of their outputs. whole: those of them that an operator after the run reads: all rows.
+    steps: every row of every stage in the order in which lw_stream computes them.
     """
 
     first: int
@@ -69,6 +79,7 @@ class Stream:
     stages: tuple[Stage, ...]
     rings: Mapping[str, int]
     whole: frozenset[str]
+    steps: tuple[Step, ...] = field(repr=False)
 
 
 def streams(graph: Graph) -> tuple[Stream, ...]:
@@ -108,10 +119,11 @@ def stream_of(graph: Graph, first: int, stages: list[Stage]) -> Stream:
     """Some stages that follow each other from operator `first` on."""
     last = first + len(stages) - 1
     read_later = {name for op in (*graph.ops[:first], *graph.ops[last + 1 :]) for name in op.inputs} | {*graph.outputs}
-    needed = _rows_needed(graph, stages)
+    steps = tuple(_schedule(graph, stages))
+    needed = _rows_needed(steps, stages)
     whole = frozenset(s.output for s in stages) & read_later
     rings = {name: _height(graph, name) if name in whole else rows for name, rows in needed.items()}
-    return Stream(first, last, tuple(stages), rings, whole)
+    return Stream(first, last, tuple(stages), rings, whole, steps)
 
 
 def stage_of(op: Op, graph: Graph) -> Stage | None:
@@ -176,11 +188,11 @@ def _height(graph: Graph, name: str) -> int:
     return graph.tensor(name).shape[1]
 
 
-def _rows_needed(graph: Graph, stages: Sequence[Stage]) -> dict[str, int]:
+def _rows_needed(steps: Sequence[Step], stages: Sequence[Stage]) -> dict[str, int]:
     """Rows of each stage's output that have to be kept."""
     done = {s.output: 0 for s in stages}
     kept = {s.output: 1 for s in stages}
-    for step in _schedule(graph, stages):
+    for step in steps:
         for name, first in step.reads:
             if name in done:
                 kept[name] = max(kept[name], done[name] - first)
@@ -192,24 +204,15 @@ def lag(graph: Graph, stream: Stream, *, old: str, new: str) -> int:
     """Rows by which the rows of `new`, an output of the stream, have to lie before those of `old`, a tensor that it
     reads, so that none is written where one is still to be read."""
     most, oldest = 0, _height(graph, old)
-    for step in reversed([*_schedule(graph, stream.stages)]):
+    for step in reversed(stream.steps):
         oldest = min((oldest, *(first for name, first in step.reads if name == old)))
         if step.output == new:
             most = max(most, step.row - oldest + 1)
     return most
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One row of an output, and the first row that it reads of each operand."""
-
-    output: str
-    row: int
-    reads: tuple[tuple[str, int], ...]
-
-
-def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[_Step]:
-    """Every row of every stage in the order in which lw_stream computes them."""
+def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[Step]:
+    """What lw_stream does, without its arithmetic."""
     maker = {s.output: i for i, s in enumerate(stages)}
     done = [0] * len(stages)
     between = {s.output: _resize_rows(graph, s) for s in stages if s.is_resize}
@@ -235,7 +238,7 @@ def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[_Step]:
             while before is not None:
                 number, before = before, waits_for(stages[before], done[before])
             stage, row = stages[number], done[number]
-            yield _Step(stage.output, row, tuple((x, rows(stage, i, row)[0]) for i, x in enumerate(stage.inputs)))
+            yield Step(stage.output, row, tuple((x, rows(stage, i, row)[0]) for i, x in enumerate(stage.inputs)))
             done[number] += 1
 
 

@@ -18,7 +18,7 @@ from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.prepare import prepare
-from lawder_edge.targets.c.network import Source, write
+from lawder_edge.targets.c.network import RowByRow, Source, write
 from lawder_edge.targets.nhwc import to_graph
 from lawder_edge.targets.registry import ExportSpec
 
@@ -42,7 +42,7 @@ def quantized_graph(name: str, size: tuple[int, int], *, channels: int = 3, clas
     return to_graph(program, spec)
 
 
-def write_files(graph: Graph, folder: Path, *, name: str = "net", row_by_row: bool = True) -> Source:
+def write_files(graph: Graph, folder: Path, *, name: str = "net", row_by_row: RowByRow = "needed") -> Source:
     source = write(graph, name=name, version="1", row_by_row=row_by_row)
     for file, text in source.files:
         (folder / file).write_text(text)
@@ -84,12 +84,12 @@ class Compiled:
         return status
 
 
-def compile_network(graph: Graph, folder: Path, *flags: str, row_by_row: bool = True) -> Compiled:
+def compile_network(graph: Graph, folder: Path, *flags: str, row_by_row: RowByRow = "needed") -> Compiled:
     source = write_files(graph, folder, row_by_row=row_by_row)
     probed = folder / "probed.c"
     probed.write_text(f'{PROBE}#include "{source.name}.c"\n')
     # A name of its own: a library that is loaded once more under the same name is the old one.
-    library = compile_library([*SOURCES, probed], folder / f"net{int(row_by_row)}.so", *flags)
+    library = compile_library([*SOURCES, probed], folder / f"net-{row_by_row}.so", *flags)
     return Compiled(graph, source, ctypes.CDLL(str(library)))
 
 

@@ -33,6 +33,7 @@ from lawder_edge.graph.ir import (
 )
 from lawder_edge.graph.reference import run
 from lawder_edge.graph.validate import SQUASHED, validate
+from lawder_edge.targets.c.plan import needed_streams
 from lawder_edge.targets.c.stream import streams
 
 PICTURE = Quantization.of(1 / 128, 0)
@@ -124,7 +125,7 @@ def test_a_stream_writes_over_a_whole_tensor_behind_what_is_still_read(
         new = m.add(Add(), m.add(DepthwiseConv2D("same"), old, shape=(3, rows, 3)), scaled)
         again = m.add(Mul(), new, m.add(Logistic(), m.add(Mean((1, 2)), new)))
         graph = m.graph(m.add(Conv2D(), again, shape=(1, 1, 1)))
-        compiled = compile_network(graph, tmp_path_factory.mktemp("overlaid"))
+        compiled = compile_network(graph, tmp_path_factory.mktemp("overlaid"), row_by_row="always")
         offsets = compiled.source.plan.offsets
         # When a row of the sum is written, the next row's window of 2n + 1 rows is still to read n rows above itself.
         ahead = rows // 2 * 12 * 3
@@ -135,13 +136,24 @@ def test_a_stream_writes_over_a_whole_tensor_behind_what_is_still_read(
             np.testing.assert_array_equal(mask_of(compiled, picture), expected)
 
 
+def test_runs_that_save_no_memory_are_left_out() -> None:
+    m = Made(32, 16)
+    a = m.add(MaxPool2D((2, 2), (2, 2)), block(m, "image"))
+    scale = m.add(Logistic(), m.add(Mean((1, 2)), a))
+    small = m.add(Logistic(), m.add(Mul(), a, scale))
+    graph = m.graph(m.add(Conv2D(), small, shape=(1, 1, 1)))
+    assert [(s.first, s.last) for s in streams(graph)] == [(0, 9), (11, 14)]
+    # The second one works on a quarter of the picture, in place even without rings.
+    assert [(s.first, s.last) for s in needed_streams(graph)] == [(0, 9)]
+
+
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**16))
 def test_random_networks_give_the_references_bits(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     rng = np.random.default_rng(seed)
     m = Made(int(rng.integers(5, 20)), int(rng.integers(3, 12)), int(rng.choice([1, 3])), seed)
     graph = m.graph(random_network(m, rng))
-    compiled = compile_network(graph, tmp_path_factory.mktemp("random"))
+    compiled = compile_network(graph, tmp_path_factory.mktemp("random"), row_by_row="always")
     assert "lw_stream(" in dict(compiled.source.files)["net.c"]
     for picture in pictures(graph, 2):
         expected = run(graph, [(picture ^ 0x80).view(np.int8)[None]])[0]
