@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,20 @@ class WeightsRecord:
             groups=self.train_groups,
             selection_ids=self.val_ids,
             selection_groups=self.val_groups,
+        )
+
+    def having_seen(self, earlier: WeightsRecord) -> WeightsRecord:
+        """This record, its lists holding also what weights had seen that these were made from."""
+
+        def both(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys((*before, *now)))
+
+        return replace(
+            self,
+            train_ids=both(earlier.train_ids, self.train_ids),
+            train_groups=both(earlier.train_groups, self.train_groups),
+            val_ids=both(earlier.val_ids, self.val_ids),
+            val_groups=both(earlier.val_groups, self.val_groups),
         )
 
     def check(self, *, source: str) -> None:
