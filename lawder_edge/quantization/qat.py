@@ -18,8 +18,9 @@ from lawder_edge.quantization.checkpoint import Quantized, read_quantized, write
 from lawder_edge.quantization.prepare import RoundedNetwork, prepare
 from lawder_edge.quantization.recipe import QatOptions
 from lawder_edge.training.batches import normalise
-from lawder_edge.training.checkpoint import WeightsRecord, fingerprint
+from lawder_edge.training.checkpoint import fingerprint
 from lawder_edge.training.losses import LOSSES, supervised
+from lawder_edge.training.record import WeightsRecord
 
 
 def calibrate(
