@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lawder_edge.bundle.manifest import WeightsInfo
 from lawder_edge.bundle.runner import Runner
@@ -17,22 +16,25 @@ from lawder_edge.weights import TorchRunner, bundled_weights, hash_ids, load_mod
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["model", "checkpoint", "bundle"]
+    from lawder_edge.bundle.store import Bundle
 
 
 @dataclass(frozen=True)
 class Predictor:
     """Something that predicts, wherever it came from.
 
-    size: (H, W) of the network's input. trained_on: what the weights were fitted to and chosen by; None where that is
-    not known here, as for a bundle of other weights than the package carries, which holds only a hash of it.
+    name: as a person knows it. model: the architecture. precision: of the arithmetic. bundle: where it came from one.
+    module: the architecture in PyTorch, None for bundles and for quantised weights, which are of its deploy form.
+    trained_on: what the weights were fitted to and chosen by; None where that is not known here, as for a bundle of
+    other weights than the package carries, which holds only a hash of it.
     """
 
     runner: Runner
-    kind: Kind
     name: str
+    model: str
+    precision: str
     threshold: float
-    size: tuple[int, int]
+    bundle: Bundle | None = None
     module: nn.Module | None = None
     trained_on: TrainedOn | None = None
 
@@ -62,31 +64,35 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
         from lawder_edge.targets.registry import load_runner
 
         bundle = open_bundle(path)
-        spec = bundle.manifest.input
+        manifest = bundle.manifest
         return Predictor(
             runner=load_runner(bundle, threads=threads),
-            kind="bundle",
             name=path.name,
-            threshold=bundle.manifest.threshold,
-            size=(spec.height, spec.width),
-            trained_on=_carried_lists(bundle.manifest.weights),
+            model=manifest.model,
+            precision=manifest.precision,
+            threshold=manifest.threshold,
+            bundle=bundle,
+            trained_on=_carried_lists(manifest.weights),
         )
     from lawder_edge.training.threads import limit_threads
 
     limit_threads(threads)
     loaded = load_model(text)
     record = loaded.record
-    size = (record.size, record.size)
     runner = TorchRunner(
-        loaded.computed, size=size, channels=record.in_channels, classes=record.num_classes, threshold=record.threshold
+        loaded.computed,
+        size=(record.size, record.size),
+        channels=record.in_channels,
+        classes=record.num_classes,
+        threshold=record.threshold,
     )
     return Predictor(
         runner=runner,
-        kind="model" if bundled_weights(text) and not path.exists() else "checkpoint",
         name=path.stem if path.exists() else text,
+        model=record.model,
+        precision="fp32" if loaded.quantized is None else "int8",
         threshold=record.threshold,
-        size=size,
-        module=loaded.computed,
+        module=loaded.module if loaded.quantized is None else None,
         trained_on=record.trained_on(),
     )
 
@@ -96,15 +102,7 @@ def _carried_lists(weights: WeightsInfo) -> TrainedOn | None:
     path = bundled_weights(weights.model)
     if path is None or importlib.util.find_spec("safetensors") is None:
         return None
-    from safetensors import safe_open
+    from lawder_edge.training.record import read_header, read_record
 
-    with safe_open(str(path), framework="numpy") as f:
-        record = json.loads(f.metadata()["record"])
-    if hash_ids(record["train_ids"]) != weights.train_ids_sha256:
-        return None
-    return TrainedOn.of(
-        ids=record["train_ids"],
-        groups=record["train_groups"],
-        selection_ids=record["val_ids"],
-        selection_groups=record["val_groups"],
-    )
+    record = read_record(path, read_header(path))
+    return record.trained_on() if hash_ids(record.train_ids) == weights.train_ids_sha256 else None

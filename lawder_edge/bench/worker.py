@@ -30,6 +30,9 @@ from lawder_edge.errors import BadInput, LawderError, Unavailable
 if TYPE_CHECKING:
     from torch import nn
 
+    from lawder_edge.bundle.manifest import Manifest
+    from lawder_edge.loading import Predictor
+
 
 @dataclass(frozen=True)
 class Task:
@@ -116,8 +119,7 @@ def load_subject(source: str, threads: int) -> Subject:
     if file is None:
         return _load_fresh(source, threads)
     predictor = load_predictor(source, threads=threads)
-    describe = partial(_describe_bundle if predictor.kind == "bundle" else _describe_checkpoint, file)
-    return Subject(predictor.runner, describe, predictor.module)
+    return Subject(predictor.runner, partial(_describe, predictor, file), predictor.module)
 
 
 def _load_fresh(name: str, threads: int) -> Subject:
@@ -131,25 +133,24 @@ def _load_fresh(name: str, threads: int) -> Subject:
     return Subject(TorchRunner(module, size=(256, 256)), lambda: artifact, module)
 
 
-def _describe_checkpoint(file: Path) -> Artifact:
-    from lawder_edge.training.checkpoint import read_weights
-
+def _describe(predictor: Predictor, file: Path) -> Artifact:
+    """file: the checkpoint that it was loaded from."""
+    if predictor.bundle is not None:
+        return _describe_bundle(predictor.bundle.manifest)
     data = file.read_bytes()
     return Artifact(
         runtime=_torch(),
-        model=read_weights(file)[1].model,
-        precision="fp32",
+        model=predictor.model,
+        precision=predictor.precision,
         file=file.name,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
     )
 
 
-def _describe_bundle(folder: Path) -> Artifact:
-    from lawder_edge.bundle.store import open_bundle
+def _describe_bundle(manifest: Manifest) -> Artifact:
     from lawder_edge.targets.registry import get_target
 
-    manifest = open_bundle(folder).manifest
     packages = get_target(manifest.target).to_run
     return Artifact(
         runtime=", ".join(f"{p} {installed_version(p)}".strip() for p in packages) or manifest.target,

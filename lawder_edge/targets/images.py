@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
 from lawder_edge.targets.verify import VerifyImages, phantom_images
@@ -25,8 +26,15 @@ def images_of(
     They are read as they are used: on_bad is then told id and reason of a file that cannot be read, which is left out;
     without it that raises BadImage or BadDataset. on_note: told what had to be interpreted in a mask.
 
-    Raises BadInput, BadDataset.
+    Raises BadInput, also for lists without their folder; BadDataset.
     """
+    if limit < 0:
+        raise BadInput(f"--limit {limit}: wanted the most images to verify on, or 0 for all.")
+    if data is None and splits:
+        raise BadInput(
+            f"--split {' '.join(map(str, splits))} lists images, and no folder is named that they are in. Add --data "
+            "DIR, or leave --split out to verify on phantom frames."
+        )
     if data is None:
         return phantom_images()
     samples = listed_samples(data, splits)

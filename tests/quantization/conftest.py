@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,13 @@ def bright_squares(n: int, *, seed: int) -> TrainData:
 @pytest.fixture(scope="session")
 def run() -> PreparedRun:
     return PreparedRun(bright_squares(12, seed=0), bright_squares(4, seed=1), ())
+
+
+@pytest.fixture(scope="session")
+def other_run() -> PreparedRun:
+    """Pictures of two other patients."""
+    train, val = (replace(bright_squares(n, seed=s), groups=(f"patient{s}",)) for n, s in ((12, 2), (4, 3)))
+    return PreparedRun(train, val, ())
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,24 @@ def test_fine_tuning_keeps_what_was_learnt_and_what_it_was_learnt_from(
     assert torch.allclose(logits / step, (logits / step).round(), atol=1e-3)
 
 
+def test_quantised_weights_remember_what_the_float_weights_had_seen(
+    loaded: LoadedModel, other_run: PreparedRun, tmp_path: Path
+) -> None:
+    run = other_run
+    before = dataclasses.replace(loaded.record, train_groups=("patient0",), val_groups=("patient1",))
+    remembering = dataclasses.replace(loaded, record=before)
+    for name in ("qat", "ptq"):
+        (tmp_path / name).mkdir()
+    run_qat(remembering, run, options=OPTIONS, out=tmp_path / "qat", resume=False, cpu=True)
+    run_ptq(remembering, run, options=OPTIONS, out=tmp_path / "ptq")
+    calibrating = calibration_images(run.train, size=32, count=OPTIONS.calibration)[1]
+    for name, fitted in (("qat", run.train.ids), ("ptq", calibrating)):
+        record = read_quantized(tmp_path / name / "best.safetensors").record
+        assert record.train_ids == (*before.train_ids, *fitted)
+        assert record.val_ids == (*before.val_ids, *run.val.ids)
+        assert (record.train_groups, record.val_groups) == (("patient0", "patient2"), ("patient1", "patient3"))
+
+
 def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_been(
     loaded: LoadedModel, run: PreparedRun, tmp_path: Path
 ) -> None:

@@ -12,7 +12,6 @@ import torch
 from lawder_edge.errors import BadCheckpoint
 from lawder_edge.models import create_model
 from lawder_edge.training.checkpoint import (
-    WeightsRecord,
     fingerprint,
     load_into,
     read_tensors,
@@ -20,6 +19,7 @@ from lawder_edge.training.checkpoint import (
     save_weights,
     write_tensors,
 )
+from lawder_edge.training.record import WeightsRecord
 
 
 @pytest.fixture
