@@ -13,7 +13,7 @@ IMAGES := $(if $(LAWDER_DATA),--data $(LAWDER_DATA) --split $(LAWDER_DATA)/split
 
 export: $(VENV)/.export
 	$(BIN)/lawder-edge export --model order --target all --precision all --out $(OUT)/order --report --overwrite $(IMAGES)
-	$(BIN)/lawder-edge verify $(OUT)/order --all --runtimes $(IMAGES)
+	$(BIN)/lawder-edge verify $(OUT)/order --all $(IMAGES)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
