@@ -53,8 +53,8 @@ def verify_all(
     apart = [pair for pair in found.pairings if not pair.holds]
     if apart:
         print(
-            f"{len(apart)} of {len(found.pairings)} pairs of int8 runtimes draw other masks than the limits allow: mean "
-            f"mask Dice {INT8_LIMITS.mask_dice_mean:g}, worst {INT8_LIMITS.mask_dice_worst:g}, Dice within "
+            f"{len(apart)} of {len(found.pairings)} pairs of int8 runtimes draw other masks than is wanted: mean mask "
+            f"Dice {INT8_LIMITS.mask_dice_mean:g}, worst {INT8_LIMITS.mask_dice_worst:g}, Dice within "
             f"{LARGEST_DICE_DIFFERENCE:g}"
         )
     return exit_code(found, strict=strict)
