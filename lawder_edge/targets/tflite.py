@@ -15,7 +15,7 @@ from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.files import write_file
-from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
+from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target, not_quantised
 from lawder_edge.targets.versions import tool_of
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     or `probabilities` (1, H, W, classes), or `mask` (1, H, W, 1) uint8.
 
     Both are float32, or int8 for precision int8, which wants a program with quantize and dequantize nodes, unless
-    another input was asked for. A module is brought into its deploy form first. The same program and spec give the same
-    bytes.
+    another input was asked for. The same program and spec give the same bytes.
 
     Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
     of the spec's precision.
@@ -70,7 +69,6 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
     import torch
 
     from lawder_edge.graph.lower import lower
-    from lawder_edge.models.deploy import to_deploy
     from lawder_edge.targets.onnx import to_program
 
     if spec.size is None or spec.dynamic_batch:
@@ -78,8 +76,8 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
         raise BadInput(f"a TFLite file {asked} was asked for; it holds one size and one image. Give --size H W alone.")
     if isinstance(program, torch.nn.Module):
         if spec.precision == "int8":
-            raise _not_quantised()
-        program = to_program(to_deploy(program), spec)
+            raise not_quantised()
+        program = to_program(program, spec)
     graph = lower(program, name=spec.name)
     _check_interface(graph, spec, spec.size)
     return _with_edges(graph, spec)
@@ -146,13 +144,6 @@ def _refused(bundle: Bundle, error: Exception) -> BadBundle:
     )
 
 
-def _not_quantised() -> BadInput:
-    return BadInput(
-        "int8 for tflite needs a quantised network, and these weights are float. Train its scales with "
-        "`lawder-edge qat`, and export the checkpoint that it writes."
-    )
-
-
 def _with_edges(graph: Graph, spec: ExportSpec) -> Graph:
     from lawder_edge.graph import edges
 
@@ -177,6 +168,6 @@ def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> N
         )
     is_int8 = graph.tensor(graph.inputs[0]).dtype == "int8"
     if spec.precision == "int8" and not is_int8:
-        raise _not_quantised()
+        raise not_quantised()
     if spec.precision == "fp32" and is_int8:
         raise BadInput("fp32 was asked for of a network that is quantised. Export it with --precision int8.")
