@@ -8,8 +8,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 .PHONY: export test lint clean
 
+# Verified on 16 real images where LAWDER_DATA names the development images, else on phantom frames.
+IMAGES := $(if $(LAWDER_DATA),--data $(LAWDER_DATA) --split $(LAWDER_DATA)/splits/pranet_test_kvasir_100.txt --limit 16)
+
 export: $(VENV)/.export
-	$(BIN)/lawder-edge export --model order --target all --out $(OUT)/order --report --overwrite
+	$(BIN)/lawder-edge export --model order --target all --precision all --out $(OUT)/order --report --overwrite $(IMAGES)
+	$(BIN)/lawder-edge verify $(OUT)/order --all $(IMAGES)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
@@ -28,12 +32,12 @@ $(VENV)/.export: $(VENV)/.venv pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.export
-	$(PIP) --editable '.[train,onnx,openvino,tflite,test]'
+	$(PIP) --editable '.[train,synth,onnx,openvino,tflite,test]'
 	$(PIP) --no-deps tflite-micro==0.dev20261023182759
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	$(PIP) --editable '.[train,onnx,openvino,tflite,test,lint]'
+	$(PIP) --editable '.[train,synth,onnx,openvino,tflite,test,lint]'
 	touch $@
 
 clean:

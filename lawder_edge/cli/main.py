@@ -14,11 +14,13 @@ from typing import Any
 
 import tyro
 
-from lawder_edge.cli import bench, data, doctor, evaluate, export, predict, qat, quantize, targets, train, verify
+from lawder_edge.cli import bench, data, doctor, evaluate, export, predict, qat, quantize, synth, targets, train, verify
 from lawder_edge.errors import LawderError
 from lawder_edge.training.processes import is_first
 
 ALIASES = {"val": "eval", "evaluate": "eval", "benchmark": "bench", "infer": "predict"}
+# First words of verbs of two.
+GROUPS = ("data", "synth")
 
 # What a user's disk and the paths that they name can cause; any other OSError is an error of ours.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -37,6 +39,9 @@ def verbs(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
         "data check": data.check,
         "data phantom": data.phantom,
         "train": train.command(argv),
+        "synth train": synth.train_command(argv),
+        "synth sample": synth.sample,
+        "synth score": synth.score,
         "qat": qat.qat,
         "quantize": quantize.quantize,
         "eval": evaluate.evaluate,
@@ -55,9 +60,10 @@ def run(argv: Sequence[str]) -> int:
     try:
         program, known = "lawder-edge", verbs(args)
         # tyro takes a verb for one word, and only the first of a line.
-        if args[:1] == ["data"]:
-            known = {name.removeprefix("data "): call for name, call in known.items() if name.startswith("data ")}
-            program, args = "lawder-edge data", args[1:]
+        if args and args[0] in GROUPS:
+            group, args = f"{args[0]} ", args[1:]
+            known = {name.removeprefix(group): call for name, call in known.items() if name.startswith(group)}
+            program = f"lawder-edge {group.strip()}"
         try:
             result: Any = tyro.extras.subcommand_cli_from_dict(
                 known, prog=program, description=DESCRIPTION, args=args or ["--help"]

@@ -36,13 +36,16 @@ def progress(label: str, *, every_s: float = 30.0, shown: bool = True) -> Iterat
         return
 
     start = last = time.monotonic()
+    # What a resumed run had done before this one took no time of it.
+    before: int | None = None
 
     def tell(done: int, total: int, text: str = "") -> None:
-        nonlocal last
+        nonlocal last, before
         now = time.monotonic()
+        before = max(done - 1, 0) if before is None else before
         if now - last >= every_s or (done == total and now - start >= every_s):
             last = now
-            left = (now - start) / max(done, 1) * (total - done)
+            left = (now - start) / max(done - before, 1) * (total - done)
             print(f"{label}: {done}/{total}, {left:.0f} s left {text}".rstrip(), file=sys.stderr, flush=True)
 
     yield tell

@@ -9,18 +9,23 @@ from typing import Annotated
 
 import tyro
 
-from lawder_edge.training.config import Progress, TrainConfig, read_config
+from lawder_edge.training.config import Config, Progress, TrainConfig, read_config
+
+
+def recipe_file(argv: Sequence[str], *verb: str, base: Config) -> Config:
+    """`base` with the file after --config on top, where `argv` calls `verb`."""
+    words = list(argv)
+    if tuple(words[: len(verb)]) == verb:
+        for i, word in enumerate(words):
+            name, _, value = word.partition("=")
+            if name == "--config" and (value or i + 1 < len(words)):
+                base = read_config(Path(value or words[i + 1]), base)
+    return base
 
 
 def command(argv: Sequence[str]) -> Callable[..., int]:
     """The verb, its defaults taken from the file after --config, so that the command line stands above the file."""
-    words = list(argv)
-    base = TrainConfig()
-    if words[:1] == ["train"]:
-        for i, word in enumerate(words):
-            name, _, value = word.partition("=")
-            if name == "--config" and (value or i + 1 < len(words)):
-                base = read_config(Path(value or words[i + 1]))
+    base = recipe_file(argv, "train", base=TrainConfig())
 
     def train(
         data: Path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lawder_edge.bundle.runner import Runner
     from lawder_edge.bundle.store import Bundle
 
-_MODULES = ("onnx", "openvino", "tensorrt", "tflite")
+_MODULES = ("onnx", "openvino", "tensorrt", "tflite", "c")
 
 Program: TypeAlias = Union["nn.Module", "ExportedProgram"]
 
@@ -80,7 +81,7 @@ class Artifact:
 class Target:
     """One target. `module` holds its two functions and is imported only when one of them is called.
 
-    suffix: of the model file. precisions: the first is the default. layout: of the input. extra: what to install,
+    suffix: of the model file. precisions: what it can be exported in. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
     precision. rounding: of int8 values between two operators. activations: of int8 files, how they are held.
     checks_what_it_runs: `load` itself tells what is missing, because that depends on the bundle. runs_by_name: packages
@@ -88,7 +89,8 @@ class Target:
     model file. any_size: whether one file can take several input sizes. reads: the options of an export that it knows
     besides those of every target. outputs, inputs: what its files can give and take, at every precision but for
     `refused`: (precision, one of them, why not). integer_edges: its int8 files are int8 from input to output, where
-    nothing else is asked for.
+    nothing else is asked for. programs: one of which has to be here to run it, and how to install the first. exact:
+    computes the integer reference, and is held to it bit for bit in PyTorch's place.
     """
 
     name: str
@@ -112,6 +114,14 @@ class Target:
     inputs: tuple[InputType, ...] = ("float32", "uint8", "int8")
     refused: tuple[tuple[str, OutputKind | InputType, str], ...] = ()
     integer_edges: bool = False
+    programs: tuple[str, ...] = ()
+    programs_install: str = ""
+    exact: bool = False
+
+    @property
+    def usual_precision(self) -> str:
+        """What is exported where nothing else is asked for: fp32, or the first that there is."""
+        return "fp32" if "fp32" in self.precisions else self.precisions[0]
 
     def limits(self, precision: str) -> Limits:
         """What an artifact of `precision` must keep to. Raises BadInput for a precision that the target lacks."""
@@ -121,6 +131,10 @@ class Target:
     def missing(self, packages: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `packages` that are not installed here. Imports none of them."""
         return tuple(p for p in packages if importlib.util.find_spec(p) is None)
+
+    def lacks_program(self) -> bool:
+        """Whether none of `programs` is here although one is needed."""
+        return bool(self.programs) and not any(shutil.which(name) for name in self.programs)
 
     def export(self, program: Program, spec: ExportSpec, out: Path) -> Artifact:
         """Write the model file `out`. program: a module in eval mode or an ExportedProgram.

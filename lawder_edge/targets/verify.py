@@ -80,6 +80,28 @@ def phantom_images(count: int = PHANTOM_FRAMES, *, seed: int = 0) -> VerifyImage
     return VerifyImages(f"{count} phantom frames", count, read)
 
 
+def hostile_images(size: tuple[int, int], *, seed: int = 0) -> VerifyImages:
+    """Frames that no scope gives: black, white, saturated red, noise, and a checkerboard of single pixels; no polyp.
+
+    size: (H, W) in pixels.
+    """
+
+    def read() -> Iterator[EvalPair]:
+        for name, frame in _hostile_frames(size, seed):
+            yield EvalPair(f"hostile/{name}", "hostile", None, frame, np.zeros(size, np.uint8))
+
+    return VerifyImages("5 hostile frames", 5, read)
+
+
+def _hostile_frames(size: tuple[int, int], seed: int) -> Iterator[tuple[str, Frame]]:
+    shape = (*size, 3)
+    yield "black", np.zeros(shape, np.uint8)
+    yield "white", np.full(shape, 255, np.uint8)
+    yield "red", np.broadcast_to(np.array([255, 0, 0], np.uint8), shape).copy()
+    yield "noise", np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    yield "checkerboard", np.repeat((np.indices(size).sum(0) % 2 * 255).astype(np.uint8)[:, :, None], 3, 2)
+
+
 def verify_bundle(
     bundle: Bundle,
     model: nn.Module,
@@ -114,11 +136,11 @@ def measure(
     on the first in a batch of two where the manifest allows batches; masks at the image's own size. seed: of the
     bootstrap. progress: called with images done, images in all, and the id.
 
+    In the module's place stands the integer reference of a quantised one for targets that compute it bit for bit.
+
     A runtime that is not here gives `unverified-here`; output that cannot be compared gives `rejected` without numbers.
     Raises BadInput for no images, or where the module itself gives values that are not finite.
     """
-    from lawder_edge.weights import TorchRunner
-
     manifest = bundle.manifest
     target = get_target(manifest.target)
     sha256 = manifest.model_entry.sha256
@@ -127,10 +149,7 @@ def measure(
     except Unavailable as error:
         return unmeasured("unverified-here", str(error), artifact_sha256=sha256, source=images.source)
     tools = _tools(target, manifest.model_file)
-    reference = TorchRunner(
-        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
-        kind=runner.kind,
-    )  # fmt: skip
+    reference = _integers(model, runner) if target.exact else _pytorch(model, runner)
     comparison = _Comparison(runner, reference, manifest.input)
     for n, pair in enumerate(images.read()):
         try:
@@ -154,7 +173,28 @@ def measure(
         kind=runner.kind,
         tools=tools,
         any_foreground=comparison.any_foreground,
+        against="the integer reference" if target.exact else "PyTorch",
         seed=seed,
+    )
+
+
+def _pytorch(model: nn.Module, runner: Runner) -> Runner:
+    from lawder_edge.weights import TorchRunner
+
+    return TorchRunner(
+        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
+        kind=runner.kind,
+    )  # fmt: skip
+
+
+def _integers(model: nn.Module, runner: Runner) -> Runner:
+    from lawder_edge.quantization.network import QuantizedNetwork
+    from lawder_edge.targets.integer_reference import IntegerReference
+
+    if not isinstance(model, QuantizedNetwork):
+        raise BadInput("these weights are not quantised, so there are no integers to compare with.")
+    return IntegerReference(
+        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold
     )
 
 

@@ -8,9 +8,14 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lawder_edge.errors import BadInput
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -111,32 +116,35 @@ class TrainConfig:
 _KINDS = {tuple: "a list of numbers", float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
 
 
-def config_from(values: dict[str, Any], *, base: TrainConfig | None = None, source: str) -> TrainConfig:
-    """`base` with `values` on top. Raises: BadInput naming `source` and the key that is unknown or of another type."""
-    base = base or TrainConfig()
-    known = {f.name: getattr(base, f.name) for f in dataclasses.fields(TrainConfig)}
+def config_from(values: dict[str, Any], *, base: Config, source: str) -> Config:
+    """`base`, a flat dataclass, with `values` on top.
+
+    Raises: BadInput naming `source` and the key that is unknown or of another type.
+    """
+    known = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
+    whole = {f.name for f in dataclasses.fields(base) if f.type == "tuple[int, ...]"}
     for key, value in values.items():
         if key not in known:
             raise BadInput(f"{source}: unknown key {key!r}. Known: {', '.join(sorted(known))}.")
         wanted = type(known[key])
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        numbers = wanted is tuple and isinstance(value, list) and all(type(v) in (int, float) for v in value)
-        if numbers:
-            value = tuple(float(v) for v in value)
+        kinds = (int,) if key in whole else (int, float)
+        if wanted is tuple and isinstance(value, list) and all(type(v) in kinds for v in value):
+            value = tuple(v if key in whole else float(v) for v in value)
         if type(value) is not wanted:
             raise BadInput(f"{source}: {key} is {value!r}; wanted {_KINDS[wanted]} such as {known[key]!r}.")
         known[key] = value
-    return TrainConfig(**known)
+    return dataclasses.replace(base, **known)
 
 
-def read_config(path: Path) -> TrainConfig:
-    """A recipe from a TOML file. Raises: BadInput when it is missing or does not read."""
+def read_config(path: Path, base: Config) -> Config:
+    """`base` with a TOML file's values on top. Raises: BadInput when the file is missing or does not read."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{path}: not a readable TOML recipe ({error}).") from error
-    return config_from(values, source=str(path))
+    return config_from(values, base=base, source=str(path))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from lawder_edge.files import write_file
 from lawder_edge.training.config import PassRecord
@@ -17,12 +18,17 @@ CURVE_FILES = ("curves.csv", "curves.png")
 
 def write_curves(folder: Path, history: Sequence[PassRecord]) -> None:
     """`CURVE_FILES` in `folder`, replaced as wholes."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(PassRecord)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in history)
-    for name, content in zip(CURVE_FILES, (text.getvalue().encode(), draw_curves(history)), strict=True):
+    for name, content in zip(CURVE_FILES, (rows_as_csv(history, PassRecord), draw_curves(history)), strict=True):
         write_file(folder / name, content)
+
+
+def rows_as_csv(rows: Sequence[Any], kind: type[Any]) -> bytes:
+    """Rows of a dataclass, with its fields as the header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(kind)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue().encode()
 
 
 def draw_curves(history: Sequence[PassRecord]) -> bytes:

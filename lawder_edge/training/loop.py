@@ -9,12 +9,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -28,10 +25,11 @@ from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.training.batches import TrainData, augmented_batch, normalise, order_of_pass, resized
 from lawder_edge.training.config import PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import write_curves
+from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.losses import LOSSES
 from lawder_edge.training.processes import any_of_all, join_processes, mean_of_all, value_of_first
 from lawder_edge.training.record import WeightsRecord
-from lawder_edge.training.state import Ema, RunState, read_run, write_run
+from lawder_edge.training.state import Ema, RunState, read_run, run_state, write_run
 from lawder_edge.training.trainee import FloatTrainee, Trainee
 
 RUN_FILE = "last.safetensors"
@@ -78,28 +76,6 @@ def mean_dice(probabilities: Tensor, labels: Tensor, *, threshold: float = 0.5) 
         overlap = 2 * (predicted & truth).sum((1, 2))
         scores.append(torch.where(total > 0, overlap / total.clamp(min=1), torch.ones(())))
     return float(torch.stack(scores).mean())
-
-
-class _Interrupt:
-    """Turns the first Ctrl-C or SIGTERM into a request that the loop honours between two steps."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> _Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(number, self._previous[number])
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
 
 def check_recipe(config: TrainConfig, *, pictures: int, on: PartialState) -> None:
@@ -190,7 +166,7 @@ def train(
             write_run(run_file, state, model=bare, ema=ema, optimizer=optimizer, recipe=recipe)
 
     if resume and run_file.exists():
-        state = read_run(run_file, model=bare, ema=ema, optimizer=optimizer, recipe=recipe)
+        state = read_run(run_file, model=bare, ema=ema, optimizer=optimizer, recipe=recipe, parse=run_state)
         if accelerator.scaler is not None and state.loss_scale:
             accelerator.scaler.load_state_dict(state.loss_scale)
     else:
@@ -199,7 +175,7 @@ def train(
     started, first_step = time.monotonic(), state.step
     mark = started
 
-    with _Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         while state.step < steps:
             pass_index, position = divmod(state.step, steps_per_pass)
             permutation = order_of_pass(len(data), seed=config.seed, pass_index=pass_index)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from lawder_edge.data.cache import load_arrays
-from lawder_edge.data.datasets import find_samples, first_few, select_listed
+from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
 from lawder_edge.data.splits import hold_out
 from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.training.batches import TrainData
@@ -61,7 +61,7 @@ def prepare_run(
     processes = join_processes(cpu=cpu)
     with first_alone(processes):
         if processes.is_main_process:
-            _check_free(out, resume=resume, overwrite=overwrite)
+            check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=BEST_FILE)
         samples = select_listed(find_samples(data), splits)
         fit, held = hold_out(samples, fraction=config.val_fraction, seed=config.seed)
         check_recipe(config, pictures=len(fit), on=processes)
@@ -69,52 +69,88 @@ def prepare_run(
         side = max(CACHE_SIDE, max(stage.size for stage in config.stages))
         names = sorted({s.dataset for s in samples})
         total = len(fit) + len(held)
-        bad: list[str] = []
-        interpreted: list[str] = []
-        arrays: list[TrainData] = []
-        for offset, part in ((0, fit), (len(fit), held)):
-            loaded = load_arrays(
-                part,
-                size=(side, side),
-                channels=config.in_channels,
-                num_classes=config.num_classes,
-                cache_dir=out / CACHE_FOLDER,
-                skip_bad=skip_bad,
-                progress=lambda done, _, offset=offset: progress(offset + done, total),  # type: ignore[misc]
+        parts = [
+            load_part(
+                part, side=side, channels=config.in_channels, num_classes=config.num_classes, domains=names,
+                cache=out / CACHE_FOLDER, skip_bad=skip_bad,
+                progress=lambda done, _, offset=offset: progress(offset + done, total),
             )
-            bad += [f"left out {file.id}: {file.reason}" for file in loaded.bad]
-            interpreted += loaded.notes
-            dataset = {s.id: s.dataset for s in part}
-            domain = np.array([names.index(dataset[i]) for i in loaded.ids], dtype=np.int64)
-            groups = tuple(sorted({s.group for s in part if s.group is not None}))
-            arrays.append(TrainData(loaded.images, loaded.labels, loaded.ids, domain, groups))
+            for offset, part in ((0, fit), (len(fit), held))
+        ]  # fmt: skip
         if processes.is_main_process and not resume:
             for name in (RUN_FILE, BEST_FILE, *CURVE_FILES):
                 (out / name).unlink(missing_ok=True)
+    notes = notes_on(parts, total=total)
+    if resume and not (out / RUN_FILE).exists():
+        notes.append(f"{out} holds no run to go on with: starting one")
+    train, val = (part.data for part in parts)
+    notes.append(f"{len(train)} pictures to train on, {len(val)} held out for validation")
+    return PreparedRun(train, val, tuple(notes) if is_first() else ())
+
+
+@dataclass(frozen=True)
+class LoadedPart:
+    """The pictures of one list, the files left out of it, and what was interpreted in its masks."""
+
+    data: TrainData
+    left_out: tuple[str, ...]
+    interpreted: tuple[str, ...]
+
+
+def load_part(
+    samples: Sequence[Sample],
+    *,
+    side: int,
+    channels: int,
+    num_classes: int,
+    domains: Sequence[str],
+    cache: Path,
+    skip_bad: bool,
+    progress: Report,
+) -> LoadedPart:
+    """Decode samples to side x side, or map them from the cache. domains: the datasets by number.
+
+    Raises: BadImage, BadDataset; BadInput where the cache cannot be written.
+    """
+    loaded = load_arrays(
+        samples, size=(side, side), channels=channels, num_classes=num_classes, cache_dir=cache, skip_bad=skip_bad,
+        progress=progress,
+    )  # fmt: skip
+    dataset = {s.id: s.dataset for s in samples}
+    domain = np.array([domains.index(dataset[i]) for i in loaded.ids], dtype=np.int64)
+    groups = tuple(sorted({s.group for s in samples if s.group is not None}))
+    data = TrainData(loaded.images, loaded.labels, loaded.ids, domain, groups)
+    return LoadedPart(data, tuple(f"left out {file.id}: {file.reason}" for file in loaded.bad), loaded.notes)
+
+
+def notes_on(parts: Sequence[LoadedPart], *, total: int) -> list[str]:
+    """What a person should know of `total` pictures that were to be loaded, and of the processes that run."""
+    bad = [line for part in parts for line in part.left_out]
+    interpreted = [line for part in parts for line in part.interpreted]
     notes = list(bad)
     if bad:
         notes.append(f"{len(bad)} of {total} pictures left out")
     if interpreted:
         notes.append(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}")
-    if resume and not (out / RUN_FILE).exists():
-        notes.append(f"{out} holds no run to go on with: starting one")
     if launched_alone():
         notes.append(
             "only this one process was started; for several on a CPU: torchrun --standalone --nproc-per-node N"
         )
-    notes.append(f"{len(arrays[0])} pictures to train on, {len(arrays[1])} held out for validation")
-    return PreparedRun(arrays[0], arrays[1], tuple(notes) if is_first() else ())
+    return notes
 
 
-def _check_free(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Pictures decoded by a run that then failed are in nobody's way."""
+def check_free(out: Path, *, resume: bool, overwrite: bool, run_file: str, weights_file: str) -> None:
+    """Raises: OutputExists, BadInput where a run in `out` would go on with, or over, what it should not.
+
+    Pictures decoded by a run that then failed are in nobody's way.
+    """
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file; wanted a folder for the run. Choose another --out.")
     if resume and overwrite:
         raise BadInput("--resume goes on with the run in --out and --overwrite removes it. Give one of them.")
-    if resume and (out / BEST_FILE).exists() and not (out / RUN_FILE).exists():
+    if resume and (out / weights_file).exists() and not (out / run_file).exists():
         raise OutputExists(
-            f"{out / BEST_FILE} stands there without the {RUN_FILE} of its run, so it cannot be resumed. Choose "
+            f"{out / weights_file} stands there without the {run_file} of its run, so it cannot be resumed. Choose "
             "another --out, or start anew with --overwrite instead of --resume."
         )
     if out.exists() and not resume and not overwrite and any(entry.name != CACHE_FOLDER for entry in out.iterdir()):

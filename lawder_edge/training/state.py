@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from lawder_edge.errors import BadCheckpoint
 from lawder_edge.training.checkpoint import load_into, read_tensors, write_tensors
 from lawder_edge.training.config import PassRecord
 from lawder_edge.training.record import RUN_FORMAT
+
+State = TypeVar("State")
 
 
 @dataclass
@@ -50,25 +53,32 @@ class Ema:
                 self.state[name].copy_(value)
 
 
+def run_state(fields: dict[str, Any]) -> RunState:
+    """From the fields as JSON gives them back."""
+    return RunState(**{**fields, "history": tuple(PassRecord(**row) for row in fields["history"])})
+
+
 def write_run(
     path: Path,
-    state: RunState,
+    state: Any,
     *,
     model: nn.Module,
     ema: Ema,
     optimizer: torch.optim.Optimizer,
     recipe: dict[str, Any],
+    format: str = RUN_FORMAT,
 ) -> None:
     """One safetensors file: model, EMA and optimiser tensors, the rest as JSON in the header.
 
-    recipe: JSON values that make this run what it is; it is resumed with equal ones alone.
+    state: a dataclass of JSON values. recipe: JSON values that make this run what it is; it is resumed with equal ones
+    alone. format: names the kind of run.
     """
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in ema.state.items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": v for slot, v in slots.items()}
     header = {
-        "format": RUN_FORMAT,
+        "format": format,
         "config": json.dumps(recipe, sort_keys=True),
         "state": json.dumps(dataclasses.asdict(state)),
     }
@@ -76,16 +86,25 @@ def write_run(
 
 
 def read_run(
-    path: Path, *, model: nn.Module, ema: Ema, optimizer: torch.optim.Optimizer, recipe: dict[str, Any]
-) -> RunState:
-    """Restore in place. Raises: BadCheckpoint when the file is damaged or of a run with another recipe."""
+    path: Path,
+    *,
+    model: nn.Module,
+    ema: Ema,
+    optimizer: torch.optim.Optimizer,
+    recipe: dict[str, Any],
+    parse: Callable[[dict[str, Any]], State],
+    format: str = RUN_FORMAT,
+) -> State:
+    """Restore in place. parse: makes the state of its fields.
+
+    Raises: BadCheckpoint when the file is damaged, of another kind or of a run with another recipe.
+    """
     tensors, header = read_tensors(path)
-    if header.get("format") != RUN_FORMAT:
-        raise BadCheckpoint(f"{path}: format {header.get('format')!r}, wanted {RUN_FORMAT!r}: not the state of a run.")
+    if header.get("format") != format:
+        raise BadCheckpoint(f"{path}: format {header.get('format')!r}, wanted {format!r}: not the state of such a run.")
     try:
         before = dict(json.loads(header["config"]))
-        fields = json.loads(header["state"])
-        state = RunState(**{**fields, "history": tuple(PassRecord(**row) for row in fields["history"])})
+        state = parse(json.loads(header["state"]))
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
         for name, value in tensors.items():
             kind, _, rest = name.partition(".")

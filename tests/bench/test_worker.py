@@ -35,6 +35,18 @@ def test_a_runner_is_measured_bare_and_with_the_whole_frame(
     assert measured.memory.peak_bytes > 0
 
 
+def test_a_network_that_gives_masks_is_measured_with_its_labels(
+    runner: Runner, artifact: Artifact, quick: BenchSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.kind = "mask"
+    made: list[tuple[int, ...]] = []
+    finish = runner.finish_labels
+    monkeypatch.setattr(runner, "finish_labels", lambda output, size: made.append(size) or finish(output, size))
+    measured = measure_source(Task("fake", quick), lambda source, threads: Subject(runner, lambda: artifact))
+    assert measured.frame.count == 3
+    assert set(made) == {(48, 64)}
+
+
 def test_the_size_asked_for_is_the_size_measured(runner: Runner, artifact: Artifact, quick: BenchSpec) -> None:
     spec = dataclasses.replace(quick, size=(64, 96))
     measured = measure_source(Task("fake", spec), lambda source, threads: Subject(runner, lambda: artifact))

@@ -233,3 +233,30 @@ def test_the_program_finds_a_network_where_its_user_works(pairs: Path, tmp_path:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert (work / "run" / "best.safetensors").is_file()
+
+
+def test_a_bundle_that_gives_masks_predicts_what_the_other_does_and_has_no_probability_to_evaluate(
+    bundle: Path, checkpoint: Path, phantom: Path, tmp_path: Path
+) -> None:
+    masks = tmp_path / "masks"
+    done(["export", "-t", "onnx", "-m", checkpoint, "--out", masks, "--output", "mask", "--io", "uint8"])
+    manifest = open_bundle(masks).manifest
+    assert (manifest.output.kind, manifest.output.dtype, manifest.input.dtype) == ("mask", "uint8", "uint8")
+    images = sorted((phantom / "images").iterdir())[:2]
+    for image in images:
+        for name, model in (("a", bundle), ("b", masks)):
+            done(["predict", image, "--model", model, "--out", tmp_path / name])
+        a, b = (np.asarray(Image.open(tmp_path / name / f"{image.stem}_mask.png")) != 0 for name in "ab")
+        # Class numbers are resized to the nearest, probabilities before they are cut.
+        assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.95
+    done(["verify", masks, "--model", checkpoint])
+    refused(call_cli(["eval", "-m", masks, "--data", phantom]), "--output prob")
+    refused(
+        call_cli(["predict", images[0], "-m", masks, "--threshold", "0.9", "--out", tmp_path / "c"]), "inside the file"
+    )
+
+
+def test_what_a_target_cannot_give_is_told_with_what_it_can(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["export", "-t", "tensorrt", "-m", checkpoint, "--out", tmp_path / "b", "--output", "mask"]
+    refused(call_cli(words), "has no --output mask", "--output logits, --output prob")
+    assert list(tmp_path.iterdir()) == []

@@ -15,10 +15,22 @@ from cli_calls import call_cli, call_process, process_environment, refused
 from lawder_edge.cli import main
 
 VERBS = (
-    "data check", "data phantom", "train", "qat", "quantize", "eval", "export", "verify", "predict", "bench", "targets",
-    "doctor",
+    "data check", "data phantom", "train", "synth train", "synth sample", "synth score", "qat", "quantize", "eval",
+    "export", "verify", "predict", "bench", "targets", "doctor",
 )  # fmt: skip
-HEAVY = {"torch", "numpy", "onnx", "onnxruntime", "cv2", "scipy", "PIL", "matplotlib", "accelerate", "safetensors"}
+HEAVY = {
+    "torch",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "cv2",
+    "scipy",
+    "PIL",
+    "matplotlib",
+    "accelerate",
+    "safetensors",
+    "diffusers",
+}
 
 
 def test_the_help_of_the_program_lists_every_verb_with_an_example() -> None:
@@ -33,13 +45,14 @@ def test_no_arguments_at_all_show_the_help() -> None:
     assert call_cli([]).out == call_cli(["--help"]).out
 
 
-def test_data_alone_shows_its_verbs() -> None:
-    for arguments in (["data"], ["data", "--help"]):
+@pytest.mark.parametrize(("group", "verbs"), [("data", ("check", "phantom")), ("synth", ("train", "sample", "score"))])
+def test_the_first_word_of_two_alone_shows_its_verbs(group: str, verbs: tuple[str, ...]) -> None:
+    for arguments in ([group], [group, "--help"]):
         said = call_cli(arguments)
         assert said.code == 0
-        assert "lawder-edge data check" in said.out
-        assert "lawder-edge data phantom" in said.out
-        assert "lawder-edge train" not in said.out
+        for verb in verbs:
+            assert f"• {verb} " in said.out
+        assert "• export " not in said.out
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -58,7 +71,15 @@ def test_a_verb_answers_to_the_names_that_other_tools_use(alias: str, verb: str)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["frobnicate"], ["data", "frobnicate"], ["eval", "--model"], ["export", "--size", "256"], ["--data"]]
+    "arguments",
+    [
+        ["frobnicate"],
+        ["data", "frobnicate"],
+        ["synth", "frobnicate"],
+        ["eval", "--model"],
+        ["export", "--size", "256"],
+        ["--data"],
+    ],
 )
 def test_what_cannot_be_parsed_is_usage(arguments: list[str]) -> None:
     said = call_cli(arguments)
@@ -77,6 +98,7 @@ def test_an_alias_is_a_verb_only_where_a_verb_stands(tmp_path: Path) -> None:
         "import lawder_edge",
         "import sys; sys.argv = ['lawder-edge', '--help']; from lawder_edge.cli.main import main; main()",
         "import sys; sys.argv = ['lawder-edge', 'train', '--help']; from lawder_edge.cli.main import main; main()",
+        "import sys; sys.argv = ['lawder-edge', 'synth', 'train', '-h']; from lawder_edge.cli.main import main; main()",
     ],
 )
 def test_neither_import_nor_help_loads_anything_heavy(code: str) -> None:

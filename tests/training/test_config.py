@@ -26,7 +26,7 @@ def test_a_schedule_that_does_not_read_says_what_one_looks_like(text: str) -> No
 def test_a_recipe_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text('schedule = "64x2"\nlearning_rate = 1\nmulti_scale = [0.75, 1]\n')
-    config = read_config(path)
+    config = read_config(path, TrainConfig())
     assert config == TrainConfig(schedule="64x2", learning_rate=1.0, multi_scale=(0.75, 1.0))
 
 
@@ -42,15 +42,15 @@ def test_a_recipe_file_is_read(tmp_path: Path) -> None:
 )
 def test_a_wrong_key_or_type_is_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        config_from(values, source="r.toml")
+        config_from(values, base=TrainConfig(), source="r.toml")
 
 
 def test_a_recipe_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_bytes(b'model = "\xff\xfe"')
     with pytest.raises(BadInput, match=r"r\.toml: not a readable TOML recipe"):
-        read_config(path)
+        read_config(path, TrainConfig())
 
 
 def test_the_shipped_recipe_reads(project_root: Path) -> None:
-    assert read_config(project_root / "benchmarks" / "recipes" / "polyps.toml").stages[-1].size == 256
+    assert read_config(project_root / "benchmarks" / "recipes" / "polyps.toml", TrainConfig()).stages[-1].size == 256

@@ -1,0 +1,243 @@
+"""`lawder-edge synth train`, `synth sample` and `synth score`"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from lawder_edge.cli.tables import print_table
+from lawder_edge.cli.train import recipe_file
+from lawder_edge.synthesis.config import SynthConfig, SynthProgress
+
+
+def train_command(argv: Sequence[str]) -> Callable[..., int]:
+    """The verb, its defaults taken from the file after --config, so that the command line stands above the file."""
+    base = recipe_file(argv, "synth", "train", base=SynthConfig())
+
+    def train(
+        data: Path,
+        split: tuple[Path, ...] = (),
+        out: Path = Path("runs/synth"),
+        config: Path | None = None,
+        recipe: Annotated[SynthConfig, tyro.conf.arg(name="")] = base,
+        init: Path | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        skip_bad: bool = False,
+        cpu: bool = False,
+        threads: int = 0,
+    ) -> int:
+        """Train a generator of pictures for given masks, on a folder of images and masks.
+
+        Example: lawder-edge synth train --data polyps --split train.txt --out runs/synth --arm law --size 128
+
+        Several GPUs: accelerate launch --num_processes 2 -m lawder_edge synth train ...
+        Several processes on a CPU: torchrun --standalone --nproc-per-node 2 -m lawder_edge synth train ... --cpu
+
+        Args:
+            data: dataset folder (images/ + masks/, or another known layout), or a folder of such folders.
+            split: files with one folder/stem a line; all pairs when left out. All that is listed is trained on: leave
+                out what a segmenter will be tested on.
+            out: run folder: generator, preview, curves, state to resume from.
+            config: TOML file with any of the recipe's options below; the command line stands above it.
+            init: generator to start from, of the same size and widths.
+            resume: go on where the run in --out was stopped; a finished one goes on with more --steps.
+            overwrite: start anew in a run folder that exists.
+            skip_bad: leave out files that cannot be read, and count them.
+            cpu: stay on the CPU although a GPU is there.
+            threads: of this process; 0 leaves the choice to PyTorch.
+        """
+        from lawder_edge.cli.progress import progress
+        from lawder_edge.synthesis.prepare import prepare_pictures
+        from lawder_edge.synthesis.train import RUN_FILE
+        from lawder_edge.synthesis.train import train as fit
+        from lawder_edge.training.processes import is_first
+        from lawder_edge.training.threads import limit_threads
+
+        limit_threads(threads)
+        with progress("decoding", shown=is_first()) as report:
+            pictures = prepare_pictures(
+                recipe, data=data, splits=split, out=out, start=init, resume=resume, overwrite=overwrite,
+                skip_bad=skip_bad, progress=report, cpu=cpu,
+            )  # fmt: skip
+        for note in pictures.notes:
+            print(note, file=sys.stderr)
+        with progress("training", shown=is_first()) as report:
+
+            def on_step(p: SynthProgress) -> None:
+                report(p.step, p.steps, f"loss {p.loss:.4f}")
+
+            try:
+                result = fit(recipe, pictures.data, out=out, start=init, resume=resume, on_step=on_step, cpu=cpu)
+            except KeyboardInterrupt:
+                if is_first() and (out / RUN_FILE).exists():
+                    print(f"{out / RUN_FILE}: kept; go on with --resume", file=sys.stderr)
+                raise
+        if is_first():
+            error = f", error {result.history[-1].error:.4f}" if result.history else ""
+            print(f"{result.weights}: {result.step} steps{error}")
+            print(f"next: lawder-edge synth sample --model {result.weights} -n 16 --out synthetic", file=sys.stderr)
+        return 0
+
+    return train
+
+
+def sample(
+    model: Annotated[Path, tyro.conf.arg(aliases=["-m"])],
+    out: Path,
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 16,
+    masks: str = "procedural",
+    data: Path | None = None,
+    split: tuple[Path, ...] = (),
+    seed: int = 0,
+    sampler: Literal["dpm", "ddim"] = "dpm",
+    steps: int = 20,
+    guidance: float = 1.5,
+    batch: int = 16,
+    resume: bool = False,
+    overwrite: bool = False,
+    cpu: bool = False,
+    threads: int = 0,
+) -> int:
+    """Draw pictures for masks, in the layout that `train` reads, marked as synthetic.
+
+    Example: lawder-edge synth sample --model runs/synth/generator.safetensors -n 1450 --out synthetic
+
+    The masks of a folder as they are: --masks polyps/masks; bent, moved and flipped: --masks augmented --data polyps.
+    Several GPUs: accelerate launch --num_processes 2 -m lawder_edge synth sample ...
+    Several processes on a CPU: torchrun --standalone --nproc-per-node 2 -m lawder_edge synth sample ... --cpu
+
+    Args:
+        model: generator.safetensors of `synth train`.
+        out: dataset folder to make: images/, masks/ and manifest.json.
+        n: number of pictures.
+        masks: procedural (drawn like the training masks' shapes), augmented (of --data), or a folder of masks, taken in
+            turn.
+        data: dataset folder, or folder of masks, for --masks augmented.
+        split: files with one folder/stem a line, which choose among the masks of a dataset folder.
+        seed: the same seed gives the same files.
+        sampler: dpm is DPM-Solver++ 2M; ddim is DDIM with eta 0.
+        steps: of the sampler.
+        guidance: how much the mask is insisted on; 1 halves the time.
+        batch: pictures at a time on a GPU.
+        resume: go on where an earlier call was stopped, or up to a larger -n.
+        overwrite: replace the synthetic pictures in --out.
+        cpu: stay on the CPU although a GPU is there.
+        threads: of this process; 0 leaves the choice to PyTorch.
+    """
+    from lawder_edge.cli.progress import progress
+    from lawder_edge.synthesis.generator import load_generator
+    from lawder_edge.synthesis.mask_files import mask_source
+    from lawder_edge.synthesis.sample import sample as draw
+    from lawder_edge.synthesis.solver import Solver
+    from lawder_edge.training.processes import is_first
+    from lawder_edge.training.threads import limit_threads
+
+    limit_threads(threads)
+    generator = load_generator(model)
+    with progress("reading masks", shown=is_first()) as report:
+        source, notes = mask_source(masks, generator, data=data, splits=split, progress=report)
+    if is_first():
+        for note in notes:
+            print(note, file=sys.stderr)
+    with progress("drawing", shown=is_first()) as report:
+        try:
+            result = draw(
+                generator, source, out=out, n=n, seed=seed, solver=Solver(sampler, steps, guidance), batch=batch,
+                resume=resume, overwrite=overwrite, on_done=report, cpu=cpu,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if is_first():
+                print(f"{out}: what is drawn is kept; go on with --resume", file=sys.stderr)
+            raise
+    if is_first():
+        pace = f", {result.seconds / result.made:.2f} s a picture here" if result.made else ""
+        print(f"{out}: {result.there} synthetic pictures with masks{pace}")
+        print(f"next: lawder-edge train --data {out}, or put it beside real data in one folder", file=sys.stderr)
+    return 0
+
+
+def score(
+    synthetic: Annotated[Path, tyro.conf.Positional],
+    data: Path,
+    train: tuple[Path, ...] = (),
+    held_out: tuple[Path, ...] = (),
+    judge: str | None = None,
+    seed: int = 0,
+    format: Literal["table", "json"] = "table",
+    threads: int = 0,
+) -> int:
+    """Measure synthetic pictures against real ones: distances, fidelity to the mask, and copies of training pictures.
+
+    Example: lawder-edge synth score synthetic --data polyps --train train.txt --held-out test.txt --judge order
+
+    Distances are made with features of EfficientNet-Lite0 and compare with each other alone, not with published ones.
+
+    Args:
+        synthetic: folder of `synth sample`.
+        data: real pictures: dataset folder, or a folder of such folders.
+        train: split files that the generator was trained on.
+        held_out: split files of real pictures that it never saw.
+        judge: segmenter (name, checkpoint or bundle) that finds the lesions in the pictures. It must not be one that
+            was trained on these synthetic pictures or chose among them.
+        seed: of the subsets that distances are averaged over.
+        format: of the report.
+        threads: of this process; 0 leaves the choice to the libraries.
+    """
+    from lawder_edge.cli.progress import progress
+    from lawder_edge.loading import load_predictor
+    from lawder_edge.synthesis.lite0 import load_lite0
+    from lawder_edge.synthesis.score import lite0_features, score_pictures
+    from lawder_edge.synthesis.score_files import read_sets
+    from lawder_edge.training.threads import limit_threads
+
+    limit_threads(threads)
+    network = load_lite0()
+    predictor = None if judge is None else load_predictor(judge, threads=threads)
+    with progress("reading") as report:
+        sets = read_sets(synthetic, data=data, train=train, held_out=held_out, progress=report)
+    with progress("scoring") as report:
+        found = score_pictures(
+            sets.synthetic, sets.train, sets.held, extract=lite0_features(network), judge=predictor, seed=seed,
+            progress=report,
+        )  # fmt: skip
+    if format == "json":
+        print(json.dumps(dataclasses.asdict(found), indent=1))
+        return 0
+    print(f"{found.synthetic} synthetic, {found.train} training and {found.held_out} held-out pictures")
+    print(f"Features: {found.features}. KID over subsets of {found.distances[0].floor.subset}; x 1000, sd in brackets.")
+    print_table(
+        (
+            "view", "KID train/held (floor)", "KID synthetic/train", "KID synthetic/held", "Frechet train/held (floor)",
+            "Frechet synthetic/held",
+        ),
+        [
+            (
+                d.view,
+                *(f"{1000 * k.mean:.2f} ({1000 * k.sd:.2f})" for k in (d.floor, d.to_train, d.to_held)),
+                f"{d.frechet_floor:.2f}", f"{d.frechet_to_held:.2f}",
+            )
+            for d in found.distances
+        ],
+        right=(1, 2, 3, 4, 5),
+    )  # fmt: skip
+    if found.fidelity is not None:
+        ours, real = found.fidelity.synthetic, found.fidelity.held_out
+        print(
+            f"mask fidelity: Dice of {found.fidelity.judge} {ours.mean:.3f} [{ours.low:.3f}, {ours.high:.3f}] on "
+            f"synthetic pictures, {real.mean:.3f} [{real.low:.3f}, {real.high:.3f}] on held-out ones"
+        )
+    m = found.memorised
+    print(
+        f"memorised: {len(m.flagged)} of {found.synthetic} nearer to a training picture than {m.threshold:.4f} (1 - "
+        f"cosine; median {m.median:.4f}, of held-out pictures {m.held_out_median:.4f})"
+    )
+    for n in m.flagged[:10]:
+        print(f"  {n.id} is {n.distance:.4f} from {n.train_id}, {n.pixel_rms:.0f} grey levels")
+    return 0

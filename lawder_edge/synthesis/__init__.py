@@ -1,0 +1,1 @@
+"""Synthetic training data: mask-conditioned diffusion whose loss is weighted per pixel."""

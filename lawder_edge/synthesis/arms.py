@@ -1,0 +1,8 @@
+"""The names of the arms, for the command line, which loads no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Arm = Literal["uniform", "ratio", "regions", "law"]
+ARMS: tuple[Arm, ...] = get_args(Arm)

@@ -1,0 +1,81 @@
+"""From folders to the arrays that a generator is trained on: reads disk, makes the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lawder_edge.data.datasets import find_samples, select_listed
+from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.train import (
+    CURVES_FILE,
+    GENERATOR_FILE,
+    PREVIEW_FILE,
+    RUN_FILE,
+    check_pictures,
+    check_recipe,
+    snapshot_name,
+)
+from lawder_edge.training.batches import TrainData
+from lawder_edge.training.prepare import CACHE_FOLDER, Report, check_free, load_part, notes_on
+from lawder_edge.training.processes import first_alone, is_first, join_processes
+
+
+@dataclass(frozen=True)
+class PreparedPictures:
+    """What is trained on, and what a person should know about it."""
+
+    data: TrainData
+    notes: tuple[str, ...]
+
+
+def prepare_pictures(
+    config: SynthConfig,
+    *,
+    data: Path,
+    splits: Sequence[Path],
+    out: Path,
+    start: Path | None,
+    resume: bool,
+    overwrite: bool,
+    skip_bad: bool,
+    progress: Report,
+    cpu: bool = False,
+) -> PreparedPictures:
+    """Read the pictures of the splits at the generator's size, all of them to train on, and make `out`.
+
+    Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
+    is removed, and nothing else there, once all that can go wrong before training has gone well.
+
+    start: the generator that the run will go on from.
+
+    Raises: OutputExists when `out` holds something and neither resume nor overwrite is set; BadInput, BadDataset,
+    BadImage, BadCheckpoint, Unavailable; SystemExit in the other processes when the first has failed.
+    """
+    processes = join_processes(cpu=cpu)
+    with first_alone(processes):
+        if processes.is_main_process:
+            check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=GENERATOR_FILE)
+        samples = select_listed(find_samples(data), splits)
+        check_recipe(config, on=processes, start=start)
+        out.mkdir(parents=True, exist_ok=True)
+        part = load_part(
+            samples,
+            side=config.size,
+            channels=config.in_channels,
+            num_classes=config.num_classes,
+            domains=sorted({s.dataset for s in samples}),
+            cache=out / CACHE_FOLDER,
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+        check_pictures(config, data=part.data)
+        if processes.is_main_process and not resume:
+            for name in (RUN_FILE, GENERATOR_FILE, CURVES_FILE, PREVIEW_FILE, *map(snapshot_name, config.snapshots)):
+                (out / name).unlink(missing_ok=True)
+    notes = notes_on([part], total=len(samples))
+    if resume and not (out / RUN_FILE).exists():
+        notes.append(f"{out} holds no run to go on with: starting one")
+    notes.append(f"{len(part.data)} pictures of {config.size}x{config.size} px to train on")
+    return PreparedPictures(part.data, tuple(notes) if is_first() else ())

@@ -1,0 +1,37 @@
+"""A picture of what a generator draws in the middle of its training."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.denoiser import Denoiser, mask_planes
+from lawder_edge.synthesis.solver import DEFAULT, first_noise, solve, to_pixels
+from lawder_edge.training.batches import TrainData
+
+COLUMNS = 8
+
+
+def draw_preview(denoiser: Denoiser, config: SynthConfig, data: TrainData) -> bytes:
+    """PNG bytes: masks of the training list above, what is drawn for them below, with the same noise each time.
+
+    denoiser: a module in eval mode.
+    """
+    there = [i for i, labels in enumerate(data.labels) if (labels >= config.lesion_class).any()]
+    chosen = there[:: max(1, len(there) // COLUMNS)][:COLUMNS]
+    labels = np.stack([data.labels[i] for i in chosen])
+    device = next(denoiser.parameters()).device  # type: ignore[attr-defined]
+    planes = mask_planes(torch.from_numpy(labels).long(), num_classes=config.num_classes).to(device)
+    noise = first_noise(range(len(chosen)), (config.in_channels, config.size, config.size)).to(device)
+    pictures = to_pixels(solve(denoiser, planes, noise, DEFAULT))
+    grey = (labels.astype(np.float32) * (255 / max(1, config.num_classes - 1))).astype(np.uint8)
+    masks = np.repeat(grey[..., None], pictures.shape[3], 3)
+    return _png(np.concatenate([np.concatenate(list(masks), 1), np.concatenate(list(pictures), 1)]))
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    _, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
+    return encoded.tobytes()

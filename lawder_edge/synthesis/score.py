@@ -1,0 +1,216 @@
+"""How good synthetic pictures are, against the real ones that they were learned from and others that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lawder_edge.bundle.processing import resize
+from lawder_edge.errors import BadInput
+from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
+from lawder_edge.evaluation.metrics import dice
+from lawder_edge.loading import Predictor
+from lawder_edge.synthesis.distances import KernelDistance, frechet_distance, kernel_distance, nearest
+from lawder_edge.synthesis.lite0 import NAME, SIDE_PX
+from lawder_edge.training.batches import TrainData, normalise
+
+Pixels = NDArray[np.uint8]
+Extract = Callable[[Pixels], NDArray[np.float32]]
+Report = Callable[[int, int], None]
+# Of tissue around the lesion's box in its crop, as a share of the longer side.
+_MARGIN = 0.25
+# Held-out pictures nearer to the training set than this share of them are; a synthetic one that is nearer still is
+# flagged. Below about 100 held-out pictures it is the nearest of them.
+_NEAR_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Distances:
+    """On one view (frame or lesion crop). floor: real training against real held-out pictures, what no generator can be
+    asked to beat. to_train, to_held: of the synthetic ones. frechet_*: beside them, at equal numbers (`frechet_n`).
+    """
+
+    view: str
+    floor: KernelDistance
+    to_train: KernelDistance
+    to_held: KernelDistance
+    frechet_floor: float
+    frechet_to_held: float
+    frechet_n: int
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Dice between the masks asked for and what a frozen segmenter finds, and of it on real held-out pictures."""
+
+    judge: str
+    synthetic: Interval
+    held_out: Interval
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A synthetic picture and the training picture that is nearest to it. distance: 1 - cosine of features."""
+
+    id: str
+    train_id: str
+    distance: float
+    pixel_rms: float
+
+
+@dataclass(frozen=True)
+class Memorised:
+    """flagged: nearer to a training picture than `threshold`, nearest first. median, held_out_median: of distances."""
+
+    threshold: float
+    median: float
+    held_out_median: float
+    flagged: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """features: which network all distances were made with."""
+
+    features: str
+    synthetic: int
+    train: int
+    held_out: int
+    distances: tuple[Distances, ...]
+    memorised: Memorised
+    fidelity: Fidelity | None
+
+
+def score_pictures(
+    synthetic: TrainData,
+    train: TrainData,
+    held: TrainData,
+    *,
+    extract: Extract,
+    judge: Predictor | None = None,
+    seed: int = 0,
+    progress: Report,
+) -> QualityReport:
+    """All three at one size, with their masks. extract: (B, 224, 224, 3) uint8 -> (B, d), of `lite0_features`.
+
+    Raises: BadInput for pictures of several sizes or fewer than 2 of a kind.
+    """
+    kinds = (synthetic, train, held)
+    if len({k.images.shape[1:] for k in kinds}) != 1:
+        raise BadInput(f"pictures of {', '.join(str(k.images.shape[1:]) for k in kinds)}; wanted one size.")
+    total = 2 * sum(map(len, kinds)) + (len(synthetic) + len(held) if judge else 0)
+    done = 0
+
+    def step(n: int) -> None:
+        nonlocal done
+        done += n
+        progress(done, total)
+
+    frames = [_features(k.images, extract, step) for k in kinds]
+    crops = [_features(_crops(k, step), extract, lambda n: None) for k in kinds]
+    return QualityReport(
+        features=NAME,
+        synthetic=len(synthetic),
+        train=len(train),
+        held_out=len(held),
+        distances=tuple(_distances(view, *f, seed=seed) for view, f in (("frame", frames), ("lesion crop", crops))),
+        memorised=_memorised(synthetic, train, frames),
+        fidelity=None if judge is None else _fidelity(judge, synthetic, held, step),
+    )
+
+
+def lite0_features(network: Any, *, batch: int = 16) -> Extract:
+    """`extract` of `score_pictures` with a `Lite0`."""
+
+    @torch.no_grad()
+    def extract(pixels: Pixels) -> NDArray[np.float32]:
+        parts = [network(normalise(pixels[i : i + batch])).float().numpy() for i in range(0, len(pixels), batch)]
+        return np.concatenate(parts)
+
+    return extract
+
+
+def lesion_crop(image: Pixels, labels: Pixels) -> Pixels | None:
+    """A square around the lesion with a quarter of its side of margin, at most the picture; None without a lesion.
+
+    image: (H, W, C) uint8; labels: (H, W), lesion other than 0. Returns: (S, S, C) uint8.
+    """
+    y, x = np.nonzero(labels)
+    if not len(y):
+        return None
+    height, width = labels.shape
+    side = round((max(np.ptp(y), np.ptp(x)) + 1) * (1 + 2 * _MARGIN))
+    side = min(max(side, 8), height, width)
+    top = int(np.clip((y.min() + y.max() + 1 - side) // 2, 0, height - side))
+    left = int(np.clip((x.min() + x.max() + 1 - side) // 2, 0, width - side))
+    return image[top : top + side, left : left + side]
+
+
+def _features(images: Sequence[Pixels] | Pixels, extract: Extract, step: Callable[[int], None]) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(images), 16):
+        some = images[start : start + 16]
+        parts.append(extract(np.stack([_sized(image) for image in some])))
+        step(len(some))
+    return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
+
+
+def _sized(image: Pixels) -> Pixels:
+    colour = np.repeat(image, 3, 2) if image.shape[2] == 1 else image
+    return np.asarray(resize(np.ascontiguousarray(colour), (SIDE_PX, SIDE_PX)))
+
+
+def _crops(data: TrainData, step: Callable[[int], None]) -> list[Pixels]:
+    found = [lesion_crop(image, labels) for image, labels in zip(data.images, data.labels, strict=True)]
+    step(len(found))
+    return [crop for crop in found if crop is not None]
+
+
+def _distances(view: str, synthetic: NDArray[Any], train: NDArray[Any], held: NDArray[Any], *, seed: int) -> Distances:
+    n = min(len(synthetic), len(train), len(held))
+    rng = np.random.default_rng(seed)
+    equal = [s[rng.permutation(len(s))[:n]] for s in (synthetic, train, held)]
+    return Distances(
+        view=view,
+        floor=kernel_distance(train, held, seed=seed),
+        to_train=kernel_distance(synthetic, train, seed=seed),
+        to_held=kernel_distance(synthetic, held, seed=seed),
+        frechet_floor=frechet_distance(equal[1], equal[2]),
+        frechet_to_held=frechet_distance(equal[0], equal[2]),
+        frechet_n=n,
+    )
+
+
+def _memorised(synthetic: TrainData, train: TrainData, frames: Sequence[NDArray[Any]]) -> Memorised:
+    place, distance = nearest(frames[0], frames[1])
+    _, natural = nearest(frames[2], frames[1])
+    threshold = float(np.quantile(natural, _NEAR_SHARE, method="lower"))
+    flagged = [
+        Neighbour(
+            synthetic.ids[i], train.ids[place[i]], float(distance[i]), _rms(synthetic.images[i], train.images[place[i]])
+        )
+        for i in np.argsort(distance)
+        if distance[i] < threshold
+    ]
+    return Memorised(threshold, float(np.median(distance)), float(np.median(natural)), tuple(flagged))
+
+
+def _rms(a: Pixels, b: Pixels) -> float:
+    """Root of the mean squared difference, in grey levels."""
+    return float(np.sqrt(np.square(a.astype(np.float64) - b).mean()))
+
+
+def _fidelity(judge: Predictor, synthetic: TrainData, held: TrainData, step: Callable[[int], None]) -> Fidelity:
+    intervals = []
+    for data in (synthetic, held):
+        scores = []
+        for image, labels in zip(data.images, data.labels, strict=True):
+            scores.append(dice(judge.runner.predict(image) >= judge.threshold, labels > 0))
+            step(1)
+        intervals.append(bootstrap_mean(scores))
+    return Fidelity(judge.name, intervals[0], intervals[1])

@@ -1,0 +1,59 @@
+"""The three sets of pictures of a score, from folders. Reads disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from lawder_edge.data.cache import Progress, load_arrays
+from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
+from lawder_edge.data.images import image_size
+from lawder_edge.errors import BadDataset
+from lawder_edge.training.batches import TrainData
+
+
+@dataclass(frozen=True)
+class ScoredSets:
+    """All at the size of the synthetic pictures."""
+
+    synthetic: TrainData
+    train: TrainData
+    held: TrainData
+
+
+def read_sets(
+    synthetic: Path, *, data: Path, train: Sequence[Path], held_out: Sequence[Path], progress: Progress
+) -> ScoredSets:
+    """Synthetic pictures, and of the real ones in `data` those listed in `train` and in `held_out`.
+
+    Raises: BadDataset for a list that is missing or stands on both sides; BadImage.
+    """
+    if not train or not held_out:
+        raise BadDataset(
+            "give --train, the lists that the generator was trained on, and --held-out, lists of other real pictures: "
+            "without them nothing says how near is near."
+        )
+    fakes = find_samples(synthetic)
+    real = find_samples(data)
+    lists = [select_listed(real, splits) for splits in (train, held_out)]
+    if both := {s.id for s in lists[0]} & {s.id for s in lists[1]}:
+        raise BadDataset(f"{len(both)} pictures stand in --train and in --held-out: {first_few(sorted(both))}.")
+    size = image_size(fakes[0].image)
+    total = len(fakes) + sum(map(len, lists))
+    parts: list[TrainData] = []
+    for samples in (fakes, *lists):
+        parts.append(_read(samples, size, partial(_shifted, progress, sum(map(len, parts)), total)))
+    return ScoredSets(*parts)
+
+
+def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+    progress(before + done, total)
+
+
+def _read(samples: Sequence[Sample], size: tuple[int, int], progress: Progress) -> TrainData:
+    loaded = load_arrays(samples, size=size, progress=progress)
+    return TrainData(loaded.images, loaded.labels, loaded.ids, np.zeros(len(loaded.ids), np.int64))

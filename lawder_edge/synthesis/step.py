@@ -1,0 +1,77 @@
+"""The losses of one training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.denoiser import mask_planes
+from lawder_edge.synthesis.diffusion import TIMES, diffusion_loss, noised, time_weight
+from lawder_edge.synthesis.draws import Draw
+from lawder_edge.synthesis.weighter import Weighter, error_by_bin, local_error, weighter_loss
+from lawder_edge.synthesis.weighting import Bounds, has_regions, pixel_weights
+
+
+class StepLoss(NamedTuple):
+    """total: what is differentiated. diffusion: the weighted loss of the denoiser, a part of it. weights: (B, 1, H, W).
+
+    error: mean of (x0_hat - x0)^2. lesion, background: its sums over the pictures that show both, of the mean in each;
+    pictures: how many those are.
+    """
+
+    total: Tensor
+    diffusion: Tensor
+    weights: Tensor
+    error: Tensor
+    lesion: Tensor
+    background: Tensor
+    pictures: Tensor
+
+
+def step_loss(
+    model: Any,
+    weighter: Weighter | None,
+    drawn: Draw,
+    config: SynthConfig,
+    *,
+    kept: Tensor,
+    sum_of_all: Callable[[Tensor], Tensor],
+) -> StepLoss:
+    """model: a `Generator`, wrapped or not; weighter: its own; kept: alpha_bar of every time, (1000,).
+
+    sum_of_all: the sum over the processes, which share what LAW knows of the error at each time. Nothing of `diffusion`
+    can be differentiated in the weighter, and nothing of the weighter's loss in the denoiser.
+    """
+    a = kept[drawn.t]
+    planes = mask_planes(drawn.labels, num_classes=config.num_classes, shown=drawn.shown)
+    lesion = (drawn.labels >= config.lesion_class)[:, None]
+    x0_hat, s = model(noised(drawn.x0, drawn.noise, a), drawn.t, planes)
+    x0_hat = x0_hat.float()
+    weights = pixel_weights(
+        config.arm,  # type: ignore[arg-type]  # checked by `SynthConfig.check`
+        lesion & drawn.shown[:, None, None, None],
+        s=s,
+        gamma=config.gamma,
+        bounds=Bounds(config.lowest_weight, config.highest_weight),
+    )
+    diffusion = diffusion_loss(x0_hat, drawn.x0, weights=weights, time_weights=time_weight(a))
+    total = diffusion
+    if weighter is not None:
+        e, t = local_error(x0_hat, drawn.x0), drawn.t / TIMES
+        sums, counts = sum_of_all(torch.stack(error_by_bin(e, t)))
+        weighter.observe(sums, counts)
+        total = total + weighter_loss(s.float(), e, weighter.expected_level(t))
+    return StepLoss(total, diffusion.detach(), weights, *_errors(x0_hat.detach(), drawn.x0, lesion))
+
+
+def _errors(x0_hat: Tensor, x0: Tensor, lesion: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    e = (x0_hat - x0).square().mean(1, keepdim=True)
+    both = has_regions(lesion)[:, 0, 0, 0]
+    means = [
+        ((e * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1))[both].sum() for region in (lesion, ~lesion)
+    ]
+    return e.mean(), means[0], means[1], both.sum()

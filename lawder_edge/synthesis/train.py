@@ -1,0 +1,277 @@
+"""The training loop of a generator.
+
+Same configuration, pictures and seed give the same weights, bit for bit on one CPU thread count, whether the run was
+killed and resumed or not.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from torch import Tensor, nn
+
+from lawder_edge.errors import BadDataset, BadInput
+from lawder_edge.files import write_file
+from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
+from lawder_edge.synthesis.denoiser import require_diffusers
+from lawder_edge.synthesis.diffusion import kept_share
+from lawder_edge.synthesis.draws import draw
+from lawder_edge.synthesis.generator import Generator, GeneratorRecord, load_start, save_generator, start_from
+from lawder_edge.synthesis.memory import memory_told
+from lawder_edge.synthesis.preview import draw_preview
+from lawder_edge.synthesis.shapes import measure_shapes
+from lawder_edge.synthesis.step import StepLoss, step_loss
+from lawder_edge.training.batches import TrainData
+from lawder_edge.training.curves import rows_as_csv
+from lawder_edge.training.interrupt import Interrupt
+from lawder_edge.training.loop import parameter_groups
+from lawder_edge.training.processes import any_of_all, join_processes
+from lawder_edge.training.state import Ema, read_run, write_run
+
+RUN_FILE = "last.safetensors"
+GENERATOR_FILE = "generator.safetensors"
+PREVIEW_FILE = "preview.png"
+CURVES_FILE = "curves.csv"
+RUN_FORMAT = "lawder-edge-generator-run-1"
+# Steps that one row of the curves is the mean of.
+_ROW_STEPS = 50
+
+
+def snapshot_name(step: int) -> str:
+    """File of the weights at a step that `SynthConfig.snapshots` names."""
+    return f"step-{step:06d}.safetensors"
+
+
+@dataclass
+class SynthState:
+    """step: optimiser steps done. sums: of loss, error, lesion and background error, pictures with both, and steps,
+    since the last row. loss_scale: state of the gradient scaler, empty without fp16.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    sums: tuple[float, ...] = (0.0,) * 6
+    loss_scale: dict[str, float] = dataclasses.field(default_factory=dict)
+    history: tuple[LossRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class SynthResult:
+    """What a finished run hands back. weights: the generator's file. history: rows of 50 steps."""
+
+    weights: Path
+    step: int
+    history: tuple[LossRecord, ...]
+
+
+def check_pictures(config: SynthConfig, *, data: TrainData) -> None:
+    """Raises: BadDataset where there is nothing to learn from."""
+    if not len(data):
+        raise BadDataset("no pictures to train on; the split and the folder leave none.")
+    if not any((labels >= config.lesion_class).any() for labels in data.labels):
+        raise BadDataset(
+            f"all {len(data)} masks are empty (no label of {config.lesion_class} or more): there is no lesion to "
+            "learn. Look at them with `lawder-edge data check`; --num-classes says how they are read."
+        )
+
+
+def check_recipe(config: SynthConfig, *, on: PartialState, start: Path | None = None) -> None:
+    """Raises: BadInput where the recipe cannot be run by these processes; BadCheckpoint where it cannot go on from
+    `start`; Unavailable without diffusers.
+    """
+    config.check()
+    require_diffusers()
+    shares = on.num_processes * config.accumulate
+    if config.batch % shares:
+        raise BadInput(
+            f"batch {config.batch} does not divide among {on.num_processes} processes and {config.accumulate} parts. "
+            f"Take a multiple of {shares}."
+        )
+    if config.mixed_precision == "fp16" and on.device.type == "cpu":
+        raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
+    with torch.device("meta"):
+        Generator(config)
+    if start is not None:
+        load_start(start, config)
+
+
+def train(
+    config: SynthConfig,
+    data: TrainData,
+    *,
+    out: Path,
+    start: Path | None = None,
+    resume: bool = False,
+    on_step: Callable[[SynthProgress], None] | None = None,
+    cpu: bool = False,
+) -> SynthResult:
+    """Fit a generator to `data`, pictures of the configuration's size, and write into the folder `out`.
+
+    `out` receives `last.safetensors` (the whole run) and `generator.safetensors` (EMA weights, to sample from) every
+    `checkpoint_every` steps, `curves.csv`, `preview.png`, and a file for each of `snapshots`.
+
+    start: a generator to go on from, as step 0 of this run. Raises: BadInput, BadDataset, BadCheckpoint, Unavailable;
+    KeyboardInterrupt after Ctrl-C, once the run is saved.
+    """
+    processes = join_processes(cpu=cpu)
+    check_recipe(config, on=processes, start=start)
+    check_pictures(config, data=data)
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
+    torch.manual_seed(config.seed)
+    bare = Generator(config)
+    origin = "" if start is None else start_from(start, bare, config)
+    evaluated = copy.deepcopy(bare.denoiser).eval().to(accelerator.device)
+    model = accelerator.prepare_model(bare)
+    optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
+    # Takes the loss scale of fp16 out of the gradients, and leaves a step out whose gradients overflowed.
+    stepper = accelerator.prepare_optimizer(optimizer)
+    ema = Ema(bare.denoiser, config.ema_decay)
+    state = SynthState()
+    run_file = out / RUN_FILE
+    recipe = {
+        **{name: value for name, value in dataclasses.asdict(config).items() if name not in FREE},
+        "training list": data.said(),
+        "started from": origin,
+    }
+    shapes = torch.from_numpy(measure_shapes((data.labels >= config.lesion_class).astype("uint8")))
+    kept = kept_share().to(accelerator.device)
+
+    def save_weights(name: str) -> None:
+        record = GeneratorRecord(config, state.step, data.ids, data.groups, origin)
+        save_generator(out / name, ema.state, record, weighter=bare.weighter, mask_shapes=shapes)
+
+    def save() -> None:
+        if not accelerator.is_main_process:
+            return
+        if accelerator.scaler is not None:
+            state.loss_scale = accelerator.scaler.state_dict()
+        write_run(run_file, state, model=bare, ema=ema, optimizer=optimizer, recipe=recipe, format=RUN_FORMAT)
+        save_weights(GENERATOR_FILE)
+        write_file(out / CURVES_FILE, rows_as_csv(state.history, LossRecord))
+
+    if resume and run_file.exists():
+        state = read_run(
+            run_file, model=bare, ema=ema, optimizer=optimizer, recipe=recipe, parse=_state, format=RUN_FORMAT
+        )
+        if accelerator.scaler is not None and state.loss_scale:
+            accelerator.scaler.load_state_dict(state.loss_scale)
+    else:
+        # From now on the folder tells whose run it holds, and that it can be written.
+        save()
+        if 0 in config.snapshots and accelerator.is_main_process:
+            save_weights(snapshot_name(0))
+    started, first_step = time.monotonic(), state.step
+    mark = started
+    advice = "Take a smaller --batch, or more --accumulate."
+
+    with Interrupt() as interrupt, memory_told(batch=_part(config, processes), size=config.size, advice=advice):
+        while state.step < config.steps:
+            rate = config.learning_rate * min(1.0, (state.step + 1) / max(1, config.warmup_steps))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            model.train()
+            optimizer.zero_grad()
+            values = _gradients(model, bare, config, data, step=state.step, kept=kept, accelerator=accelerator)
+            norms = _clip(accelerator, bare, config.clip_norm)
+            healthy = accelerator.scaler is not None or all(math.isfinite(norm) for norm in norms)
+            if not all(math.isfinite(value) for value in values) or not healthy:
+                raise BadInput(
+                    f"the loss became {values[0]} and its gradient {norms[0]} at step {state.step + 1} (learning rate "
+                    f"{rate:.2g}). Lower --learning-rate and --resume; the last good state is {run_file}."
+                )
+            stepper.step()
+            state.step += 1
+            if not accelerator.optimizer_step_was_skipped:
+                ema.update(bare.denoiser, state.step)
+            now = time.monotonic()
+            state.seconds, mark = state.seconds + now - mark, now
+            state.sums = tuple(a + b for a, b in zip(state.sums, (*values[1:], 1.0), strict=True))
+            if state.step % _ROW_STEPS == 0 or state.step == config.steps:
+                state.history = (*state.history, _row(state))
+                state.sums = SynthState().sums
+
+            if state.step in config.snapshots and accelerator.is_main_process:
+                save_weights(snapshot_name(state.step))
+            if state.step % config.checkpoint_every == 0 or state.step == config.steps:
+                save()
+            if config.preview_every and state.step % config.preview_every == 0 and accelerator.is_main_process:
+                evaluated.load_state_dict(ema.state)
+                write_file(out / PREVIEW_FILE, draw_preview(evaluated, config, data))
+                mark = time.monotonic()
+            if on_step and accelerator.is_main_process:
+                eta = (now - started) / (state.step - first_step) * (config.steps - state.step)
+                on_step(SynthProgress(state.step, config.steps, values[1], eta))
+            if any_of_all(accelerator, interrupt.asked) and state.step < config.steps:
+                save()
+                raise KeyboardInterrupt
+
+    accelerator.wait_for_everyone()
+    return SynthResult(out / GENERATOR_FILE, state.step, state.history)
+
+
+def _part(config: SynthConfig, on: PartialState) -> int:
+    """Pictures that go forward at a time."""
+    return config.batch // int(on.num_processes) // config.accumulate
+
+
+def _gradients(
+    model: nn.Module,
+    bare: Generator,
+    config: SynthConfig,
+    data: TrainData,
+    *,
+    step: int,
+    kept: Tensor,
+    accelerator: Accelerator,
+) -> list[float]:
+    """Sum the gradients of one step. Returns: total loss, loss, error, lesion and background error, pictures with both,
+    over all processes.
+    """
+
+    def sum_of_all(value: Tensor) -> Tensor:
+        return value if accelerator.num_processes == 1 else accelerator.reduce(value, "sum")
+
+    size = _part(config, accelerator.state)
+    first = accelerator.process_index * size * config.accumulate
+    total = torch.zeros(6, device=accelerator.device)
+    for part in range(config.accumulate):
+        places = range(first + part * size, first + (part + 1) * size)
+        drawn = draw(data, config, step=step, places=places).to(accelerator.device)
+        waits = accelerator.num_processes > 1 and part + 1 < config.accumulate
+        with accelerator.no_sync(model) if waits else nullcontext():
+            loss: StepLoss = step_loss(model, bare.weighter, drawn, config, kept=kept, sum_of_all=sum_of_all)
+            accelerator.backward(loss.total / config.accumulate)
+        means = torch.stack([loss.total.detach(), loss.diffusion, loss.error])
+        shares = len(places) / config.batch
+        total += torch.cat([means * shares, torch.stack([loss.lesion, loss.background, loss.pictures.float()])])
+    return [float(value) for value in sum_of_all(total).cpu()]
+
+
+def _clip(accelerator: Accelerator, model: Generator, limit: float) -> list[float]:
+    """Clip denoiser and weighter apart, so that neither changes the other's step. Returns: their norms before."""
+    norms = [accelerator.clip_grad_norm_(model.denoiser.parameters(), limit)]
+    if model.weighter is not None:
+        # Not by the accelerator, which would take fp16's loss scale out a second time.
+        norms.append(torch.nn.utils.clip_grad_norm_(model.weighter.parameters(), limit))
+    return [float(norm) for norm in norms]
+
+
+def _row(state: SynthState) -> LossRecord:
+    loss, error, lesion, background, pictures, steps = state.sums
+    shown = max(pictures, 1.0)
+    return LossRecord(state.step, loss / steps, error / steps, lesion / shown, background / shown, state.seconds)
+
+
+def _state(fields: dict[str, Any]) -> SynthState:
+    rows = tuple(LossRecord(**row) for row in fields["history"])
+    return SynthState(**{**fields, "sums": tuple(fields["sums"]), "history": rows})

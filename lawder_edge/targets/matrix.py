@@ -1,0 +1,287 @@
+"""How the artifacts of a folder, PyTorch and the integer reference agree with each other, on the same images.
+
+Each runs in a process of its own: one that crashes or hangs costs its row.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lawder_edge.bundle.certificate import INT8_LIMITS, ImageAgreement, MeanAndWorst, agree, mean_and_worst
+from lawder_edge.bundle.manifest import OutputKind
+from lawder_edge.bundle.processing import Float, Labels
+from lawder_edge.bundle.runner import Runner
+from lawder_edge.bundle.store import open_bundle, read_certificate
+from lawder_edge.errors import BadInput, LawderError, Unavailable
+from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
+from lawder_edge.evaluation.evaluate import EvalPair
+from lawder_edge.targets.images import images_of
+from lawder_edge.targets.registry import load_runner
+from lawder_edge.targets.verify import hostile_images
+
+# Of Dice against the truth between any two runtimes of one int8 network.
+LARGEST_DICE_DIFFERENCE = 0.003
+PYTORCH, REFERENCE = "pytorch", "integer reference"
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """What to compare on, as in `images.images_of`."""
+
+    data: Path | None = None
+    split: tuple[Path, ...] = ()
+    limit: int = 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """What gives masks: `bundle` runs the artifact; `pytorch` the network that it was exported from, at its precision;
+    `reference` the integer arithmetic in numpy, of an int8 one. model: as in `outcome.source_model`.
+    """
+
+    kind: Literal["bundle", "pytorch", "reference"]
+    bundle: Path
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one source gave. labels: (H, W) uint8 an image, at its own size. raw: (1, K, h, w) an image, of `kind`.
+    hostile: classes (h, w) at the network's size of each hostile frame.
+    """
+
+    name: str
+    precision: str
+    state: str
+    kind: OutputKind
+    labels: tuple[Labels, ...]
+    raw: tuple[Float, ...]
+    hostile: tuple[Labels, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One source against PyTorch at the same precision.
+
+    state: of the bundle's certificate, or `reference`, `unavailable` or `failed`, the reason then in `reason`.
+    dice: against the truth; drop: PyTorch's less its own; surface_dice: at 2 px; largest: difference of logits, None
+    where they are not given; hostile: least share of equal pixels on the hostile frames.
+    """
+
+    name: str
+    precision: str
+    state: str
+    reason: str = ""
+    dice: Interval | None = None
+    drop: Interval | None = None
+    mask_dice: MeanAndWorst | None = None
+    surface_dice: MeanAndWorst | None = None
+    largest: float | None = None
+    hostile: float | None = None
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two int8 runtimes. mask_dice: between their masks. dice_difference: of their mean Dice against the truth."""
+
+    first: str
+    second: str
+    mask_dice: MeanAndWorst
+    dice_difference: float
+    same_pixels: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether both draw the same masks, by the limits of an int8 certificate."""
+        return (
+            self.mask_dice.mean >= INT8_LIMITS.mask_dice_mean
+            and self.mask_dice.worst >= (INT8_LIMITS.mask_dice_worst or 0.0)
+            and abs(self.dice_difference) <= LARGEST_DICE_DIFFERENCE
+        )
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """source: of the images, with counts."""
+
+    source: str
+    rows: tuple[Row, ...]
+    pairings: tuple[Pairing, ...]
+
+
+def bundles_in(folder: Path) -> tuple[Path, ...]:
+    """The bundles right below a folder, rejected ones too. Raises BadInput where there is none."""
+    found = tuple(sorted(p.parent for p in folder.glob("*/manifest.json")))
+    if not found:
+        raise BadInput(f"{folder} holds no bundle; wanted a folder of bundles, as export --target all writes it.")
+    return found
+
+
+def compare_all(
+    bundles: Sequence[Path],
+    choice: ImageChoice,
+    *,
+    model: str | None = None,
+    timeout_s: float = 1800.0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Matrix:
+    """Run everything on the same images. model: as in `outcome.source_model`.
+
+    progress: called with sources done, sources in all, and the next. Raises BadInput and BadDataset for the images;
+    what a source raises becomes its row.
+    """
+    sources = list(_sources(bundles, model))
+    given: list[Outputs] = []
+    failed: list[Row] = []
+    for n, source in enumerate(sources):
+        if progress:
+            progress(n, len(sources), f"{source.bundle.name} {source.kind}")
+        found = _isolated(source, choice, timeout_s)
+        if isinstance(found, Outputs):
+            given.append(found)
+        else:
+            failed.append(found)
+    if progress:
+        progress(len(sources), len(sources), "")
+    images = images_of(choice.data, choice.split, limit=choice.limit)
+    return matrix_of(given, list(images.read()), source=images.source, failed=failed)
+
+
+def matrix_of(
+    given: Sequence[Outputs], truths: Sequence[EvalPair], *, source: str, failed: Sequence[Row] = ()
+) -> Matrix:
+    """Pure: every source against PyTorch of its precision, and int8 runtimes against each other."""
+    baseline = {outputs.precision: outputs for outputs in given if outputs.name == PYTORCH}
+    scores = {
+        (o.precision, o.name): [_agreement(t, o, baseline[o.precision], n) for n, t in enumerate(truths)]
+        for o in given
+        if o.precision in baseline
+    }
+    rows = [
+        _row(o, baseline[o.precision], scores[o.precision, o.name], truths) for o in given if o.precision in baseline
+    ]
+    pairings = [
+        _pairing(a, b, truths, [[s.dice_artifact for s in scores["int8", o.name]] for o in (a, b)])
+        for a, b in combinations([o for o in given if o.precision == "int8" and o.name != PYTORCH], 2)
+    ]
+    return Matrix(source, (*rows, *failed), tuple(pairings))
+
+
+def outputs_of(source: Source, choice: ImageChoice) -> Outputs:
+    """What a source gives on the chosen images, in this process. Raises what loading and running raise."""
+    bundle = open_bundle(source.bundle)
+    manifest = bundle.manifest
+    runner = _runner(source)
+    certificate = read_certificate(bundle)
+    labels, raw = [], []
+    for pair in images_of(choice.data, choice.split, limit=choice.limit, classes=runner.classes).read():
+        output = runner.infer(runner.prepare(pair.frame))
+        raw.append(output)
+        labels.append(runner.finish_labels(output, (pair.frame.shape[0], pair.frame.shape[1])))
+    hostile = tuple(
+        runner.finish_labels(runner.infer(runner.prepare(pair.frame)), runner.size)
+        for pair in hostile_images(runner.size).read()
+    )
+    names = {"bundle": manifest.target, "pytorch": PYTORCH, "reference": REFERENCE}
+    state = "reference" if source.kind != "bundle" else certificate.status if certificate else "no certificate"
+    return Outputs(names[source.kind], manifest.precision, state, runner.kind, tuple(labels), tuple(raw), hostile)
+
+
+def _sources(bundles: Sequence[Path], model: str | None) -> Iterator[Source]:
+    precisions: set[str] = set()
+    for path in bundles:
+        manifest = open_bundle(path).manifest
+        if manifest.precision not in precisions:
+            precisions.add(manifest.precision)
+            yield Source("pytorch", path, model)
+            if manifest.precision == "int8":
+                yield Source("reference", path, model)
+        yield Source("bundle", path, model)
+
+
+def _runner(source: Source) -> Runner:
+    from lawder_edge.targets.integer_reference import IntegerReference
+    from lawder_edge.targets.outcome import source_model
+    from lawder_edge.weights import TorchRunner
+
+    bundle = open_bundle(source.bundle)
+    manifest = bundle.manifest
+    if source.kind == "bundle":
+        return load_runner(bundle, threads=1)
+    loaded = source_model(bundle, source.model)
+    size = (manifest.input.height, manifest.input.width)
+    channels, classes, threshold = manifest.input.channels, manifest.output.classes, manifest.threshold
+    if source.kind == "reference" and loaded.quantized is not None:
+        return IntegerReference(loaded.quantized, size=size, channels=channels, classes=classes, threshold=threshold)
+    network = loaded.reference(manifest.precision)
+    return TorchRunner(network, size=size, channels=channels, classes=classes, threshold=threshold)
+
+
+def _isolated(source: Source, choice: ImageChoice, timeout_s: float) -> Outputs | Row:
+    manifest = open_bundle(source.bundle).manifest
+    name = manifest.target if source.kind == "bundle" else PYTORCH if source.kind == "pytorch" else REFERENCE
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        return pool.submit(outputs_of, source, choice).result(timeout=timeout_s)
+    except Unavailable as error:
+        return Row(name, manifest.precision, "unavailable", str(error))
+    except LawderError as error:
+        return Row(name, manifest.precision, "failed", str(error))
+    except BrokenProcessPool:
+        return Row(name, manifest.precision, "failed", "its process died")
+    except TimeoutError:
+        for process in multiprocessing.active_children():
+            process.kill()
+        return Row(name, manifest.precision, "failed", f"no result after {timeout_s:g} s")
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _agreement(truth: EvalPair, outputs: Outputs, baseline: Outputs, n: int) -> ImageAgreement:
+    classes = 2 if outputs.kind == "mask" else outputs.raw[n].shape[1]
+    return agree(truth.id, truth.labels, artifact=outputs.labels[n], pytorch=baseline.labels[n], classes=classes)
+
+
+def _row(outputs: Outputs, baseline: Outputs, scores: Sequence[ImageAgreement], truths: Sequence[EvalPair]) -> Row:
+    groups = [t.group for t in truths]
+
+    def interval(values: list[float]) -> Interval:
+        return bootstrap_mean(np.array(values), groups=groups, seed=0)
+
+    ids = [s.id for s in scores]
+    comparable = outputs.kind == baseline.kind
+    largest = (
+        max(float(np.abs(a - b).max()) for a, b in zip(outputs.raw, baseline.raw, strict=True)) if comparable else None
+    )
+    return Row(
+        outputs.name,
+        outputs.precision,
+        outputs.state,
+        dice=interval([s.dice_artifact for s in scores]),
+        drop=interval([s.dice_pytorch - s.dice_artifact for s in scores]),
+        mask_dice=mean_and_worst([s.mask_dice for s in scores], ids),
+        surface_dice=mean_and_worst([s.surface_dice for s in scores], ids),
+        largest=largest,
+        hostile=min(float(np.mean(a == b)) for a, b in zip(outputs.hostile, baseline.hostile, strict=True)),
+    )
+
+
+def _pairing(a: Outputs, b: Outputs, truths: Sequence[EvalPair], dice: list[list[float]]) -> Pairing:
+    scores = [_agreement(t, a, b, n) for n, t in enumerate(truths)]
+    same = [float(np.mean(x == y)) for x, y in zip(a.labels, b.labels, strict=True)]
+    return Pairing(
+        a.name,
+        b.name,
+        mean_and_worst([s.mask_dice for s in scores], [s.id for s in scores]),
+        float(np.mean(dice[0]) - np.mean(dice[1])),
+        float(np.mean(same)),
+    )

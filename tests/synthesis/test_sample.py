@@ -1,0 +1,269 @@
+"""Folders of synthetic pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from synth_samples import TINY
+
+from lawder_edge.data.datasets import find_samples
+from lawder_edge.data.load import load_pair
+from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.synthesis import sample as sample_module
+from lawder_edge.synthesis.generator import LoadedGenerator, load_generator
+from lawder_edge.synthesis.masks import GivenMasks, KnownMasks, MaskSource, ProceduralMasks
+from lawder_edge.synthesis.provenance import NOTICE, read_manifest, read_mark
+from lawder_edge.synthesis.sample import SampleResult, picture_name, picture_seed, sample
+from lawder_edge.synthesis.solver import Solver
+from lawder_edge.synthesis.train import train
+from lawder_edge.training.batches import TrainData
+
+QUICK = Solver(steps=3)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory, pictures: TrainData) -> LoadedGenerator:
+    out = tmp_path_factory.mktemp("generator")
+    return load_generator(train(dataclasses.replace(TINY, steps=2), pictures, out=out, cpu=True).weights)
+
+
+@pytest.fixture(scope="module")
+def masks(generator: LoadedGenerator) -> MaskSource:
+    return ProceduralMasks(generator.mask_shapes.numpy(), size=generator.record.config.size)
+
+
+def _draw(generator: LoadedGenerator, masks: MaskSource, out: Path, **options: object) -> SampleResult:
+    given = {"n": 5, "seed": 3, "solver": QUICK, "cpu": True, **options}
+    return sample(generator, masks, out=out, **given)  # type: ignore[arg-type]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_training_reads_the_pictures_with_the_masks_that_were_asked_for(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    assert _draw(generator, masks, tmp_path / "fakes").made == 5
+    samples = find_samples(tmp_path / "fakes")
+    assert [s.id for s in samples] == [f"fakes/{picture_name(3, i).removesuffix('.png')}" for i in range(5)]
+    for i, found in enumerate(samples):
+        pair = load_pair(found)
+        asked = sample_module.asked_mask(masks, seed=3, index=i)
+        assert pair.image.shape == (32, 32, 3)
+        assert np.array_equal(pair.labels, asked.labels)
+        assert pair.notes == ()
+
+
+def test_every_file_says_that_it_is_synthetic_and_how_it_was_made(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    _draw(generator, masks, tmp_path)
+    for i in range(5):
+        for folder in ("images", "masks"):
+            path = tmp_path / folder / picture_name(3, i)
+            with Image.open(path) as picture:
+                text = picture.text  # type: ignore[attr-defined]
+            assert text["Description"] == NOTICE
+            assert text["Synthetic"] == "true"
+            assert "digitalsourcetype/trainedAlgorithmicMedia" in text["XML:com.adobe.xmp"]
+            made = read_mark(path)
+            assert made is not None
+            assert (made.seed, made.mask, made.generator) == (picture_seed(3, i), "procedural", generator.sha256)
+
+
+def test_the_manifest_lists_weights_seed_and_mask_of_each_picture(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    _draw(generator, masks, tmp_path)
+    said = json.loads((tmp_path / "manifest.json").read_text())
+    assert said["synthetic"] is True
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert (manifest.complete, manifest.n, manifest.request.generator) == (True, 5, generator.sha256)
+    assert [(r.name, r.seed) for r in manifest.images] == [(picture_name(3, i), picture_seed(3, i)) for i in range(5)]
+    assert len({r.image_sha256 for r in manifest.images}) == 5
+    assert manifest.about["trained_on"]["pictures"] == 6
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_others(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    for name, options in (("a", {}), ("b", {"batch": 2}), ("c", {"seed": 4})):
+        _draw(generator, masks, tmp_path / name, **options)
+    assert _files(tmp_path / "a") == _files(tmp_path / "b")
+    assert not {*_files(tmp_path / "a").values()} & {*_files(tmp_path / "c").values()}
+
+
+def test_a_picture_is_the_same_up_to_a_grey_level_in_any_batch(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    one = sample_module.asked_mask(masks, seed=0, index=0).labels
+    planes = sample_module.mask_planes(torch.from_numpy(np.stack([one] * 4)).long(), num_classes=1)
+    noise = sample_module.first_noise(range(4), (3, 32, 32))
+    together = sample_module.to_pixels(sample_module.solve(generator.denoiser, planes, noise, QUICK))
+    for i in range(4):
+        alone = sample_module.solve(generator.denoiser, planes[i : i + 1], noise[i : i + 1], QUICK)
+        assert np.abs(sample_module.to_pixels(alone)[0].astype(int) - together[i]).max() <= 1
+
+
+@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("inside", ["masks", "images"])
+def test_a_killed_call_goes_on_with_no_picture_twice_and_none_missing(
+    at: int, inside: str, generator: LoadedGenerator, masks: MaskSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _draw(generator, masks, tmp_path / "whole")
+
+    class KilledError(Exception):
+        pass
+
+    written: list[Path] = []
+    write = sample_module.write_file
+
+    def killing(path: Path, data: bytes) -> None:
+        if path.parent.name == inside and sum(p.parent.name == inside for p in written) == at:
+            path.with_name(f".{path.name}.77.tmp").write_bytes(data[:40])
+            raise KilledError
+        written.append(path)
+        write(path, data)
+
+    monkeypatch.setattr(sample_module, "write_file", killing)
+    with pytest.raises(KilledError):
+        _draw(generator, masks, tmp_path / "part")
+    manifest = read_manifest(tmp_path / "part")
+    assert manifest is not None
+    assert not manifest.complete
+    monkeypatch.setattr(sample_module, "write_file", lambda path, data: (written.append(path), write(path, data))[1])
+    result = _draw(generator, masks, tmp_path / "part", resume=True)
+    assert (result.made, result.there) == (5 - at, 5)
+    pictures = [p.name for p in written if p.parent.name == "images"]
+    assert sorted(pictures) == [picture_name(3, i) for i in range(5)]
+    leftover = {name for name in _files(tmp_path / "part") if name.endswith(".tmp")}
+    assert {n: b for n, b in _files(tmp_path / "part").items() if n not in leftover} == _files(tmp_path / "whole")
+
+
+def test_ctrl_c_keeps_what_is_drawn(generator: LoadedGenerator, masks: MaskSource, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        _draw(generator, masks, tmp_path, on_done=interrupt)
+    assert len(list((tmp_path / "images").iterdir())) == 2
+    assert _draw(generator, masks, tmp_path, resume=True).made == 3
+
+
+def test_a_finished_folder_grows_to_a_larger_number(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    _draw(generator, masks, tmp_path / "grown", n=2)
+    assert _draw(generator, masks, tmp_path / "grown", resume=True).made == 3
+    _draw(generator, masks, tmp_path / "whole")
+    assert _files(tmp_path / "grown") == _files(tmp_path / "whole")
+    with pytest.raises(BadInput, match="begun for 5 pictures; -n 2"):
+        _draw(generator, masks, tmp_path / "grown", n=2, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"seed": 9}, "seed was 3, now 9"),
+        ({"solver": Solver("ddim", 3)}, "sampler was 'dpm', now 'ddim'"),
+        ({"solver": Solver(steps=4)}, "steps was 3, now 4"),
+    ],
+)
+def test_pictures_of_other_options_are_not_mixed_in(
+    options: dict[str, object], told: str, generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    _draw(generator, masks, tmp_path)
+    before = _files(tmp_path)
+    with pytest.raises(OutputExists, match=told):
+        _draw(generator, masks, tmp_path, resume=True, **options)
+    with pytest.raises(OutputExists, match=r"holds all of 5 synthetic pictures\. Add --resume"):
+        _draw(generator, masks, tmp_path)
+    assert _files(tmp_path) == before
+
+
+def test_overwriting_replaces_synthetic_pictures_alone(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    _draw(generator, masks, tmp_path)
+    _draw(generator, masks, tmp_path, n=2, seed=8, overwrite=True)
+    assert sorted(p.name for p in (tmp_path / "images").iterdir()) == [picture_name(8, i) for i in range(2)]
+
+
+@pytest.mark.parametrize("file", ["notes.txt", "images/patient.png", "masks/patient.png", "cache/x"])
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("option", [{}, {"resume": True}, {"overwrite": True}], ids=["anew", "resume", "overwrite"])
+def test_a_folder_with_other_files_is_left_alone(
+    file: str, begun: bool, option: dict[str, bool], generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    if begun:
+        _draw(generator, masks, tmp_path, n=1)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(b"precious")
+    before = _files(tmp_path)
+    with pytest.raises(OutputExists, match="other files than synthetic pictures: "):
+        _draw(generator, masks, tmp_path, n=1, **option)
+    assert _files(tmp_path) == before
+
+
+def test_a_manifest_of_something_else_is_left_alone(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text('{"schema_version": 1}')
+    with pytest.raises(BadInput, match=r"manifest\.json: not the manifest of synthetic pictures"):
+        _draw(generator, masks, tmp_path, overwrite=True)
+
+
+def test_given_masks_are_taken_in_turn_and_each_round_draws_other_pictures(
+    generator: LoadedGenerator, tmp_path: Path
+) -> None:
+    labels = np.zeros((2, 32, 32), np.uint8)
+    labels[0, 4:12, 4:12] = labels[1, 20:30, 20:30] = 1
+    _draw(generator, GivenMasks(KnownMasks(labels, ("set/a", "set/b"))), tmp_path, n=4)
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    assert [r.mask for r in manifest.images] == ["set/a", "set/b", "set/a", "set/b"]
+    files = _files(tmp_path)
+    assert files[f"images/{picture_name(3, 0)}"] != files[f"images/{picture_name(3, 2)}"]
+
+
+def test_label_maps_of_several_classes_are_written_as_they_are(pictures: TrainData, tmp_path: Path) -> None:
+    labels = pictures.labels.copy()
+    labels[:, :8] = 2
+    data = dataclasses.replace(pictures, images=pictures.images[..., :1], labels=labels)
+    config = dataclasses.replace(TINY, steps=1, in_channels=1, num_classes=3)
+    (tmp_path / "run").mkdir()
+    loaded = load_generator(train(config, data, out=tmp_path / "run", cpu=True).weights)
+    _draw(loaded, GivenMasks(KnownMasks(labels, pictures.ids)), tmp_path / "fakes", n=1)
+    pair = load_pair(find_samples(tmp_path / "fakes")[0], channels=1, num_classes=3)
+    assert np.array_equal(pair.labels, labels[0])
+
+
+@pytest.mark.parametrize(("options", "told"), [({"n": 0}, "n is 0"), ({"batch": 0}, "batch is 0")])
+def test_numbers_that_make_no_sense_are_refused(
+    options: dict[str, object], told: str, generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=told):
+        _draw(generator, masks, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_running_out_of_memory_names_batch_and_size(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(sample_module, "solve", full)
+    with pytest.raises(BadInput, match="out of memory with 1 pictures of 32x32 px"):
+        _draw(generator, masks, tmp_path)

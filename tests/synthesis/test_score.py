@@ -1,0 +1,107 @@
+"""The measures of a set of synthetic pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from synth_samples import phantom_data
+
+from lawder_edge.errors import BadInput
+from lawder_edge.synthesis.score import QualityReport, lesion_crop, score_pictures
+from lawder_edge.training.batches import TrainData
+
+
+def coarse(pixels: np.ndarray) -> np.ndarray:
+    """Stands for the network: the mean colours of 7 x 7 places."""
+    means: np.ndarray = pixels.reshape(len(pixels), 7, 32, 7, 32, 3).mean((2, 4)).reshape(len(pixels), -1) / 255
+    return means.astype(np.float32)
+
+
+def _scored(synthetic: TrainData, judge: Any = None) -> QualityReport:
+    train, held = phantom_data(40, seed=1), phantom_data(30, seed=2)
+    train, held = (
+        dataclasses.replace(d, ids=tuple(f"{n}/{i}" for i in range(len(d))))
+        for d, n in ((train, "train"), (held, "held"))
+    )
+    return score_pictures(synthetic, train, held, extract=coarse, judge=judge, progress=lambda done, total: None)
+
+
+def test_pictures_like_the_real_ones_are_at_the_floor_and_noise_is_far_above_it() -> None:
+    real = phantom_data(40, seed=3)
+    noise = dataclasses.replace(
+        real, images=np.random.default_rng(0).integers(0, 256, real.images.shape, dtype=np.uint8)
+    )
+    for view in (0, 1):
+        like, unlike = (_scored(d).distances[view] for d in (real, noise))
+        assert unlike.to_held.mean > 0.05
+        assert abs(like.to_held.mean - like.floor.mean) < 0.1 * unlike.to_held.mean
+        assert unlike.frechet_to_held > 2 * like.frechet_to_held
+    assert [d.view for d in _scored(real).distances] == ["frame", "lesion crop"]
+
+
+def test_a_copy_of_a_training_picture_is_flagged_with_its_source_and_others_are_not() -> None:
+    own = phantom_data(10, seed=3)
+    train = phantom_data(40, seed=1)
+    images = own.images.copy()
+    # A copy that is a little brighter, which changes pixels and no structure.
+    images[4] = np.clip(train.images[7].astype(int) + 2, 0, 255)
+    found = _scored(dataclasses.replace(own, images=images)).memorised
+    assert found.flagged[0].id == own.ids[4]
+    assert found.flagged[0].train_id == "train/7"
+    assert 1 <= found.flagged[0].pixel_rms <= 2
+    assert len(found.flagged) <= 2
+    assert len(_scored(own).memorised.flagged) <= 1
+
+
+def test_fidelity_stands_beside_the_judges_own_dice_on_real_pictures() -> None:
+    synthetic = phantom_data(6, seed=3)
+    found_by_frame = {}
+    for data in (synthetic, phantom_data(30, seed=2)):
+        for image, labels in zip(data.images, data.labels, strict=True):
+            found_by_frame[image.tobytes()] = labels.astype(np.float32)
+    # Wrong about one synthetic picture of six, right about all real ones.
+    found_by_frame[synthetic.images[0].tobytes()] = np.zeros((32, 32), np.float32)
+    judge = SimpleNamespace(
+        name="oracle", threshold=0.5, runner=SimpleNamespace(predict=lambda image: found_by_frame[image.tobytes()])
+    )
+    fidelity = _scored(synthetic, judge).fidelity
+    assert fidelity is not None
+    assert fidelity.synthetic.mean == pytest.approx(5 / 6)
+    assert fidelity.held_out.mean == 1
+    assert fidelity.judge == "oracle"
+
+
+def test_the_report_names_the_network_of_its_features() -> None:
+    assert _scored(phantom_data(4, seed=3)).features == "EfficientNet-Lite0"
+
+
+def test_pictures_of_several_sizes_are_refused() -> None:
+    with pytest.raises(BadInput, match="wanted one size"):
+        _scored(phantom_data(4, side=64))
+
+
+@pytest.mark.parametrize(
+    ("box", "wanted"),
+    [((10, 14, 20, 26), (7, 18)), ((0, 2, 0, 2), (0, 0)), ((0, 32, 0, 32), (0, 0))],
+    ids=["inside", "in the corner", "everywhere"],
+)
+def test_a_lesion_crop_is_a_square_around_the_lesion_inside_the_picture(
+    box: tuple[int, int, int, int], wanted: tuple[int, int]
+) -> None:
+    y0, y1, x0, x1 = box
+    labels = np.zeros((32, 32), np.uint8)
+    labels[y0:y1, x0:x1] = 1
+    image = np.stack([*np.mgrid[0:32, 0:32], labels], 2).astype(np.uint8)
+    crop = lesion_crop(image, labels)
+    assert crop is not None
+    assert crop.shape[0] == crop.shape[1] >= 8
+    assert tuple(crop[0, 0, :2]) == wanted
+    assert crop[..., 2].sum() == labels.sum()
+
+
+def test_a_picture_without_a_lesion_has_no_crop() -> None:
+    assert lesion_crop(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)) is None

@@ -1,0 +1,343 @@
+"""Training a generator."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from synth_samples import TINY, phantom_data
+
+from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
+from lawder_edge.synthesis import step as step_module
+from lawder_edge.synthesis import train as train_module
+from lawder_edge.synthesis.arms import ARMS
+from lawder_edge.synthesis.config import SynthConfig, SynthProgress
+from lawder_edge.synthesis.diffusion import kept_share
+from lawder_edge.synthesis.draws import draw
+from lawder_edge.synthesis.generator import Generator, load_generator
+from lawder_edge.synthesis.step import StepLoss, step_loss
+from lawder_edge.synthesis.train import check_pictures, snapshot_name, train
+from lawder_edge.synthesis.weighter import weighter_loss
+from lawder_edge.training.batches import TrainData
+from lawder_edge.training.checkpoint import fingerprint, read_tensors
+
+
+def _run(folder: Path) -> str:
+    return fingerprint(read_tensors(folder / "last.safetensors")[0])
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_each_arm_trains_twenty_steps_and_its_invariants_hold_at_every_one(
+    arm: str, tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(TINY, arm=arm, mask_dropout=0.3)
+    seen: list[torch.Tensor] = []
+
+    def watched(model: object, weighter: object, drawn: object, *args: object, **more: object) -> StepLoss:
+        loss = step_loss(model, weighter, drawn, *args, **more)  # type: ignore[arg-type]
+        w = loss.weights
+        assert (w.double().mean((1, 2, 3)) - 1).abs().max() < 1e-5
+        assert w.min() >= np.float32(config.lowest_weight)
+        assert w.max() <= config.highest_weight
+        withheld = ~drawn.shown  # type: ignore[attr-defined]
+        assert torch.equal(w[withheld], torch.ones_like(w[withheld]))
+        seen.append(w)
+        return loss
+
+    monkeypatch.setattr(train_module, "step_loss", watched)
+    result = train(config, pictures, out=tmp_path, cpu=True)
+    assert len(seen) == config.steps
+    assert result.step == config.steps
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.csv", "generator.safetensors", "last.safetensors"]
+    record = load_generator(result.weights).record
+    assert (record.config, record.step, record.train_ids) == (config, 20, pictures.ids)
+    varied = any(float(w.std()) > 0 for w in seen)
+    assert varied == (arm != "uniform")
+
+
+def test_law_starts_as_the_ratio_arm_and_leaves_it(tmp_path: Path, pictures: TrainData) -> None:
+    losses: dict[str, list[float]] = {}
+    for arm in ("ratio", "law"):
+        told: list[float] = []
+        config = dataclasses.replace(TINY, arm=arm, learning_rate=5e-3)
+        train(config, pictures, out=_folder(tmp_path / arm), cpu=True, on_step=lambda p, told=told: told.append(p.loss))
+        losses[arm] = told
+    assert losses["law"][0] == losses["ratio"][0]
+    assert losses["law"][-1] != losses["ratio"][-1]
+    weighter = {n for n in read_tensors(tmp_path / "law" / "generator.safetensors")[0] if n.startswith("weighter.")}
+    assert "weighter.last.weight" in weighter
+
+
+def test_law_without_its_map_trains_the_denoiser_of_the_ratio_arm_bit_for_bit(
+    tmp_path: Path, pictures: TrainData
+) -> None:
+    prints = []
+    for arm in ("ratio", "law"):
+        result = train(dataclasses.replace(TINY, arm=arm, gamma=0.0), pictures, out=_folder(tmp_path / arm), cpu=True)
+        prints.append(fingerprint(dict(load_generator(result.weights).denoiser.state_dict())))
+    assert prints[0] == prints[1]
+
+
+def test_neither_loss_reaches_the_other_network(pictures: TrainData, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, arm="law")
+    model = Generator(config)
+    assert model.weighter is not None
+    torch.nn.init.normal_(model.weighter.last.weight)
+    drawn = draw(pictures, config, step=0, places=range(4))
+    parts: dict[str, torch.Tensor] = {}
+
+    def kept_apart(s: torch.Tensor, e: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        parts["weighter"] = weighter_loss(s, e, level)
+        return parts["weighter"]
+
+    monkeypatch.setattr(step_module, "weighter_loss", kept_apart)
+    loss = step_loss(model, model.weighter, drawn, config, kept=kept_share(), sum_of_all=lambda v: v)
+    diffusion = loss.total - parts["weighter"]
+    for part, reached, spared in (
+        (parts["weighter"], model.weighter, model.denoiser),
+        (diffusion, model.denoiser, model.weighter),
+    ):
+        gradients = [
+            torch.autograd.grad(part, list(network.parameters()), retain_graph=True, allow_unused=True)
+            for network in (reached, spared)
+        ]
+        assert any(g is not None and g.abs().max() > 0 for g in gradients[0])
+        # The total holds both parts, whose difference may leave rounding but no gradient of its own.
+        assert all(g is None or g.abs().max() == 0 for g in gradients[1])
+
+
+@pytest.mark.parametrize("at", [1, 5, 8])
+def test_a_run_that_is_killed_and_resumed_equals_one_that_was_not(at: int, tmp_path: Path, pictures: TrainData) -> None:
+    config = dataclasses.replace(TINY, arm="law", steps=9, checkpoint_every=2)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(p: SynthProgress) -> None:
+        if p.step == at:
+            raise KilledError
+
+    whole, part = _folder(tmp_path / "whole"), _folder(tmp_path / "part")
+    train(config, pictures, out=whole, cpu=True)
+    with pytest.raises(KilledError):
+        train(config, pictures, out=part, cpu=True, on_step=kill)
+    train(config, pictures, out=part, cpu=True, resume=True)
+    assert _run(part) == _run(whole)
+    for folder in (part, whole):
+        assert (
+            fingerprint(read_tensors(folder / "generator.safetensors")[0])
+            == load_generator(folder / "generator.safetensors").sha256
+        )
+    assert (
+        load_generator(part / "generator.safetensors").sha256 == load_generator(whole / "generator.safetensors").sha256
+    )
+    rows = [[line.rpartition(",")[0] for line in (f / "curves.csv").read_text().splitlines()] for f in (part, whole)]
+    assert rows[0] == rows[1]
+
+
+def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_never_stopped(tmp_path: Path, pictures: TrainData) -> None:
+    long, grown = _folder(tmp_path / "long"), _folder(tmp_path / "grown")
+    train(dataclasses.replace(TINY, steps=8), pictures, out=long, cpu=True)
+    train(dataclasses.replace(TINY, steps=4), pictures, out=grown, cpu=True)
+    train(dataclasses.replace(TINY, steps=8), pictures, out=grown, cpu=True, resume=True)
+    assert _run(grown) == _run(long)
+
+
+def test_ctrl_c_keeps_the_run(tmp_path: Path, pictures: TrainData) -> None:
+    done: list[int] = []
+
+    def interrupt(p: SynthProgress) -> None:
+        done.append(p.step)
+        if p.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    config = dataclasses.replace(TINY, steps=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, pictures, out=tmp_path, cpu=True, on_step=interrupt)
+    train(config, pictures, out=tmp_path, cpu=True, resume=True, on_step=interrupt)
+    assert done == [1, 2, 3, 4]
+
+
+def test_a_batch_in_parts_gives_the_weights_of_a_whole_one(tmp_path: Path, pictures: TrainData) -> None:
+    tensors = []
+    for parts in (1, 2):
+        config = dataclasses.replace(TINY, arm="ratio", steps=3, accumulate=parts)
+        result = train(config, pictures, out=_folder(tmp_path / str(parts)), cpu=True)
+        tensors.append(dict(load_generator(result.weights).denoiser.state_dict()))
+    for name, value in tensors[0].items():
+        # Gradients that are sums in another order; AdamW's first steps magnify what is near zero.
+        torch.testing.assert_close(tensors[1][name], value, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("bad_step", [1, 4])
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
+    bad_step: int, tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def breaking(*args: object, **more: object) -> StepLoss:
+        calls.append(1)
+        loss = step_loss(*args, **more)  # type: ignore[arg-type]
+        return loss._replace(total=loss.total * float("nan")) if len(calls) == bad_step else loss
+
+    config = dataclasses.replace(TINY, checkpoint_every=2)
+    monkeypatch.setattr(train_module, "step_loss", breaking)
+    with pytest.raises(BadInput, match=rf"the loss became nan .* at step {bad_step} .*last\.safetensors"):
+        train(config, pictures, out=tmp_path, cpu=True)
+    for file in ("last.safetensors", "generator.safetensors"):
+        assert all(value.isfinite().all() for value in read_tensors(tmp_path / file)[0].values())
+    monkeypatch.setattr(train_module, "step_loss", step_loss)
+    whole = _folder(tmp_path / "whole")
+    train(config, pictures, out=tmp_path, cpu=True, resume=True)
+    train(config, pictures, out=whole, cpu=True)
+    assert _run(tmp_path) == _run(whole)
+
+
+def test_a_gradient_that_is_no_number_is_not_stepped_into(
+    tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steep(*args: object, **more: object) -> StepLoss:
+        loss = step_loss(*args, **more)  # type: ignore[arg-type]
+        # Finite itself, with an infinite slope.
+        return loss._replace(total=loss.total + (loss.total - loss.total.detach()).abs().sqrt())
+
+    monkeypatch.setattr(train_module, "step_loss", steep)
+    with pytest.raises(BadInput, match=r"its gradient (nan|inf) at step 1"):
+        train(TINY, pictures, out=tmp_path, cpu=True)
+
+
+def test_snapshots_and_a_preview_are_kept_and_change_nothing(tmp_path: Path, pictures: TrainData) -> None:
+    plain, watched = _folder(tmp_path / "plain"), _folder(tmp_path / "watched")
+    config = dataclasses.replace(TINY, arm="law", steps=4)
+    train(config, pictures, out=plain, cpu=True)
+    train(dataclasses.replace(config, snapshots=(0, 2), preview_every=3), pictures, out=watched, cpu=True)
+    assert _run(plain) == _run(watched)
+    assert (watched / "preview.png").stat().st_size > 0
+    steps = [load_generator(watched / snapshot_name(step)).record.step for step in (0, 2)]
+    assert steps == [0, 2]
+
+
+def test_arms_start_from_one_base_and_meet_the_same_noise(tmp_path: Path, pictures: TrainData) -> None:
+    base = train(dataclasses.replace(TINY, arm="uniform", steps=3), pictures, out=_folder(tmp_path / "base"), cpu=True)
+    firsts, starts = [], []
+    for arm in ("ratio", "law"):
+        told: list[float] = []
+        out = _folder(tmp_path / arm)
+        config = dataclasses.replace(TINY, arm=arm, steps=1, seed=5)
+        result = train(
+            config, pictures, out=out, start=base.weights, cpu=True, on_step=lambda p, told=told: told.append(p.loss)
+        )
+        firsts.append(told[0])
+        starts.append(load_generator(result.weights).record.start)
+    assert firsts[0] == firsts[1]
+    assert starts == [load_generator(base.weights).sha256] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"size": 64}, "a generator of size 32; this run has 64. Give --size 32"), ({"widths": (8, 8)}, "--widths 8 16")],
+)
+def test_a_start_of_another_size_is_refused(
+    changes: dict[str, object], told: str, tmp_path: Path, pictures: TrainData
+) -> None:
+    base = train(dataclasses.replace(TINY, steps=1), pictures, out=_folder(tmp_path / "base"), cpu=True)
+    config = dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
+    data = phantom_data(4, side=config.size)
+    with pytest.raises(BadCheckpoint, match=told):
+        train(config, data, out=tmp_path, start=base.weights, cpu=True)
+
+
+def test_a_run_is_resumed_with_its_own_recipe_alone(tmp_path: Path, pictures: TrainData) -> None:
+    train(dataclasses.replace(TINY, steps=1), pictures, out=tmp_path, cpu=True)
+    with pytest.raises(BadCheckpoint, match="arm was 'law', now 'ratio'"):
+        train(dataclasses.replace(TINY, arm="ratio"), pictures, out=tmp_path, resume=True, cpu=True)
+
+
+def test_masks_that_are_all_empty_are_refused(pictures: TrainData) -> None:
+    empty = dataclasses.replace(pictures, labels=np.zeros_like(pictures.labels))
+    with pytest.raises(BadDataset, match="all 6 masks are empty"):
+        check_pictures(TINY, data=empty)
+
+
+@pytest.mark.parametrize("message", ["DefaultCPUAllocator: can't allocate memory: you tried", "CUDA out of memory"])
+def test_running_out_of_memory_names_batch_and_size(
+    message: str, tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> StepLoss:
+        raise torch.OutOfMemoryError(message) if "CUDA" in message else RuntimeError(message)
+
+    monkeypatch.setattr(train_module, "step_loss", full)
+    with pytest.raises(BadInput, match=r"out of memory with 2 pictures of 32x32 px .*smaller --batch"):
+        train(dataclasses.replace(TINY, accumulate=2), pictures, out=tmp_path, cpu=True)
+
+
+def test_several_classes_and_grey_pictures_train(tmp_path: Path, pictures: TrainData) -> None:
+    labels = pictures.labels.copy()
+    labels[:, :8] = 2
+    data = dataclasses.replace(pictures, images=pictures.images[..., :1], labels=labels)
+    config = dataclasses.replace(TINY, arm="law", steps=2, in_channels=1, num_classes=3, lesion_class=2)
+    result = train(config, data, out=tmp_path, cpu=True)
+    assert load_generator(result.weights).record.config == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"arm": "focal"}, "unknown arm 'focal'"),
+        ({"batch": 5, "accumulate": 2}, "batch 5 does not divide"),
+        ({"mixed_precision": "fp16"}, "fp16 needs a GPU"),
+        ({"lowest_weight": 1.5}, "lowest in"),
+        ({"mask_dropout": 1.0}, "mask_dropout is 1.0"),
+        ({"lesion_class": 2}, "lesion_class is 2"),
+        ({"gamma": float("nan")}, "gamma is nan"),
+        ({"size": 36}, "multiple of 8"),
+    ],
+)
+def test_a_recipe_that_cannot_run_says_why(
+    changes: dict[str, object], told: str, tmp_path: Path, pictures: TrainData
+) -> None:
+    with pytest.raises(BadInput, match=told):
+        train(dataclasses.replace(TINY, **changes), pictures, out=tmp_path, cpu=True)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestDraws:
+    """What a step draws."""
+
+    def test_every_picture_is_taken_once_before_any_is_taken_again(self, pictures: TrainData) -> None:
+        config: SynthConfig = dataclasses.replace(TINY, flips=False, batch=4)
+        taken = torch.cat([draw(pictures, config, step=s, places=range(4)).x0 for s in range(3)])
+        for half in (taken[:6], taken[6:]):
+            assert len({fingerprint({"x": x}) for x in half}) == 6
+
+    def test_a_part_of_a_batch_is_what_the_whole_has_there(self, pictures: TrainData) -> None:
+        whole = draw(pictures, TINY, step=3, places=range(4))
+        part = draw(pictures, TINY, step=3, places=range(2, 4))
+        for name in ("x0", "labels", "noise", "t", "shown"):
+            assert torch.equal(getattr(part, name), getattr(whole, name)[2:])
+
+    def test_picture_and_mask_are_flipped_together(self, pictures: TrainData) -> None:
+        originals = {
+            fingerprint({"x": torch.from_numpy(np.ascontiguousarray(image[::a, ::b]))}): labels[::a, ::b]
+            for image, labels in zip(pictures.images, pictures.labels, strict=True) for a in (1, -1) for b in (1, -1)
+        }  # fmt: skip
+        drawn = draw(pictures, dataclasses.replace(TINY, batch=24), step=0, places=range(24))
+        pixels = (drawn.x0 * 128 + 128).to(torch.uint8).permute(0, 2, 3, 1)
+        for x, labels in zip(pixels, drawn.labels, strict=True):
+            assert np.array_equal(originals[fingerprint({"x": x})], labels.numpy())
+
+    def test_masks_are_withheld_at_the_rate_asked_for(self, pictures: TrainData) -> None:
+        config = dataclasses.replace(TINY, mask_dropout=0.25, batch=400)
+        shown = draw(pictures, config, step=0, places=range(400)).shown
+        assert 0.67 < float(shown.float().mean()) < 0.83

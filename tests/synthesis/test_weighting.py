@@ -1,0 +1,178 @@
+"""What holds of every arm's weights, whatever the masks and the learned map."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from torch import Tensor
+
+from lawder_edge.synthesis.arms import ARMS, Arm
+from lawder_edge.synthesis.weighting import (
+    REGION_MASS,
+    Bounds,
+    delta_map,
+    pixel_weights,
+    project,
+    ratio_prior,
+    region_prior,
+)
+
+SIDE = 24
+MASKS = hnp.arrays(np.bool_, (3, 1, SIDE, SIDE), elements=st.booleans(), fill=st.booleans())
+MAPS = hnp.arrays(
+    np.float32, (3, 1, SIDE, SIDE), elements=st.floats(-20, 20, width=32), fill=st.floats(-20, 20, width=32)
+)
+ARM = st.sampled_from(ARMS)
+
+
+@st.composite
+def blobs(draw: st.DrawFn) -> Tensor:
+    """Three rectangles, which may be empty, single pixels or the whole picture."""
+    masks = np.zeros((3, 1, SIDE, SIDE), np.float32)
+    for mask in masks:
+        y, x = (draw(st.integers(0, SIDE - 1)) for _ in range(2))
+        height, width = (draw(st.integers(0, SIDE)) for _ in range(2))
+        mask[0, y : y + height, x : x + width] = 1
+    return torch.from_numpy(masks)
+
+
+ANY_MASK = st.one_of(blobs(), MASKS.map(lambda m: torch.from_numpy(m).float()))
+
+
+def holds(w: Tensor, bounds: Bounds) -> None:
+    assert w.dtype == torch.float32
+    assert (w.double().mean((1, 2, 3)) - 1).abs().max() < 1e-5
+    assert w.min() >= bounds.lowest
+    assert w.max() <= bounds.highest
+
+
+@settings(deadline=None, max_examples=150)
+@given(arm=ARM, mask=ANY_MASK, s=MAPS, gamma=st.floats(0, 3), low=st.floats(0.01, 0.95), high=st.floats(1.05, 50))
+def test_mean_one_and_the_bounds_hold_together_in_each_picture(
+    arm: Arm, mask: Tensor, s: np.ndarray, gamma: float, low: float, high: float
+) -> None:
+    # Bounds as float32 holds them, in which the weights are.
+    bounds = Bounds(float(np.float32(low)), float(np.float32(high)))
+    holds(pixel_weights(arm, mask, s=torch.from_numpy(s), gamma=gamma, bounds=bounds), bounds)
+
+
+@settings(deadline=None, max_examples=150)
+@given(exponents=hnp.arrays(np.float32, (2, 1, 8, 8), elements=st.floats(-12, 12, width=32)))
+def test_the_projection_holds_over_24_orders_of_magnitude_and_keeps_the_order(exponents: np.ndarray) -> None:
+    v = 10 ** torch.from_numpy(exponents)
+    bounds = Bounds()
+    w = project(v, bounds)
+    holds(w, bounds)
+    for picture, result in zip(v, w, strict=True):
+        assert result.flatten()[picture.flatten().argsort()].diff().min() >= 0
+
+
+@settings(deadline=None)
+@given(mask=ANY_MASK, gamma=st.floats(0, 3))
+def test_law_at_step_0_is_the_projected_prior(mask: Tensor, gamma: float) -> None:
+    s = torch.zeros_like(mask)
+    assert delta_map(s).abs().max() == 0
+    w = pixel_weights("law", mask, s=s, gamma=gamma)
+    assert torch.equal(w, pixel_weights("ratio", mask))
+    regions = (mask.mean((1, 2, 3)) > 0) & (mask.mean((1, 2, 3)) < 1)
+    assert torch.equal(w[regions], project(ratio_prior(mask), Bounds())[regions])
+
+
+@settings(deadline=None)
+@given(arm=ARM, s=MAPS, full=st.booleans())
+def test_empty_and_full_masks_are_weighted_by_one(arm: Arm, s: np.ndarray, full: bool) -> None:
+    mask = torch.full((3, 1, SIDE, SIDE), float(full))
+    assert torch.equal(pixel_weights(arm, mask, s=torch.from_numpy(s)), torch.ones_like(mask))
+
+
+@settings(deadline=None)
+@given(arm=ARM, mask=ANY_MASK, s=MAPS, axis=st.sampled_from([2, 3]))
+def test_a_flipped_picture_has_flipped_weights(arm: Arm, mask: Tensor, s: np.ndarray, axis: int) -> None:
+    learned = torch.from_numpy(s)
+    there = pixel_weights(arm, mask.flip(axis), s=learned.flip(axis)).flip(axis)
+    # Sums over a picture in another order.
+    torch.testing.assert_close(there, pixel_weights(arm, mask, s=learned), rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(arm=ARM, mask=ANY_MASK, s=MAPS)
+def test_a_picture_is_weighted_the_same_in_any_company(arm: Arm, mask: Tensor, s: np.ndarray) -> None:
+    learned = torch.from_numpy(s)
+    together = pixel_weights(arm, mask, s=learned)
+    for i in range(3):
+        torch.testing.assert_close(
+            pixel_weights(arm, mask[i : i + 1], s=learned[i : i + 1]), together[i : i + 1], rtol=1e-4, atol=1e-5
+        )
+
+
+@settings(deadline=None)
+@given(s=MAPS)
+def test_delta_is_bounded_and_blind_to_a_constant(s: np.ndarray) -> None:
+    learned = torch.from_numpy(s)
+    delta = delta_map(learned)
+    assert delta.abs().max() <= math.log(3)
+    torch.testing.assert_close(delta_map(learned + 3), delta, rtol=0, atol=1e-4)
+
+
+def disc(share: float, *, side: int = 128) -> Tensor:
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    distance = (y - side / 2) ** 2 + (x - side / 2) ** 2
+    cut = distance.flatten().sort().values[round(share * side * side)]
+    return (distance < cut).float()[None, None]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.07, 0.3, 0.8])
+def test_the_ratio_prior_gives_lesion_and_background_the_same_mass(share: float) -> None:
+    mask = disc(share)
+    prior = ratio_prior(mask)
+    assert float((prior * mask).mean()) == pytest.approx(0.5, abs=1e-4)
+    assert float(prior.mean()) == pytest.approx(1, abs=1e-4)
+    r = float(mask.mean())
+    paper = mask * (1 - r) + (1 - mask) * r
+    torch.testing.assert_close(prior, paper / paper.mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_region_prior_gives_its_masses_to_inside_band_and_outside() -> None:
+    mask = torch.zeros(1, 1, 128, 128)
+    mask[..., 40:90, 30:100] = 1
+    prior = region_prior(mask)
+    inside, outside = prior[0, 0, 64, 64], prior[0, 0, 0, 0]
+    (band,) = {float(v) for v in prior.unique()} - {float(inside), float(outside)}
+    masses = [float((prior * (prior == level)).mean()) for level in (inside, band, outside)]
+    assert masses == pytest.approx(REGION_MASS, abs=1e-4)
+    # Through the middle the band is crossed twice, 3 pixels on each side of the contour.
+    assert int((prior[0, 0, 64] == band).sum()) == 12
+
+
+def test_a_lesion_that_is_all_band_leaves_the_mass_of_its_inside_to_the_others() -> None:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 30:32, 30:32] = 1
+    prior = region_prior(mask)
+    assert float(prior.mean()) == pytest.approx(1, abs=1e-4)
+    assert float((prior * (prior == prior.max())).mean()) == pytest.approx(0.25 / 0.65, abs=1e-4)
+
+
+def test_clipping_and_then_normalising_would_break_the_bound_that_the_projection_keeps() -> None:
+    mask, bounds = disc(0.008), Bounds()
+    clipped = ratio_prior(mask).clamp(bounds.lowest, bounds.highest)
+    assert float((clipped / clipped.mean()).max()) > bounds.highest
+    holds(project(ratio_prior(mask), bounds), bounds)
+
+
+def test_law_moves_weight_to_where_more_error_is_expected() -> None:
+    mask = disc(0.1)
+    s = torch.zeros_like(mask)
+    s[..., :64, :] = 1
+    w, without = pixel_weights("law", mask, s=s), pixel_weights("ratio", mask)
+    assert float(w[..., :64, :].mean()) > float(without[..., :64, :].mean()) + 0.1
+
+
+def test_law_without_its_map_is_an_error_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="needs s"):
+        pixel_weights("law", disc(0.1))

@@ -1,0 +1,113 @@
+"""The matrix of a folder's bundles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from int8_network import quantized_tiny
+from numpy.typing import NDArray
+from target_contract import WEIGHTS
+
+from lawder_edge.cli.verify_all import exit_code
+from lawder_edge.errors import BadInput
+from lawder_edge.evaluation.evaluate import EvalPair
+from lawder_edge.targets.export import export_bundle
+from lawder_edge.targets.integer_reference import IntegerReference
+from lawder_edge.targets.matrix import Outputs, Row, bundles_in, matrix_of
+from lawder_edge.targets.registry import ExportSpec
+from lawder_edge.targets.tflite import load
+from lawder_edge.targets.verify import hostile_images
+
+SIZE = (16, 16)
+
+
+def square(shift: int = 0) -> NDArray[np.uint8]:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[4:12, 4 + shift : 12 + shift] = 1
+    return mask
+
+
+def outputs(name: str, shift: int = 0) -> Outputs:
+    logits = np.where(square(shift)[None, None] > 0, 2.0, -2.0).astype(np.float32)
+    return Outputs(name, "int8", "certified", "logits", (square(shift),) * 3, (logits,) * 3, (square(shift),) * 5)
+
+
+TRUTHS = [EvalPair(f"set/{n}", "set", None, np.zeros((*SIZE, 3), np.uint8), square()) for n in range(3)]
+
+
+def test_runtimes_are_compared_with_pytorch_and_with_each_other() -> None:
+    found = matrix_of([outputs("pytorch"), outputs("onnx"), outputs("tflite", 1)], TRUTHS, source="3 of set")
+    same, moved = found.rows[1:]
+    assert (same.mask_dice, moved.mask_dice) != (None, None)
+    assert same.mask_dice is not None
+    assert moved.mask_dice is not None
+    assert moved.drop is not None
+    assert (same.mask_dice.mean, same.largest, same.hostile) == (1.0, 0.0, 1.0)
+    assert moved.mask_dice.mean == pytest.approx(7 / 8)
+    assert moved.drop.mean == pytest.approx(1 / 8)
+    assert (moved.largest, moved.hostile) == (4.0, 1 - 16 / 256)
+    (pair,) = found.pairings
+    assert (pair.first, pair.second, pair.holds) == ("onnx", "tflite", False)
+    assert pair.dice_difference == pytest.approx(1 / 8)
+
+
+def test_equal_runtimes_hold_and_a_failed_one_keeps_its_row() -> None:
+    failed = Row("openvino", "int8", "failed", "its process died")
+    found = matrix_of([outputs("pytorch"), outputs("onnx"), outputs("tflite")], TRUTHS, source="x", failed=[failed])
+    assert [pair.holds for pair in found.pairings] == [True]
+    assert found.rows[-1] == failed
+
+
+def test_the_exit_code_tells_of_certificates_and_if_asked_of_pairs() -> None:
+    apart = matrix_of([outputs("pytorch"), outputs("onnx"), outputs("tflite", 1)], TRUTHS, source="x")
+    assert (exit_code(apart, strict=False), exit_code(apart, strict=True)) == (0, 3)
+    rejected = replace(apart, rows=(replace(apart.rows[1], state="rejected"), *apart.rows))
+    assert exit_code(rejected, strict=False) == 3
+    failed = replace(apart, rows=(Row("c", "int8", "failed", "its process died"), *apart.rows))
+    assert exit_code(failed, strict=False) == 1
+
+
+def test_one_lost_polyp_among_many_images_does_not_hold() -> None:
+    truths = [replace(TRUTHS[0], id=f"set/{n}") for n in range(200)]
+    good = outputs("onnx")
+    masks = (square(),) * 199 + (np.zeros(SIZE, np.uint8),)
+    a = replace(good, labels=(square(),) * 200, raw=good.raw[:1] * 200)
+    b = replace(a, name="tflite", labels=masks)
+    (pair,) = matrix_of([replace(a, name="pytorch"), a, b], truths, source="x").pairings
+    assert pair.mask_dice.mean > 0.99
+    assert (pair.mask_dice.worst_id, pair.holds) == ("set/199", False)
+
+
+def test_hostile_frames_are_what_they_are_called() -> None:
+    frames = {pair.id.split("/")[1]: pair.frame for pair in hostile_images((8, 10)).read()}
+    assert list(frames) == ["black", "white", "red", "noise", "checkerboard"]
+    assert {frame.shape for frame in frames.values()} == {(8, 10, 3)}
+    assert frames["checkerboard"][0, :3, 0].tolist() == [0, 255, 0]
+    assert frames["red"][3, 3].tolist() == [255, 0, 0]
+    assert not np.array_equal(frames["noise"], next(iter(hostile_images((8, 10), seed=1).read())).frame)
+
+
+def test_the_integer_reference_is_litert_s_reference(tmp_path: Path) -> None:
+    network = quantized_tiny()
+    spec = ExportSpec(size=(64, 64), precision="int8")
+    bundle = export_bundle(
+        network,
+        target="tflite",
+        spec=spec,
+        weights_info=WEIGHTS,
+        out=tmp_path / "b",
+    )
+    reference = IntegerReference(network, size=(64, 64), channels=3, classes=1, threshold=0.5)
+    litert = load(bundle, kernels="reference")
+    for pair in hostile_images((64, 64)).read():
+        tensor = reference.prepare(pair.frame)
+        np.testing.assert_array_equal(reference.infer(tensor), litert.infer(tensor))
+
+
+def test_a_folder_without_bundles_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(BadInput, match="holds no bundle"):
+        bundles_in(tmp_path)
