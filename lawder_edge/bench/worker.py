@@ -124,7 +124,7 @@ def load_subject(source: str, threads: int) -> Subject:
 
 def _load_fresh(name: str, threads: int) -> Subject:
     from lawder_edge.models import create_model
-    from lawder_edge.training.threads import limit_threads
+    from lawder_edge.threads import limit_threads
     from lawder_edge.weights import TorchRunner
 
     limit_threads(threads)
