@@ -74,7 +74,7 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
             bundle=bundle,
             trained_on=_carried_lists(manifest.weights),
         )
-    from lawder_edge.training.threads import limit_threads
+    from lawder_edge.threads import limit_threads
 
     limit_threads(threads)
     loaded = load_model(text)

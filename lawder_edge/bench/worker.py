@@ -124,7 +124,7 @@ def load_subject(source: str, threads: int) -> Subject:
 
 def _load_fresh(name: str, threads: int) -> Subject:
     from lawder_edge.models import create_model
-    from lawder_edge.training.threads import limit_threads
+    from lawder_edge.threads import limit_threads
     from lawder_edge.weights import TorchRunner
 
     limit_threads(threads)
@@ -151,14 +151,15 @@ def _describe(predictor: Predictor, file: Path) -> Artifact:
 def _describe_bundle(manifest: Manifest) -> Artifact:
     from lawder_edge.targets.registry import get_target
 
-    packages = get_target(manifest.target).to_run
+    target = get_target(manifest.target)
+    packages = target.runtime_of(manifest.model_file)
     return Artifact(
         runtime=", ".join(f"{p} {installed_version(p)}".strip() for p in packages) or manifest.target,
         model=manifest.model,
         precision=manifest.precision,
         file=manifest.model_file,
         sha256=manifest.model_entry.sha256,
-        size_bytes=manifest.model_entry.size_bytes,
+        size_bytes=target.size_bytes(manifest),
     )
 
 

@@ -57,8 +57,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.synthesis.prepare import prepare_pictures
         from lawder_edge.synthesis.train import RUN_FILE
         from lawder_edge.synthesis.train import train as fit
+        from lawder_edge.threads import limit_threads
         from lawder_edge.training.processes import is_first
-        from lawder_edge.training.threads import limit_threads
 
         limit_threads(threads)
         with progress("decoding", shown=is_first()) as report:
@@ -136,8 +136,8 @@ def sample(
     from lawder_edge.synthesis.mask_files import mask_source
     from lawder_edge.synthesis.sample import sample as draw
     from lawder_edge.synthesis.solver import Solver
+    from lawder_edge.threads import limit_threads
     from lawder_edge.training.processes import is_first
-    from lawder_edge.training.threads import limit_threads
 
     limit_threads(threads)
     generator = load_generator(model)
@@ -195,7 +195,7 @@ def score(
     from lawder_edge.synthesis.lite0 import load_lite0
     from lawder_edge.synthesis.score import lite0_features, score_pictures
     from lawder_edge.synthesis.score_files import read_sets
-    from lawder_edge.training.threads import limit_threads
+    from lawder_edge.threads import limit_threads
 
     limit_threads(threads)
     network = load_lite0()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lawder_edge.errors import BadInput
-from lawder_edge.targets.registry import ExportSpec, Program
+from lawder_edge.targets.registry import ExportSpec, Program, not_quantised
 
 if TYPE_CHECKING:
     from lawder_edge.graph.ir import Graph
 
 
 def to_graph(program: Program, spec: ExportSpec) -> Graph:
-    """The graph that TFLite and C are written from. A module is brought into its deploy form first.
+    """The graph that TFLite and C are written from.
 
     Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
     of the spec's precision.
@@ -20,7 +20,6 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
     import torch
 
     from lawder_edge.graph.lower import lower
-    from lawder_edge.models.deploy import to_deploy
     from lawder_edge.targets.onnx import to_program
 
     if spec.size is None or spec.dynamic_batch:
@@ -30,18 +29,11 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
         )
     if isinstance(program, torch.nn.Module):
         if spec.precision == "int8":
-            raise _not_quantised()
-        program = to_program(to_deploy(program), spec)
+            raise not_quantised()
+        program = to_program(program, spec)
     graph = lower(program, name=spec.name)
     _check_interface(graph, spec, spec.size)
     return graph
-
-
-def _not_quantised() -> BadInput:
-    return BadInput(
-        "int8 needs a quantised network, and these weights are float. Train its scales with "
-        "`lawder-edge qat`, and export the checkpoint that it writes."
-    )
 
 
 def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> None:
@@ -55,6 +47,6 @@ def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> N
         )
     is_int8 = graph.tensor(graph.inputs[0]).dtype == "int8"
     if spec.precision == "int8" and not is_int8:
-        raise _not_quantised()
+        raise not_quantised()
     if spec.precision == "fp32" and is_int8:
         raise BadInput("fp32 was asked for of a network that is quantised. Export it with --precision int8.")

@@ -13,10 +13,11 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
-from lawder_edge.bundle.manifest import InputType, OutputKind, OutputType, Tool
+from lawder_edge.bundle.manifest import InputType, Manifest, OutputKind, OutputType, Tool
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.request import option_of
+from lawder_edge.threads import check_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +66,10 @@ class ExportSpec:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model file as a target wrote it. tools: what took part. remarks: a sentence each on what users should know."""
+    """A model file as a target wrote it.
+
+    size_bytes: with what is part of it. tools: what took part. remarks: a sentence each on what users should know.
+    """
 
     path: Path
     sha256: str
@@ -80,12 +84,14 @@ class Target:
 
     suffix: of the model file. precisions: what it can be exported in. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
-    precision. rounding: of int8 values between two operators. checks_what_it_runs: `load` itself tells what is missing,
-    because that depends on the bundle. any_size: whether one file can take several input sizes. outputs, inputs: what
-    its files can give and take, at every precision but for `refused`: (precision, one of them, why not). integer_edges:
-    its int8 files are int8 from input to output, where nothing else is asked for. programs: one of which has to be here
-    to run it, and how to install the first. exact: computes the integer reference, and is held to it bit for bit in
-    PyTorch's place.
+    precision. rounding: of int8 values between two operators. activations: of int8 files, how they are held.
+    checks_what_it_runs: `load` itself tells what is missing, because that depends on the bundle. runs_by_name: packages
+    that files need whose names end so, where those are not `to_run`. beside: suffixes of files that are part of the
+    model file. any_size: whether one file can take several input sizes. reads: the options of an export that it knows
+    besides those of every target. outputs, inputs: what its files can give and take, at every precision but for
+    `refused`: (precision, one of them, why not). integer_edges: its int8 files are int8 from input to output, where
+    nothing else is asked for. programs: one of which has to be here to run it, and how to install the first. exact:
+    computes the integer reference, and is held to it bit for bit in PyTorch's place.
     """
 
     name: str
@@ -99,8 +105,12 @@ class Target:
     to_run: tuple[str, ...]
     gates: tuple[tuple[str, Limits], ...]
     rounding: str = "half to even, in float32"
+    activations: str = "int8, asymmetric, one scale a tensor"
     checks_what_it_runs: bool = False
+    runs_by_name: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    beside: tuple[str, ...] = ()
     any_size: bool = True
+    reads: tuple[Literal["opset", "engine"], ...] = ()
     outputs: tuple[OutputKind, ...] = ("logits", "probabilities", "mask")
     inputs: tuple[InputType, ...] = ("float32", "uint8", "int8")
     refused: tuple[tuple[str, OutputKind | InputType, str], ...] = ()
@@ -133,18 +143,34 @@ class Target:
         Raises Unavailable for a missing package; BadInput for a precision, opset, input, output or network that it
         cannot take.
         """
-        self.check_edges(spec)
+        self.check(spec)
         artifact: Artifact = self._load_module(self.to_export).export(program, spec, out)
         return artifact
 
     def load(self, bundle: Bundle, *, threads: int = 0) -> Runner:
         """Load a bundle of this target. threads: 0 leaves the runtime's default.
 
-        Raises Unavailable for a missing package; BadBundle for a model file that the runtime refuses.
+        Raises Unavailable for a missing package; BadBundle for a model file that the runtime refuses; BadInput for
+        threads below 0.
         """
+        check_threads(threads)
         needed = () if self.checks_what_it_runs else self.to_run
         runner: Runner = self._load_module(needed).load(bundle, threads=threads)
         return runner
+
+    def runtime_of(self, model_file: str) -> tuple[str, ...]:
+        """The packages that run a model file of that name."""
+        return next((packages for end, packages in self.runs_by_name if model_file.endswith(end)), self.to_run)
+
+    def size_bytes(self, manifest: Manifest) -> int:
+        """Of the model file with what is part of it."""
+        stem = manifest.model_file.removesuffix(self.suffix)
+        names = {manifest.model_file, *(stem + suffix for suffix in self.beside)}
+        return sum(file.size_bytes for file in manifest.files if file.name in names)
+
+    def sides(self, spec: ExportSpec) -> tuple[int, int] | None:
+        """The least and the largest side in pixels that a file of that spec takes, None for any multiples."""
+        return (spec.engine.profile[0], spec.engine.profile[2]) if "engine" in self.reads and not spec.size else None
 
     def input_type(self, spec: ExportSpec) -> InputType:
         """What a file of that spec takes."""
@@ -167,9 +193,16 @@ class Target:
             tuple(kind for kind in self.inputs if kind not in not_these),
         )
 
-    def check_edges(self, spec: ExportSpec) -> None:
-        """Raises BadInput for a precision, input or output that the target lacks, with those it has."""
+    def check(self, spec: ExportSpec) -> None:
+        """Raises BadInput for a precision, input or output that the target lacks, with those it has, and for options
+        that it does not read.
+        """
         self._check_precision(spec.precision)
+        unread = ["--opset"] if spec.opset is not None and "opset" not in self.reads else []
+        if "engine" not in self.reads:
+            unread += [word for word in spec.engine.arguments() if word.startswith("--")]
+        if unread:
+            raise BadInput(f"target {self.name!r} does not read {', '.join(unread)}. Leave that out.")
         outputs, inputs = self.can(spec.precision)
         choices: tuple[tuple[OutputKind | InputType, tuple[OutputKind | InputType, ...]], ...] = (
             (spec.output, outputs), (self.input_type(spec), inputs)
@@ -221,6 +254,15 @@ def load_runner(bundle: Bundle, *, threads: int = 0) -> Runner:
     Raises BadInput for a target that this version does not know, Unavailable for a runtime that is not installed.
     """
     return get_target(bundle.manifest.target).load(bundle, threads=threads)
+
+
+def not_quantised() -> BadInput:
+    """For int8 of float weights."""
+    return BadInput(
+        "these weights are not quantised, so there is no int8 to export. Fine-tune them with rounding in place "
+        "(lawder-edge qat --model CHECKPOINT --data DIR --out RUN), or only learn ranges (lawder-edge quantize), and "
+        "export what that writes."
+    )
 
 
 def check_size(size: tuple[int, int], multiple_of: int) -> None:

@@ -51,8 +51,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     or `probabilities` (1, H, W, classes), or `mask` (1, H, W, 1) uint8.
 
     Both are float32, or int8 for precision int8, which wants a program with quantize and dequantize nodes, unless
-    another input was asked for. A module is brought into its deploy form first. The same program and spec give the same
-    bytes.
+    another input was asked for. The same program and spec give the same bytes.
 
     Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
     of the spec's precision.

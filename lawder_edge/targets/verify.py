@@ -148,6 +148,7 @@ def measure(
         runner = load_runner(bundle, threads=threads)
     except Unavailable as error:
         return unmeasured("unverified-here", str(error), artifact_sha256=sha256, source=images.source)
+    tools = _tools(target, manifest.model_file)
     reference = _integers(model, runner) if target.exact else _pytorch(model, runner)
     comparison = _Comparison(runner, reference, manifest.input)
     for n, pair in enumerate(images.read()):
@@ -155,7 +156,7 @@ def measure(
             comparison.add(pair)
         except (BadBundle, _NotComparableError) as error:
             return unmeasured(
-                "rejected", f"{pair.id}: {error}", artifact_sha256=sha256, source=images.source, tools=_tools(target)
+                "rejected", f"{pair.id}: {error}", artifact_sha256=sha256, source=images.source, tools=tools
             )
         if progress:
             progress(n + 1, images.count, pair.id)
@@ -170,7 +171,7 @@ def measure(
         logit_differences=comparison.logit_differences(),
         limits=target.limits(manifest.precision),
         kind=runner.kind,
-        tools=_tools(target),
+        tools=tools,
         any_foreground=comparison.any_foreground,
         against="the integer reference" if target.exact else "PyTorch",
         seed=seed,
@@ -198,13 +199,19 @@ def _integers(model: nn.Module, runner: Runner) -> Runner:
 
 
 def logit_sizes(spec: InputSpec) -> tuple[tuple[int, int], ...]:
-    """Input sizes (height, width) at which logits are compared: that of `predict` first, then `DYNAMIC_SIZES`."""
+    """Input sizes (height, width) at which logits are compared: that of `predict` first, then `DYNAMIC_SIZES`, as far
+    as the file takes them.
+    """
     own = (spec.height, spec.width)
     if not spec.dynamic:
         return (own,)
     m = spec.multiple_of
-    near = [(max(m, round(h / m) * m), max(m, round(w / m) * m)) for h, w in DYNAMIC_SIZES]
-    return tuple(dict.fromkeys((own, *near)))
+
+    def near(side: int) -> int:
+        on_grid = max(m, round(side / m) * m)
+        return on_grid if spec.sides is None else min(max(on_grid, spec.sides[0]), spec.sides[1])
+
+    return tuple(dict.fromkeys((own, *((near(h), near(w)) for h, w in DYNAMIC_SIZES))))
 
 
 class _NotComparableError(Exception):
@@ -278,5 +285,5 @@ class _Comparison:
         self.any_foreground |= bool(artifact.any() or pytorch.any())
 
 
-def _tools(target: Target) -> tuple[Tool, ...]:
-    return tuple(tool_of(module) for module in sorted({*target.to_run, "numpy", "torch"}))
+def _tools(target: Target, model_file: str) -> tuple[Tool, ...]:
+    return tuple(tool_of(module) for module in sorted({*target.runtime_of(model_file), "numpy", "torch"}))

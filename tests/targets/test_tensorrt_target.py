@@ -24,12 +24,12 @@ from lawder_edge.runners.tensorrt.engine import Engine, EngineError, NoGpuError,
 from lawder_edge.targets import tensorrt
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.export import export_bundle
-from lawder_edge.targets.outcome import outcome_of
+from lawder_edge.targets.outcome import export_verified, outcome_of
 from lawder_edge.targets.registry import ExportSpec, load_runner
 from lawder_edge.targets.request import ExportRequest
 from lawder_edge.targets.tensorrt import build
 from lawder_edge.targets.tensorrt.runner import TensorRtRunner
-from lawder_edge.targets.verify import measure, phantom_images
+from lawder_edge.targets.verify import logit_sizes, measure, phantom_images
 
 FIXED = ExportSpec(size=(64, 96))
 CLASSIC = EngineOptions(flavor="classic")
@@ -166,6 +166,24 @@ def test_without_the_package_the_kit_is_made_and_the_exit_code_is_4(
     assert done.returncode == 4
     assert "run `sh build.sh`" in done.stderr
     assert "Needs an NVIDIA GPU" in run_on_device(bundle.path, "--help").stdout
+
+
+@pytest.mark.usefixtures("without_tensorrt")
+def test_no_size_outside_the_profile_is_tried_or_predicted_at(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "tiny", ExportSpec(engine=EngineOptions(profile=(64, 128, 192))))
+    taken = bundle.manifest.input
+    assert (taken.sides, taken.height, taken.width) == ((64, 192), 192, 192)
+    assert logit_sizes(taken) == ((192, 192), (128, 128))
+    runner = TensorRtRunner(bundle.manifest, lambda x: x[:, :1])
+    assert runner.infer(np.zeros((1, 3, 64, 192), np.float32)).shape == (1, 1, 64, 192)
+    with pytest.raises(BadInput, match="multiples of 32 from 64 to 192"):
+        runner.infer(np.zeros((1, 3, 256, 256), np.float32))
+
+
+@pytest.mark.usefixtures("without_tensorrt")
+def test_the_command_says_why_there_is_no_engine(tmp_path: Path) -> None:
+    row = export_verified("tensorrt", ExportRequest(size=(64, 96), limit=1), out=tmp_path / "kit")
+    assert "cannot be imported here" in " ".join(row.remarks)
 
 
 @pytest.mark.usefixtures("without_tensorrt")
