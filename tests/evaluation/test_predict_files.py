@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lawder_edge.bundle.processing import Float
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.predict_files import find_images, predict_file, write_png
+from lawder_edge.evaluation.predict_files import find_images, predict_file
+from lawder_edge.files import write_png
 from lawder_edge.loading import Predictor
 
 
