@@ -16,12 +16,12 @@ BUILT = ("model.engine", "model.rtx.engine")
 
 
 def find_engine(device: Any, model: Path) -> Path:
-    """The engine that the manifest lists, or else the one that build.sh made. Raises Failure."""
-    if model.suffix == ".engine":
-        return model
+    """The engine that build.sh made here, or else the one that the manifest lists. Raises Failure."""
     for name in BUILT:
         if (model.parent / name).is_file():
             return model.parent / name
+    if model.suffix == ".engine":
+        return model
     raise device.Failure("this bundle holds no engine yet: run `sh build.sh` here, on the GPU that it is for", 4)
 
 

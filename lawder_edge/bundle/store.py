@@ -17,6 +17,8 @@ from lawder_edge.errors import BadBundle, GateFailed, OutputExists
 from lawder_edge.files import write_file
 
 REJECTED_SUFFIX = ".rejected"
+# What a bundle's build.sh makes of it on the device. Its run.py uses it; nothing here does.
+BUILT_IN_PLACE = ("model.engine", "model.rtx.engine")
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def open_bundle(path: Path) -> Bundle:
                 f"{file}: changed since the export: expected sha256 {entry.sha256} ({entry.size_bytes} bytes), got "
                 f"{got.sha256} ({got.size_bytes} bytes). {_REMEDY}"
             )
-    listed = {entry.name for entry in manifest.files}
+    listed = {*(entry.name for entry in manifest.files), *BUILT_IN_PLACE}
     for file in sorted(path.glob(f"*{Path(manifest.model_file).suffix}")):
         if file.name not in listed:
             raise BadBundle(

@@ -41,13 +41,15 @@ def evaluate(
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
     from lawder_edge.data.datasets import first_few
-    from lawder_edge.errors import OutputExists
+    from lawder_edge.errors import BadInput, OutputExists
     from lawder_edge.evaluation import tables
     from lawder_edge.evaluation.evaluate import evaluate as score
     from lawder_edge.evaluation.folder import listed_samples, read_pairs
     from lawder_edge.evaluation.report import to_json
     from lawder_edge.loading import load_predictor
 
+    if per_image and format not in ("json", "csv"):
+        raise BadInput(f"--per-image: a {format} holds means alone. Add --format json or csv.")
     if sheet is not None:
         # Found now rather than after all images.
         if sheet.is_dir() or (sheet.exists() and not overwrite):

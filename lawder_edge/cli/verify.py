@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from lawder_edge.errors import BadInput, Unavailable
+
 
 def verify(
     bundle: Annotated[Path, tyro.conf.Positional],
@@ -29,7 +31,7 @@ def verify(
     Example: lawder-edge verify order-onnx --data polyps --split test.txt
 
     Exit code 3 if it gives other masks than PyTorch: the bundle is then renamed to NAME.rejected. Exit code 4 if its
-    runtime is not here: an earlier certificate then stays.
+    runtime is not here: an earlier certificate then stays. One of real images stays too where none are given.
 
     With --all: every bundle of a folder, PyTorch and the integer reference on the same images, each against PyTorch and
     the int8 ones against each other, on hostile frames too; certificates stay as they are. Exit code 3 where one is
@@ -48,16 +50,19 @@ def verify(
         threads: of the runtime; 0 leaves the choice to it.
         format: of the certificate on stdout.
     """
+    pairs = (("--skip-bad", skip_bad), ("--threads", threads)) if all else (("--full", full), ("--strict", strict))
+    unread = [name for name, given in pairs if given]
+    if unread:
+        raise BadInput(f"{', '.join(unread)}: not read {'with' if all else 'without'} --all. Leave that out.")
     if all:
         from lawder_edge.cli.verify_all import verify_all
 
         return verify_all(
             bundle, model=model, data=data, split=split, limit=limit, full=full, strict=strict, format=format
         )
-    from lawder_edge.bundle.store import has_certificate, open_bundle, reject
+    from lawder_edge.bundle.store import has_certificate, open_bundle, read_certificate, reject
     from lawder_edge.cli.progress import progress
     from lawder_edge.data.datasets import first_few
-    from lawder_edge.errors import Unavailable
     from lawder_edge.targets.images import images_of
     from lawder_edge.targets.outcome import outcome_of, source_model
     from lawder_edge.targets.verify import verify_bundle
@@ -100,5 +105,9 @@ def verify(
     if certificate.status == "unverified-here":
         fate = "its earlier certificate stays as it is" if certified_before else "its certificate says so"
         raise Unavailable(f"{bundle}: nothing could be measured here; {fate}. {certificate.reason}")
-    print(f"{bundle}: certificate renewed", file=sys.stderr)
+    kept = read_certificate(opened)
+    if kept is not None and kept != certificate:
+        print(f"{bundle}: its certificate of {kept.source} stays. Give --data to renew it.", file=sys.stderr)
+    else:
+        print(f"{bundle}: certificate renewed", file=sys.stderr)
     return 0

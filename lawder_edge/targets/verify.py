@@ -13,7 +13,7 @@ from lawder_edge.bundle.certificate import Certificate, ImageAgreement, LogitDif
 from lawder_edge.bundle.manifest import InputSpec, Tool
 from lawder_edge.bundle.processing import Float, Frame
 from lawder_edge.bundle.runner import Runner
-from lawder_edge.bundle.store import Bundle, has_certificate, write_certificate
+from lawder_edge.bundle.store import Bundle, has_certificate, read_certificate, write_certificate
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.targets.registry import Target, get_target, load_runner
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # What one dynamic file is tried at. The last is not square: a graph that swaps height and width is right at the others.
 DYNAMIC_SIZES = ((128, 128), (256, 256), (352, 352), (192, 320))
 PHANTOM_FRAMES = 8
+PHANTOM_ID = "phantom/"
 
 Progress = Callable[[int, int, str], None]
 
@@ -75,7 +76,7 @@ def phantom_images(count: int = PHANTOM_FRAMES, *, seed: int = 0) -> VerifyImage
     def read() -> Iterator[EvalPair]:
         for n in range(count):
             made = make_frame(np.random.default_rng([seed, n]), size=(256, 256))
-            yield EvalPair(f"phantom/{n:03d}", "phantom", None, made.image, made.mask)
+            yield EvalPair(f"{PHANTOM_ID}{n:03d}", "phantom", None, made.image, made.mask)
 
     return VerifyImages(f"{count} phantom frames", count, read)
 
@@ -113,12 +114,30 @@ def verify_bundle(
 ) -> Certificate:
     """`measure`, and put the certificate into the bundle. A rejected bundle stays where it is: see `store.reject`.
 
-    Where nothing can be measured here (`unverified-here`), a certificate that the bundle already has stays.
+    A certificate that the bundle already has stays where nothing can be measured here (`unverified-here`), and one of
+    real images where phantom frames agree as well: it says more than theirs.
     """
     certificate = measure(bundle, model, images, seed=seed, threads=threads, progress=progress)
-    if certificate.status != "unverified-here" or not has_certificate(bundle):
+    if not _says_less(certificate, bundle):
         write_certificate(bundle, certificate)
     return certificate
+
+
+def _says_less(new: Certificate, bundle: Bundle) -> bool:
+    """Than the certificate that the bundle has."""
+    if not has_certificate(bundle) or new.status == "rejected":
+        return False
+    if new.status == "unverified-here":
+        return True
+    try:
+        old = read_certificate(bundle)
+    except BadBundle:  # made for another model file
+        return False
+    return old is not None and old.status == "certified" and _on_phantoms(new) and not _on_phantoms(old)
+
+
+def _on_phantoms(certificate: Certificate) -> bool:
+    return all(image.id.startswith(PHANTOM_ID) for image in certificate.images)
 
 
 def measure(

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bundle_samples import MODEL_FILE, fill, verdict
+from bundle_samples import MODEL_FILE, fill, sample_manifest, verdict
 
 from lawder_edge.bundle.manifest import Manifest
 from lawder_edge.bundle.store import (
     Bundle,
+    list_files,
     open_bundle,
     read_certificate,
     reject,
@@ -88,6 +90,20 @@ def test_another_programs_manifest_makes_no_bundle(out: Path, text: str) -> None
     with pytest.raises(OutputExists, match="no bundle"):
         write_bundle(out, fill, overwrite=True)
     assert (out / "manifest.json").read_text() == text
+
+
+def test_an_engine_that_was_built_in_the_bundle_leaves_it_valid(out: Path) -> None:
+    def engine(folder: Path) -> Manifest:
+        (folder / "net.engine").write_bytes(b"exported")
+        return replace(sample_manifest(), model_file="net.engine", files=list_files(folder))
+
+    write_bundle(out, engine)
+    for name in ("model.engine", "model.rtx.engine"):
+        (out / name).write_bytes(b"built")
+    assert open_bundle(out).model_path.read_bytes() == b"exported"
+    (out / "other.engine").write_bytes(b"from anywhere")
+    with pytest.raises(BadBundle, match=r"other\.engine: a model file that the manifest does not list"):
+        open_bundle(out)
 
 
 @pytest.mark.parametrize("stray", ["notes.txt", "masks/a_mask.png", "__pycache__/notes.txt"])

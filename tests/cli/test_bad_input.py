@@ -301,6 +301,13 @@ def test_a_split_without_a_folder_is_refused(verb: str, checkpoint: Path, bundle
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize("form", ["table", "md"])
+def test_scores_of_every_image_are_refused_where_they_have_no_place(
+    form: str, pairs: Path, verbs_on: dict[str, Command]
+) -> None:
+    refused(call_cli([*verbs_on["eval"](pairs), "--per-image", "--format", form]), "--per-image", "json or csv")
+
+
 @pytest.mark.parametrize("verb", ["verify", "export"])
 def test_a_limit_below_none_is_refused(verb: str, pairs: Path, verbs_on: dict[str, Command]) -> None:
     refused(call_cli([*verbs_on[verb](pairs), "--limit", -3]), "limit -3", "or 0 for all")

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from target_contract import WEIGHTS, Tiny, randomised, run_on_device
 
 from lawder_edge.bundle.manifest import Manifest
-from lawder_edge.bundle.store import Bundle, open_bundle, read_certificate
+from lawder_edge.bundle.store import BUILT_IN_PLACE, Bundle, open_bundle, read_certificate
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.runners.tensorrt.engine import Engine, EngineError, NoGpuError, WrongSizeError
+from lawder_edge.runners.tensorrt.network import BUILT, find_engine
 from lawder_edge.targets import tensorrt
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.export import export_bundle
@@ -502,6 +503,15 @@ def test_classic_without_a_gpu_leaves_a_kit(monkeypatch: pytest.MonkeyPatch, tmp
     artifact = tensorrt.export(randomised(Tiny()), replace(FIXED, engine=CLASSIC), tmp_path / "a.engine")
     assert artifact.path.name == "model.onnx"
     assert "no CUDA-capable device" in artifact.remarks[0]
+
+
+def test_an_engine_that_build_sh_made_here_is_used_before_the_one_that_was_exported(tmp_path: Path) -> None:
+    exported = tmp_path / "order-tensorrt-fp16.rtx.engine"
+    exported.touch()
+    assert find_engine(None, exported) == exported
+    (tmp_path / "model.engine").touch()
+    assert find_engine(None, exported) == tmp_path / "model.engine"
+    assert BUILT == BUILT_IN_PLACE
 
 
 @pytest.fixture

@@ -293,6 +293,60 @@ def test_a_certificate_stays_where_nothing_can_be_measured(stored: Bundle, model
     assert read_certificate(stored) == good
 
 
+def real(count: int) -> VerifyImages:
+    """Phantom frames under the names of a folder's."""
+
+    def read() -> Iterator[EvalPair]:
+        for pair in phantom_images(count).read():
+            yield replace(pair, id=pair.id.replace("phantom", "polyps"))
+
+    return VerifyImages(f"{count} of polyps", count, read)
+
+
+def test_a_certificate_of_real_images_stays_where_phantom_frames_agree_as_well(
+    stored: Bundle, model: nn.Module, artifact: Callable[[Change], None]
+) -> None:
+    artifact(lambda logits: logits)
+    verify_bundle(stored, model, phantom_images(1))
+    good = verify_bundle(stored, model, real(2))
+    assert read_certificate(stored) == good
+    assert verify_bundle(stored, model, phantom_images(2)).source == "2 phantom frames"
+    assert read_certificate(stored) == good
+    renewed = verify_bundle(stored, model, real(1))
+    assert read_certificate(stored) == renewed != good
+    artifact(lambda logits: logits + np.float32(1e-3))
+    rejected = verify_bundle(stored, model, phantom_images(1))
+    assert read_certificate(stored) == rejected
+    assert rejected.status == "rejected"
+
+
+def test_the_command_says_that_the_certificate_stays(
+    stored: Bundle,
+    model: nn.Module,
+    artifact: Callable[[Change], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    artifact(lambda logits: logits)
+    verify_bundle(stored, model, real(1))
+    loaded = LoadedModel(model, WeightsRecord("tiny"), "")
+    monkeypatch.setattr(outcome, "source_model", lambda bundle, model: loaded)
+    assert run(["verify", str(stored.path)]) == 0
+    assert "its certificate of 1 of polyps stays. Give --data to renew it." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--full", "--strict"], "--full, --strict: not read without --all"),
+     (["--all", "--threads", "2"], "--threads: not read with --all")],
+)  # fmt: skip
+def test_an_option_of_the_other_way_to_verify_is_refused(
+    options: list[str], said: str, stored: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["verify", str(stored.path), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("no_runtime")
 def test_a_bundle_without_certificate_gets_one_that_says_what_is_missing(stored: Bundle, model: nn.Module) -> None:
     certificate = verify_bundle(stored, model, phantom_images(1))

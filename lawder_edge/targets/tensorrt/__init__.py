@@ -94,7 +94,9 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
     except NoGpuError as error:
         raise Unavailable(f"{path.name} was built, but running it needs an NVIDIA GPU: {error}.") from error
     except EngineError as error:
-        raise BadBundle(f"{path}: {error}. Export it again here, or run build.sh in the bundle.") from error
+        raise BadBundle(
+            f"{path}: {error}. Export it again here, or run build.sh in the bundle, for its run.py."
+        ) from error
 
 
 def _legal(proto: Any, precision: str) -> Any:

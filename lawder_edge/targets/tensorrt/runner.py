@@ -28,4 +28,6 @@ class TensorRtRunner(ManifestRunner):
         except WrongSizeError as error:
             raise BadInput(f"{self._name}: {error}. Export with another --profile.") from error
         except EngineError as error:
-            raise BadBundle(f"{self._name}: {error}. Export it again, or build it with build.sh.") from error
+            raise BadBundle(
+                f"{self._name}: {error}. Export it again, or run build.sh in the bundle, for its run.py."
+            ) from error
