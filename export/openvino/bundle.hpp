@@ -339,9 +339,9 @@ inline Settings open_bundle(const std::filesystem::path& folder) {
         throw Failure("manifest.json: " + std::string(error.what()) + ". Copy the bundle again.");
     }
     const Record manifest(root, "");
-    if (manifest.whole("schema_version", 0, 999'999'999) != 1)
+    if (manifest.whole("schema_version", 0, 999'999'999) != 2)
         throw Failure("manifest.json: has schema_version " + manifest.at("schema_version").text +
-                      ", this run.cpp reads 1. Use the run.cpp that was exported with the bundle.");
+                      ", this run.cpp reads 2. Use the run.cpp that was exported with the bundle.");
     const std::string& model_file = manifest.text("model_file");
     if (manifest.at("files").kind != Json::Kind::array) manifest.wrong("files", "a list");
     bool listed = false;
@@ -362,6 +362,8 @@ inline Settings open_bundle(const std::filesystem::path& folder) {
     const Record input(manifest.at("input"), "input."), output(manifest.at("output"), "output.");
     input.one_of("layout", {"NCHW"});
     input.one_of("range", {"(rgb-128)/128"});
+    input.one_of("dtype", {"float32"});
+    output.one_of("dtype", {"float32"});
     input.one_of("resize_rule", {"triangle-q14"});
     input.whole("resize_version", 1, 1);
     Settings settings;

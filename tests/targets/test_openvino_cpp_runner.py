@@ -347,7 +347,7 @@ def put(value: object, *keys: Any) -> Callable[[dict[str, Any]], None]:
         (put("/etc/hostname", "files", 0, "name"), "no name inside the bundle"),
         (put("golden/../run.py", "files", 0, "name"), "no name inside the bundle"),
         (put("outside.xml", "model_file"), "does not list 'outside.xml'"),
-        (put(2, "schema_version"), "has schema_version 2, this run.cpp reads 1"),
+        (put(3, "schema_version"), "has schema_version 3, this run.cpp reads 2"),
         (put("int4", "precision"), "key 'precision' is 'int4'"),
         # The network itself tells otherwise.
         (put(1, "input", "channels"), "takes [1,3,?,?], the manifest says [1,1,256,256]"),
