@@ -53,6 +53,7 @@ class QuantizedTrainee:
         self._options = options
         self._size = options.size
         self._channels = record.in_channels
+        self._before = record
         self._teacher = to_deploy(model).requires_grad_(False)
         self._images = images
         self._source = fingerprint(dict(model.state_dict()))
@@ -88,8 +89,10 @@ class QuantizedTrainee:
             cast(RoundedNetwork, model).freeze()
 
     def save(self, path: Path, model: nn.Module, record: WeightsRecord) -> None:
+        """record: of the quantisation alone; what the float weights have seen is added to it."""
         network = cast(RoundedNetwork, model)
-        write_quantized(path, Quantized(network.deployed_state(), network.scales(), record))
+        seen = record.having_seen(self._before)
+        write_quantized(path, Quantized(network.deployed_state(), network.scales(), seen))
 
     def load(self, path: Path, model: nn.Module) -> WeightsRecord:
         found = read_quantized(path)

@@ -6,6 +6,7 @@ one file, so that one rename makes it valid.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from lawder_edge.files import write_file
 
 FORMAT = "lawder-edge-weights-1"
 RUN_FORMAT = "lawder-edge-run-1"
+_LISTS = ("train_ids", "train_groups", "val_ids", "val_groups")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class WeightsRecord:
             selection_ids=self.val_ids,
             selection_groups=self.val_groups,
         )
+
+    def having_seen(self, before: WeightsRecord) -> WeightsRecord:
+        """This record with the lists of the weights `before` added, which these were made from; nothing twice."""
+        lists = {name: tuple(dict.fromkeys((*getattr(before, name), *getattr(self, name)))) for name in _LISTS}
+        return dataclasses.replace(self, **lists)
 
     def check(self, *, source: str) -> None:
         """Raises: BadCheckpoint for values that no training writes."""
@@ -122,7 +129,7 @@ def read_record(path: Path, header: dict[str, str]) -> WeightsRecord:
     """The record in the header of a weights file. Raises: BadCheckpoint naming `path`."""
     try:
         fields: dict[str, Any] = json.loads(header["record"])
-        for key in ("train_ids", "train_groups", "val_ids", "val_groups"):
+        for key in _LISTS:
             fields[key] = tuple(fields.get(key, ()))
         record = WeightsRecord(**fields)
         record.check(source=str(path))
