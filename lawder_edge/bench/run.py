@@ -14,6 +14,7 @@ from lawder_edge.bench.machine import Machine, describe_machine
 from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
 from lawder_edge.bundle.codec import decode
 from lawder_edge.errors import BadBundle
+from lawder_edge.training.threads import check_threads
 
 WORKER = (sys.executable, "-m", "lawder_edge.bench.worker")
 _LOG_CHARS = 4000
@@ -34,7 +35,10 @@ def bench(
 
     A source that cannot be measured costs its own row. on_row: called with rows done, rows in all, and the source that
     comes next. worker: the command that gets a task as its last argument and prints a row.
+
+    Raises BadInput for a number of threads below 0.
     """
+    check_threads(spec.threads)
     machine = describe_machine()
     before = busy_percent()
     rows: list[Row] = []

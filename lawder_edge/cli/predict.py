@@ -57,7 +57,7 @@ def predict(
                 print(f"left out {image}: {error}", file=sys.stderr)
                 continue
             report(done, len(images), image.name)
-            found = f"{100 * result.area_fraction:.1f} % of the frame" if result.area_fraction else "no polyp"
+            found = f"{100 * result.area_fraction:.1f} % of the frame" if result.area_fraction else "nothing"
             print(f"{result.mask}: {found}")
     if bad:
         print(f"{bad} of {len(images)} images left out", file=sys.stderr)

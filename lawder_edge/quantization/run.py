@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.threshold import choose_threshold
 from lawder_edge.files import write_file
+from lawder_edge.models import MODELS
 from lawder_edge.quantization.checkpoint import read_quantized
 from lawder_edge.quantization.qat import QuantizedTrainee
 from lawder_edge.quantization.recipe import QatOptions
@@ -50,10 +51,13 @@ class CalibrationReport:
 
 
 def recipe_of(loaded: LoadedModel, options: QatOptions) -> TrainConfig:
-    """The fine-tuning of these weights. Raises: BadInput, also for weights that are quantised already."""
+    """The fine-tuning of these weights. Raises: BadInput, also for weights that are quantised or stay in float."""
     if loaded.quantized is not None:
         raise BadInput("these weights are quantised already. Give the float checkpoint that they came from.")
     record = loaded.record
+    known = MODELS.get(record.model)
+    if known is not None and known.float_only:
+        raise BadInput(f"{record.model} stays in floating point. Take a model that is made for int8, such as order.")
     return options.recipe(model=record.model, in_channels=record.in_channels, num_classes=record.num_classes)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
 from lawder_edge.targets.verify import VerifyImages, phantom_images
@@ -27,7 +28,11 @@ def images_of(
 
     Raises BadInput, BadDataset.
     """
+    if limit < 0:
+        raise BadInput(f"limit {limit}: wanted the most images to use, or 0 for all.")
     if data is None:
+        if splits:
+            raise BadInput(f"--split {splits[0]} lists images of a folder, and none is named. Add --data DIR.")
         return phantom_images()
     samples = listed_samples(data, splits)
     if limit and len(samples) > limit:

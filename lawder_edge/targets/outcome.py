@@ -174,7 +174,8 @@ def export_isolated(target: str, request: ExportRequest, *, out: Path, timeout_s
             [*command, *request.arguments()], capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
-        return ExportOutcome(target, "", "failed", reason=f"no result after {timeout_s:g} s", exit_code=1)
+        reason = f"no result after {timeout_s:g} s"
+        return ExportOutcome(target, request.precision, "failed", reason=reason, exit_code=1)
     answer = done.stdout.strip().splitlines()
     if answer:
         # A toolchain may print before it; what is no outcome even so is a failure like any other.

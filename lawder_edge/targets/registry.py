@@ -16,6 +16,7 @@ from lawder_edge.bundle.manifest import InputType, OutputKind, OutputType, Tool
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.request import option_of
+from lawder_edge.training.threads import check_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -125,8 +126,10 @@ class Target:
     def load(self, bundle: Bundle, *, threads: int = 0) -> Runner:
         """Load a bundle of this target. threads: 0 leaves the runtime's default.
 
-        Raises Unavailable for a missing package; BadBundle for a model file that the runtime refuses.
+        Raises Unavailable for a missing package; BadBundle for a model file that the runtime refuses; BadInput for
+        threads below 0.
         """
+        check_threads(threads)
         needed = () if self.checks_what_it_runs else self.to_run
         runner: Runner = self._load_module(needed).load(bundle, threads=threads)
         return runner

@@ -39,7 +39,9 @@ READERS = ("train", "eval", "verify")
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_images_without_masks(verb: str, pairs: Path, tmp_path: Path, verbs_on: dict[str, Command]) -> None:
+def test_images_without_masks_are_told_with_the_layout_that_was_wanted(
+    verb: str, pairs: Path, tmp_path: Path, verbs_on: dict[str, Command]
+) -> None:
     shutil.rmtree(pairs / "masks")
     refused(call_cli(verbs_on[verb](pairs)), str(pairs), "8 images but no masks", "images/ and masks/")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["polyps"]
@@ -53,7 +55,9 @@ def test_the_check_finds_images_without_masks(pairs: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", READERS)
-def test_an_image_and_a_mask_that_differ_in_size(verb: str, pairs: Path, verbs_on: dict[str, Command]) -> None:
+def test_an_image_and_a_mask_that_differ_in_size_are_named_with_both_sizes(
+    verb: str, pairs: Path, verbs_on: dict[str, Command]
+) -> None:
     Image.fromarray(blob(height=50)).save(pairs / "masks" / "p3.png")
     refused(call_cli(verbs_on[verb](pairs)), "polyps/p3", "48x40", "48x50", "--skip-bad")
 
@@ -92,7 +96,7 @@ def test_bad_files_can_be_left_out_and_are_counted(verb: str, pairs: Path, verbs
     assert "2 of 8" in said.err
 
 
-def test_pairs_of_which_none_can_be_read(pairs: Path, verbs_on: dict[str, Command]) -> None:
+def test_pairs_of_which_none_can_be_read_are_refused(pairs: Path, verbs_on: dict[str, Command]) -> None:
     for file in (pairs / "images").iterdir():
         file.write_bytes(b"")
     refused(call_cli([*verbs_on["eval"](pairs), "--skip-bad"]), "no image to evaluate")
@@ -189,14 +193,16 @@ def test_a_thresholded_mask_is_the_mask_that_was_meant(pairs: Path, verbs_on: di
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_an_empty_split(verb: str, pairs: Path, tmp_path: Path, verbs_on: dict[str, Command]) -> None:
+def test_an_empty_split_is_refused(verb: str, pairs: Path, tmp_path: Path, verbs_on: dict[str, Command]) -> None:
     split = tmp_path / "none.txt"
     split.write_text("# nothing yet\n\n")
     refused(call_cli([*verbs_on[verb](pairs), "--split", split]), str(split), "the split is empty")
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_split_of_other_data(verb: str, pairs: Path, tmp_path: Path, verbs_on: dict[str, Command]) -> None:
+def test_a_split_of_other_data_is_refused_with_the_folders_that_are_there(
+    verb: str, pairs: Path, tmp_path: Path, verbs_on: dict[str, Command]
+) -> None:
     split = tmp_path / "other.txt"
     split.write_text("polyps/p1\nkvasir/cju1\n")
     refused(call_cli([*verbs_on[verb](pairs), "--split", split]), "kvasir/cju1", "Folders found: polyps")
@@ -205,7 +211,7 @@ def test_a_split_of_other_data(verb: str, pairs: Path, tmp_path: Path, verbs_on:
 @pytest.mark.parametrize(
     ("size", "nearest"), [((250, 250), "224x224 or 256x256"), ((256, 100), "256x96 or 256x128"), ((0, 32), "32x32")]
 )
-def test_a_size_that_no_network_can_halve(
+def test_a_size_that_no_network_can_halve_is_refused_with_the_nearest_that_are(
     size: tuple[int, int], nearest: str, checkpoint: Path, tmp_path: Path
 ) -> None:
     said = call_cli(["export", "-t", "onnx", "-m", checkpoint, "--out", tmp_path / "b", "--size", *size])
@@ -234,7 +240,7 @@ def _uses(model: object, pairs: Path, out: Path) -> list[list[object]]:
     ],
     ids=["cut early", "cut late", "empty", "no header", "one bit", "another record"],
 )
-def test_damaged_weights(
+def test_damaged_weights_are_refused_with_what_is_wrong(
     damage: Callable[[bytes], bytes], told: str, checkpoint: Path, pairs: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "weights.safetensors"
@@ -244,7 +250,7 @@ def test_damaged_weights(
     assert not (tmp_path / "out").exists()
 
 
-def test_weights_of_another_model(checkpoint: Path, pairs: Path, tmp_path: Path) -> None:
+def test_weights_of_another_model_are_refused(checkpoint: Path, pairs: Path, tmp_path: Path) -> None:
     tensors, record = read_weights(checkpoint)
     file = tmp_path / "weights.safetensors"
     write_weights(file, tensors, dataclasses.replace(record, model="mk_unet_t"))
@@ -257,17 +263,47 @@ def test_the_state_of_a_run_is_no_model(trained: Path, pairs: Path, tmp_path: Pa
         refused(call_cli(use), "last.safetensors", "best.safetensors")
 
 
-def test_weights_that_are_not_there(pairs: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_there_are_refused_with_the_closest_name(pairs: Path, tmp_path: Path) -> None:
     for name, told in (("no.safetensors", "no such file"), ("ordre", "Did you mean 'order'"), ("a:B", "cannot be imp")):
         for use in _uses(name, pairs, tmp_path / "out"):
             refused(call_cli(use), told)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 1.5, -0.2])
-def test_a_threshold_that_cuts_nothing(cut: float, checkpoint: Path, pairs: Path, tmp_path: Path) -> None:
+def test_a_threshold_that_cuts_nothing_is_refused(cut: float, checkpoint: Path, pairs: Path, tmp_path: Path) -> None:
     for use in _uses(checkpoint, pairs, tmp_path / "out"):
         refused(call_cli([*use, "--threshold", cut]), "between 0 and 1")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["train", "eval", "verify", "predict", "predict with a bundle", "bench"])
+def test_a_number_of_threads_below_none_is_refused(
+    verb: str, pairs: Path, checkpoint: Path, bundle: Path, tmp_path: Path, verbs_on: dict[str, Command]
+) -> None:
+    others: dict[str, list[object]] = {
+        "predict": ["predict", pairs / "images", "--model", checkpoint, "--out", tmp_path / "out"],
+        "predict with a bundle": ["predict", pairs / "images", "--model", bundle, "--out", tmp_path / "out"],
+        "bench": ["bench", "--model", checkpoint],
+    }
+    call = others[verb] if verb in others else verbs_on[verb](pairs)
+    refused(call_cli([*call, "--threads", -2]), "threads is -2", "or 0 for the default")
+
+
+@pytest.mark.parametrize("verb", ["verify", "export"])
+def test_a_split_without_a_folder_is_refused(verb: str, checkpoint: Path, bundle: Path, tmp_path: Path) -> None:
+    split = tmp_path / "test.txt"
+    split.write_text("polyps/p1\n")
+    call = {
+        "verify": ["verify", bundle, "--model", checkpoint],
+        "export": ["export", "-t", "onnx", "--out", tmp_path / "b", "--model", checkpoint],
+    }[verb]
+    refused(call_cli([*call, "--split", split]), str(split), "Add --data")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("verb", ["verify", "export"])
+def test_a_limit_below_none_is_refused(verb: str, pairs: Path, verbs_on: dict[str, Command]) -> None:
+    refused(call_cli([*verbs_on[verb](pairs), "--limit", -3]), "limit -3", "or 0 for all")
 
 
 @pytest.mark.parametrize(
@@ -310,7 +346,7 @@ class TestBundles:
         return shutil.copytree(bundle, tmp_path / "bundle")
 
     @pytest.mark.parametrize("damaged", ["order-onnx-fp32.onnx", "run.py", "processing.py", "golden/00.mask.png"])
-    def test_a_file_that_was_changed(
+    def test_a_file_that_was_changed_is_refused_with_its_name(
         self, damaged: str, copy: Path, checkpoint: Path, pairs: Path, tmp_path: Path
     ) -> None:
         file = copy / damaged
@@ -326,7 +362,7 @@ class TestBundles:
             (lambda m: m.update(schema_version=99), "99"),
         ],
     )
-    def test_a_manifest_that_does_not_hold(
+    def test_a_manifest_that_does_not_hold_is_refused(
         self, change: Callable[[dict[str, object]], None], told: str, copy: Path, pairs: Path, tmp_path: Path
     ) -> None:
         manifest = json.loads((copy / "manifest.json").read_text())
@@ -335,17 +371,19 @@ class TestBundles:
         for use in _uses(copy, pairs, tmp_path / "out")[:2]:
             refused(call_cli(use), str(copy), told)
 
-    def test_a_manifest_that_is_cut(self, copy: Path, pairs: Path, tmp_path: Path) -> None:
+    def test_a_manifest_that_is_cut_is_refused(self, copy: Path, pairs: Path, tmp_path: Path) -> None:
         manifest = copy / "manifest.json"
         manifest.write_bytes(manifest.read_bytes()[:200])
         for use in _uses(copy, pairs, tmp_path / "out")[:2]:
             refused(call_cli(use), str(manifest))
 
-    def test_a_folder_that_is_no_bundle(self, pairs: Path, tmp_path: Path) -> None:
+    def test_a_folder_that_is_no_bundle_is_refused(self, pairs: Path, tmp_path: Path) -> None:
         for use in (*_uses(pairs, pairs, tmp_path / "out")[:2], ["verify", pairs]):
             refused(call_cli(use), str(pairs), "no manifest.json")
 
-    def test_verification_against_other_weights(self, copy: Path, checkpoint: Path, tmp_path: Path) -> None:
+    def test_verification_against_other_weights_is_refused_and_changes_nothing(
+        self, copy: Path, checkpoint: Path, tmp_path: Path
+    ) -> None:
         tensors, record = read_weights(checkpoint)
         other = tmp_path / "other.safetensors"
         write_weights(other, {name: value * 0 for name, value in tensors.items()}, record)

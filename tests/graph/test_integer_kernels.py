@@ -87,7 +87,9 @@ def test_sums_and_differences_of_all_pairs(
 
 @many
 @given(a=quantizations, b=quantizations, ratio=st.floats(30, 300), zero=zero_points, activation=activations)
-def test_products_of_all_pairs(a: Any, b: Any, ratio: float, zero: int, activation: Any) -> None:
+def test_products_of_all_pairs_are_those_of_litert_and_tflm(
+    a: Any, b: Any, ratio: float, zero: int, activation: Any
+) -> None:
     out = Quantization.of(a.scale[0] * b.scale[0] * ratio, zero)
     check(
         one_op(Mul(activation), [tensor("a", PAIRS[0].shape, a), tensor("b", PAIRS[0].shape, b)], PAIRS[0].shape, out),
@@ -144,7 +146,7 @@ def test_logistic_is_that_of_tflm_and_of_litert_but_for_halves_and_steps_above_2
 
 @many
 @given(q=quantizations, length=st.sampled_from([1, 2, 17, 64, 256, 576]), seed=seeds)
-def test_softmax_over_rows(q: Any, length: int, seed: int) -> None:
+def test_softmax_over_rows_is_that_of_litert_and_tflm(q: Any, length: int, seed: int) -> None:
     x = np.random.default_rng(seed).integers(-128, 128, (1, 12, length)).astype(np.int8)
     check_one(Softmax(), x, q, x.shape, SQUASHED)
 
@@ -170,7 +172,7 @@ def test_mean_of_a_whole_picture() -> None:
 
 @many
 @given(q=quantizations, axes=st.sampled_from([(1, 2), (3,)]), keep=st.booleans())
-def test_largest_value(q: Any, axes: tuple[int, ...], keep: bool) -> None:
+def test_the_largest_value_is_that_of_litert_and_tflm(q: Any, axes: tuple[int, ...], keep: bool) -> None:
     x = all_int8((1, 6, 7, 5))
     check_one(ReduceMax(axes, keep), x, q, x.max(axes, keepdims=keep).shape, q)
 
@@ -180,7 +182,9 @@ def test_largest_value(q: Any, axes: tuple[int, ...], keep: bool) -> None:
     q=quantizations, average=st.booleans(), size=st.integers(1, 4), stride=st.integers(1, 4), same=st.booleans(),
     shape=st.tuples(*[st.integers(4, 11)] * 3),
 )  # fmt: skip
-def test_pools(q: Any, average: bool, size: int, stride: int, same: bool, shape: tuple[int, int, int]) -> None:
+def test_pools_are_those_of_litert_and_tflm(
+    q: Any, average: bool, size: int, stride: int, same: bool, shape: tuple[int, int, int]
+) -> None:
     x = all_int8((1, *shape))
     kind = AveragePool2D if average else MaxPool2D
     h, w = (-(-n // stride) if same else (n - size) // stride + 1 for n in shape[:2])
@@ -194,14 +198,16 @@ def test_pools(q: Any, average: bool, size: int, stride: int, same: bool, shape:
     align=st.booleans(),
     shape=st.tuples(*[st.integers(1, 9)] * 3),
 )
-def test_bilinear_resizing(q: Any, factor: int, align: bool, shape: tuple[int, int, int]) -> None:
+def test_bilinear_resizing_is_that_of_litert_and_tflm(
+    q: Any, factor: int, align: bool, shape: tuple[int, int, int]
+) -> None:
     h, w, c = shape
     check_one(ResizeBilinear(align), all_int8((1, *shape)), q, (1, factor * h, factor * w, c), q)
 
 
 @many
 @given(q=quantizations, factor=st.sampled_from([2, 3, 4]), shape=st.tuples(*[st.integers(1, 9)] * 3))
-def test_nearest_resizing(q: Any, factor: int, shape: tuple[int, int, int]) -> None:
+def test_nearest_resizing_is_that_of_litert_and_tflm(q: Any, factor: int, shape: tuple[int, int, int]) -> None:
     h, w, c = shape
     check_one(ResizeNearest(), all_int8((1, *shape)), q, (1, factor * h, factor * w, c), q)
 
@@ -235,7 +241,7 @@ def test_matrix_products_round_every_pair_alike(a: Any, b: Any, ratio: float, ze
     q=quantizations, ratio=ratios, zero=zero_points, activation=activations, seed=seeds, depthwise=st.booleans(),
     size=st.sampled_from([1, 3, 5]), stride=st.integers(1, 2), same=st.booleans(), dilation=st.sampled_from([1, 1, 2]),
 )  # fmt: skip
-def test_convolutions(
+def test_convolutions_are_those_of_litert_and_tflm(
     q: Any,
     ratio: float,
     zero: int,

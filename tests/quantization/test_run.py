@@ -12,6 +12,7 @@ import torch
 from quantization_samples import bright_squares
 
 from lawder_edge.errors import BadCheckpoint, BadInput
+from lawder_edge.models import MODELS
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.checkpoint import is_quantized, read_quantized, write_quantized
 from lawder_edge.quantization.network import QuantizedNetwork
@@ -141,6 +142,13 @@ def test_files_of_two_kinds_are_told_apart(loaded: LoadedModel, run: PreparedRun
         read_weights(quantised)
     with pytest.raises(BadInput, match="quantised already"):
         recipe_of(load_model(str(quantised)), OPTIONS)
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.float_only])
+def test_a_model_that_stays_in_floating_point_is_not_quantised(name: str, loaded: LoadedModel) -> None:
+    record = dataclasses.replace(loaded.record, model=name)
+    with pytest.raises(BadInput, match=f"{name} stays in floating point"):
+        recipe_of(dataclasses.replace(loaded, record=record), OPTIONS)
 
 
 @pytest.mark.parametrize("scales", ["{}", "no json", '{"weight_bits": 7, "tensors": [{"key": "a"}]}'])

@@ -24,7 +24,7 @@ def test_a_range_is_covered_and_zero_is_exact(a: float, b: float) -> None:
     assert scale * (QMAX - zero_point) >= high - 0.5 * scale - 1e-9 or high < 0
 
 
-def test_known_ranges() -> None:
+def test_known_ranges_give_the_scales_and_zero_points_worked_out_by_hand() -> None:
     assert affine(0.0, 6.0) == (pytest.approx(6 / 255), -128)
     assert affine(-1.0, 0.0) == (pytest.approx(1 / 255), 127)
     assert affine(2.0, 3.0) == (pytest.approx(3 / 255), -128)

@@ -53,6 +53,17 @@ def test_a_process_that_fails_after_chatter_tells_its_last_words(answers: Any, t
     assert (row.status, row.exit_code, row.reason) == ("failed", 4, "onnx is missing")
 
 
+def test_a_process_without_end_is_a_failed_row_of_its_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(*args: Any, **options: Any) -> None:
+        raise subprocess.TimeoutExpired("export", options["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    row = export_isolated("onnx", ExportRequest(precision="int8"), out=tmp_path, timeout_s=3)
+    assert (row.precision, row.status, row.reason) == ("int8", "failed", "no result after 3 s")
+
+
 def test_every_option_of_a_request_is_handed_on() -> None:
     words = ExportRequest(skip_bad=True, overwrite=True, dynamic_batch=True).arguments()
     assert {"--skip-bad", "--overwrite", "--dynamic-batch"} <= set(words)
