@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -21,3 +26,21 @@ def write_file(path: Path, data: bytes) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB as a PNG of 8 or 16 bits, over what stands there, as `write_file` does.
+
+    Raises OSError, the old file whole.
+    """
+    write_file(path, encode_png(pixels))
+
+
+def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """(H, W) grey or (H, W, 3) RGB as the bytes of a PNG."""
+    import cv2
+    import numpy as np
+
+    # Not by cv2.imwrite, which says nothing when a disk is full.
+    _, encoded = cv2.imencode(".png", pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1]))
+    return encoded.tobytes()

@@ -76,10 +76,11 @@ def evaluate(
         )
     if sheet is not None:
         from lawder_edge.evaluation.folder import read_cases
-        from lawder_edge.evaluation.sheet import contact_sheet, write_contact_sheet
+        from lawder_edge.evaluation.sheet import contact_sheet
+        from lawder_edge.files import write_png
 
         cases = read_cases(found, samples, predictor.runner.predict, classes=classes)
-        write_contact_sheet(sheet, contact_sheet(cases))
+        write_png(sheet, contact_sheet(cases))
         print(f"{sheet}: contact sheet", file=sys.stderr)
     if bad:
         print(f"{len(bad)} of {len(samples)} images left out", file=sys.stderr)

@@ -17,14 +17,13 @@ Hence 70 bits. No pair found below it was a false alarm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lawder_edge.data.datasets import Sample
-from lawder_edge.data.load import load_image
 
 NEAR_DUPLICATE_BITS = 70
 HASH_BYTES = 128
@@ -59,20 +58,6 @@ def perceptual_hash(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     luma = _luma(image)
     return np.packbits(np.concatenate([_differences(luma), _differences(_without_margins(luma))]))
-
-
-def hash_samples(samples: Sequence[Sample], *, progress: Callable[[int, int], None] | None = None) -> NDArray[np.uint8]:
-    """Hashes of the images of samples, read from disk: (N, 128) uint8.
-
-    Raises:
-        BadImage: an image cannot be read.
-    """
-    hashes = np.empty((len(samples), HASH_BYTES), dtype=np.uint8)
-    for index, sample in enumerate(samples):
-        hashes[index] = perceptual_hash(load_image(sample))
-        if progress is not None:
-            progress(index + 1, len(samples))
-    return hashes
 
 
 def find_leaks(

@@ -89,14 +89,6 @@ def make_frame(
     return PhantomFrame(image, mask.astype(np.uint8))
 
 
-def make_dataset(seed: int, n: int, size: tuple[int, int] = (256, 256)) -> list[PhantomFrame]:
-    """`n` frames of `size` (H, W) with a polyp each. Frame i depends on `seed` and i alone, not on `n`.
-
-    Raises BadInput as `make_frame` does.
-    """
-    return [make_frame(np.random.default_rng([seed, i]), size=size) for i in range(n)]
-
-
 def _axes(size: tuple[int, int]) -> tuple[Map, Map]:
     """x and y of each pixel from the middle, in half short sides: the same scene at any size."""
     height, width = size

@@ -7,12 +7,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lawder_edge.data.phantom import make_frame
 from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.files import write_png
 
 
 def write_phantom_dataset(
@@ -21,7 +20,7 @@ def write_phantom_dataset(
     """Write `n` frames of `size` (H, W) as out/images/phantom_0_0000.png and out/masks/phantom_0_0000.png (0 or 255).
 
     The first number is the seed, so that an evaluation does not take frames of two seeds for the same.
-    Frame i is that of `make_dataset(seed, n, size)`; frames are drawn one at a time, so memory does not grow with `n`.
+    Frame i depends on `seed` and i alone; frames are drawn one at a time, so memory does not grow with `n`.
     The folder appears under its name only when it is complete: a failure leaves none, or the old one. Returns `out`.
 
     Raises BadInput for `n` below 1 and as `make_frame` does; OutputExists where `out` stands and `overwrite` is false,
@@ -43,8 +42,8 @@ def write_phantom_dataset(
         for i in range(n):
             frame = make_frame(np.random.default_rng([seed, i]), size=size)
             name = f"phantom_{seed}_{i:04d}.png"
-            _write_png(partial / "images" / name, frame.image[..., ::-1])
-            _write_png(partial / "masks" / name, frame.mask * np.uint8(255))
+            write_png(partial / "images" / name, frame.image)
+            write_png(partial / "masks" / name, frame.mask * np.uint8(255))
         if out.exists():
             os.replace(out, aside / "old")
         os.replace(partial, out)
@@ -52,11 +51,3 @@ def write_phantom_dataset(
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
     return out
-
-
-def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    # Encoded first and written by Python: cv2.imwrite says nothing when a disk is full.
-    ok, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
-    if not ok:
-        raise BadInput(f"{path.name}: an array of shape {pixels.shape} could not be encoded as PNG")
-    path.write_bytes(encoded.tobytes())

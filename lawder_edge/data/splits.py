@@ -1,17 +1,14 @@
-"""Splits that keep sequences and patients whole. `write_split` is the only function here that touches disk."""
+"""Splits that keep sequences and patients whole."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from lawder_edge.data.datasets import Sample
-from lawder_edge.errors import BadDataset, BadInput, OutputExists
+from lawder_edge.errors import BadDataset, BadInput
 
 
 def hold_out(samples: Sequence[Sample], *, fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -74,34 +71,6 @@ def split_by_group(samples: Sequence[Sample], fractions: Sequence[float], *, see
     for part in parts:
         part.sort(key=lambda sample: sample.id)
     return parts
-
-
-def write_split(path: Path, ids: Sequence[str], *, comment: str = "", overwrite: bool = False) -> None:
-    """Write a split file that `read_split` reads: the comment as `#` lines, then one id a line.
-
-    The file is written under another name and renamed, so that a full disk leaves an existing one as it was.
-
-    Raises:
-        BadDataset: no ids.
-        OutputExists: the file is there and `overwrite` is off.
-        BadInput: the file cannot be written (disk full, no permission).
-    """
-    if not ids:
-        raise BadDataset(f"{path}: a split without ids is of no use; nothing was written")
-    if path.exists() and not overwrite:
-        raise OutputExists(f"{path}: exists already; choose another name or give --overwrite")
-    lines = [f"# {line}".rstrip() for line in comment.splitlines()] + list(ids)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write("\n".join(lines) + "\n")
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise BadInput(f"{path}: the split cannot be written ({error.strerror}); nothing was changed") from error
 
 
 _Unit = tuple[Sample, ...]

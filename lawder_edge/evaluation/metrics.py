@@ -59,15 +59,6 @@ def iou(pred: Array, truth: Array) -> float:
     return _ratio(_count(p & t), _count(p | t))
 
 
-def mean_iou_2class(pred: Array, truth: Array) -> float:
-    """Mean of the foreground's and the background's IoU of two (H, W) masks.
-
-    It is what the ORDER paper (arXiv 2603.04795) reports as IoU. Raises BadInput as `iou` does.
-    """
-    p, t = _pair(pred, truth)
-    return (iou(p, t) + iou(~p, ~t)) / 2
-
-
 def precision(pred: Array, truth: Array) -> float:
     """|P ∩ T| / |P| of two (H, W) masks: the part of the prediction that is right.
 
@@ -128,8 +119,9 @@ def score_image(
     """All scores of one image from label maps (H, W) with values 0 (background) .. `classes`.
 
     With one class every value other than 0 is foreground. With more, each score is taken for each foreground class by
-    itself and averaged over all of them; `mean_iou` averages the IoU over the background and all foreground classes.
-    Areas and `empty_truth` are those of all foreground classes together.
+    itself and averaged over all of them; `mean_iou` averages the IoU over the background and all foreground classes,
+    which with one class is what the ORDER paper (arXiv 2603.04795) reports as IoU. Areas and `empty_truth` are those of
+    all foreground classes together.
 
     Raises BadInput where the shapes differ, are not two-dimensional, or `classes` is below 1.
     """

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lawder_edge.bundle.processing import to_mask
 from lawder_edge.bundle.runner import Runner
@@ -16,7 +14,7 @@ from lawder_edge.data.images import read_image
 from lawder_edge.data.layouts import IMAGE_SUFFIXES
 from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.evaluation.overlay import draw_overlay
-from lawder_edge.files import write_file
+from lawder_edge.files import write_png as write_png
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,3 @@ def predict_file(runner: Runner, image: Path, *, out: Path, threshold: float, ov
 
 def _outputs(image: Path, out: Path, *, overlay: bool) -> list[Path]:
     return [out / f"{image.stem}_{kind}.png" for kind in ("mask", *["overlay"] * overlay)]
-
-
-def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W) grey or (H, W, 3) RGB uint8 as PNG, over what stands there. Raises OSError, the old file whole."""
-    pixels = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
-    _, encoded = cv2.imencode(".png", pixels)
-    write_file(path, encoded.tobytes())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -15,7 +14,6 @@ from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import ImageScores
 from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, Colour, draw_contour
 from lawder_edge.evaluation.threshold import binarise
-from lawder_edge.files import write_file
 
 Rank = Literal["worst", "median", "best"]
 Image = NDArray[np.uint8]
@@ -98,13 +96,6 @@ def contact_sheet(cases: Sequence[Case], *, columns: int = 2) -> Image:
         for k, (title, colour) in enumerate(_TITLES):
             _write(sheet, title, _GAP_PX + column * (width + 2 * _GAP_PX) + k * (TILE_PX + _GAP_PX), 16, colour)
     return sheet
-
-
-def write_contact_sheet(path: Path, sheet: Image) -> None:
-    """Write the sheet, (H, W, 3) uint8 RGB, to `path` as PNG, over what stands there. Raises OSError."""
-    # Not by cv2.imwrite, which says nothing when a disk is full.
-    _, encoded = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))
-    write_file(path, encoded.tobytes())
 
 
 def _block(case: Case) -> Image:

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from lawder_edge.models.blocks import upsample
 
 Normaliser = Literal["softmax", "sigmoid", "exp_divide"]
-NORMALISERS: tuple[Normaliser, ...] = ("softmax", "sigmoid", "exp_divide")
 
 
 def attend(scores: Tensor, values: Tensor, normaliser: Normaliser, on_map: Callable[[Tensor], Tensor]) -> Tensor:

@@ -76,9 +76,3 @@ def affine(low: float, high: float) -> tuple[float, int]:
     if scale <= SMALLEST_SCALE:
         scale = DEAD_SCALE
     return scale, max(QMIN, min(QMAX, round(QMIN - low / scale)))
-
-
-def symmetric(tensor: TensorScale) -> TensorScale:
-    """The smallest scale with zero point 0 that holds the range of an asymmetric one."""
-    reach = max(abs(QMIN - tensor.zero_point), abs(QMAX - tensor.zero_point)) * tensor.scale
-    return TensorScale(tensor.key, reach / QMAX, 0)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from lawder_edge.files import encode_png
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import Denoiser, mask_planes
 from lawder_edge.synthesis.solver import DEFAULT, first_noise, solve, to_pixels
@@ -29,9 +28,4 @@ def draw_preview(denoiser: Denoiser, config: SynthConfig, data: TrainData) -> by
     pictures = to_pixels(solve(denoiser, planes, noise, DEFAULT))
     grey = (labels.astype(np.float32) * (255 / max(1, config.num_classes - 1))).astype(np.uint8)
     masks = np.repeat(grey[..., None], pictures.shape[3], 3)
-    return _png(np.concatenate([np.concatenate(list(masks), 1), np.concatenate(list(pictures), 1)]))
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    _, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
-    return encoded.tobytes()
+    return encode_png(np.concatenate([np.concatenate(list(masks), 1), np.concatenate(list(pictures), 1)]))

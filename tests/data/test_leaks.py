@@ -14,7 +14,6 @@ from lawder_edge.data.leaks import (
     NEAR_DUPLICATE_BITS,
     find_leaks,
     find_repeats,
-    hash_samples,
     perceptual_hash,
     shared_groups,
 )
@@ -95,16 +94,6 @@ def test_empty_sets_have_no_leaks() -> None:
     none = np.empty((0, 128), np.uint8)
     assert find_leaks(none, none) == ()
     assert find_repeats(none) == ()
-
-
-def test_samples_are_hashed_from_their_files(tmp_path: Path) -> None:
-    Image.fromarray(picture(0)).save(tmp_path / "a.png")
-    done: list[tuple[int, int]] = []
-    hashes = hash_samples(
-        [Sample("x/a", tmp_path / "a.png", None, "x", None)], progress=lambda *step: done.append(step)
-    )
-    np.testing.assert_array_equal(hashes[0], perceptual_hash(picture(0)))
-    assert done == [(1, 1)]
 
 
 def test_shared_groups_are_named_and_unknown_groups_are_not_shared() -> None:

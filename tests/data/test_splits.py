@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lawder_edge.data.datasets import Sample, read_split
+from lawder_edge.data.datasets import Sample
 from lawder_edge.data.leaks import shared_groups
-from lawder_edge.data.splits import hold_out, split_by_group, write_split
-from lawder_edge.errors import BadDataset, BadInput, OutputExists
+from lawder_edge.data.splits import hold_out, split_by_group
+from lawder_edge.errors import BadDataset, BadInput
 
 
 def sample(dataset: str, stem: str, group: str | None = None) -> Sample:
@@ -110,40 +108,3 @@ def test_fractions_that_do_not_sum_to_one_and_negative_seeds_are_refused() -> No
 def test_a_single_group_cannot_be_held_out() -> None:
     with pytest.raises(BadDataset, match="too few samples or groups"):
         hold_out(dataset("video", 10, group_size=10), fraction=0.1, seed=0)
-
-
-def test_a_written_split_is_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "lists" / "val.txt"
-    write_split(path, ["b/2", "a/1"], comment="held out\n\nseed 3")
-    assert path.read_text().splitlines()[:3] == ["# held out", "#", "# seed 3"]
-    assert read_split(path) == ("b/2", "a/1")
-
-
-def test_a_split_is_not_overwritten_unless_asked_to(tmp_path: Path) -> None:
-    path = tmp_path / "val.txt"
-    write_split(path, ["a/1"])
-    with pytest.raises(OutputExists, match=r"val\.txt: exists already.*--overwrite"):
-        write_split(path, ["a/2"])
-    with pytest.raises(BadDataset, match="without ids"):
-        write_split(path, [], overwrite=True)
-    assert read_split(path) == ("a/1",)
-    write_split(path, ["a/2"], overwrite=True)
-    assert read_split(path) == ("a/2",)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Path, "replace", full)
-
-
-@pytest.mark.usefixtures("full_disk")
-def test_a_full_disk_leaves_the_old_split(tmp_path: Path) -> None:
-    (tmp_path / "val.txt").write_text("a/1\n")
-    with pytest.raises(BadInput, match="No space left on device"):
-        write_split(tmp_path / "val.txt", ["a/2"], overwrite=True)
-    assert read_split(tmp_path / "val.txt") == ("a/1",)
-    assert [file.name for file in tmp_path.iterdir()] == ["val.txt"]

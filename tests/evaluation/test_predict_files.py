@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lawder_edge.bundle.processing import Float
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.predict_files import find_images, predict_file, write_png
+from lawder_edge.evaluation.predict_files import find_images, predict_file
+from lawder_edge.files import write_png
 from lawder_edge.loading import Predictor
 
 
@@ -57,7 +58,7 @@ def test_a_network_that_gives_masks_writes_what_its_logits_would(tmp_path: Path)
 
 
 def test_a_mask_that_is_in_the_file_cannot_be_cut_elsewhere() -> None:
-    predictor = Predictor(ThirdsAsMask(size=(32, 96), classes=3, kind="mask"), "bundle", "thirds", 0.4, (32, 96))
+    predictor = Predictor(ThirdsAsMask(size=(32, 96), classes=3, kind="mask"), "bundle", "thirds", "unet", "fp32", 0.4)
     assert predictor.cut() == predictor.cut(0.4) == 0.4
     with pytest.raises(BadInput, match=r"cut at 0\.4 inside the file"):
         predictor.cut(0.5)

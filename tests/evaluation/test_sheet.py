@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,7 +8,7 @@ from lawder_edge.data.phantom import make_frame
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import ImageScores
 from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, draw_contour, draw_overlay
-from lawder_edge.evaluation.sheet import TILE_PX, Case, contact_sheet, pick_cases, write_contact_sheet
+from lawder_edge.evaluation.sheet import TILE_PX, Case, contact_sheet, pick_cases
 
 
 def scores(*dices: float) -> list[ImageScores]:
@@ -65,14 +62,6 @@ def test_cases_of_other_sizes_and_names_share_one_sheet() -> None:
 
     assert two.shape[1] == 2 * one.shape[1]
     assert two.shape[0] < one.shape[0]
-
-
-def test_the_written_sheet_reads_back_the_same(tmp_path: Path) -> None:
-    sheet = contact_sheet([case("d/1")])
-
-    write_contact_sheet(tmp_path / "sheet.png", sheet)
-
-    np.testing.assert_array_equal(np.asarray(cv2.imread(str(tmp_path / "sheet.png")))[..., ::-1], sheet)
 
 
 def test_a_sheet_of_nothing_and_a_case_of_two_sizes_are_refused() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lawder_edge.models.attention import NORMALISERS, BidirectionalSkipAttention, Normaliser, attend
+from lawder_edge.models.attention import BidirectionalSkipAttention, Normaliser, attend
 
 
 def _trained_like(normaliser: Normaliser, *, stride: int) -> BidirectionalSkipAttention:
@@ -30,7 +32,7 @@ def test_sigmoid_attention_is_a_mean_of_gated_values() -> None:
     torch.testing.assert_close(attend(scores, values, "sigmoid", nn.Identity()), torch.full((1, 4, 1), 0.75))
 
 
-@pytest.mark.parametrize("normaliser", NORMALISERS)
+@pytest.mark.parametrize("normaliser", get_args(Normaliser))
 def test_a_fresh_adapter_passes_decoder_and_skip_through(normaliser: Normaliser) -> None:
     module = BidirectionalSkipAttention(8, key_channels=4, stride=4, normaliser=normaliser)
     module.init_weights()
@@ -40,7 +42,7 @@ def test_a_fresh_adapter_passes_decoder_and_skip_through(normaliser: Normaliser)
     torch.testing.assert_close(skip_out, skip)
 
 
-@pytest.mark.parametrize("normaliser", NORMALISERS)
+@pytest.mark.parametrize("normaliser", get_args(Normaliser))
 @pytest.mark.parametrize("stride", [1, 4])
 def test_one_similarity_matrix_serves_both_directions(normaliser: Normaliser, stride: int) -> None:
     """Written out token by token, with S for the decoder and its transpose for the skip."""
@@ -66,7 +68,7 @@ def test_one_similarity_matrix_serves_both_directions(normaliser: Normaliser, st
         torch.testing.assert_close(seen[1][0].amax(1), torch.ones(len(scores)))
 
 
-@pytest.mark.parametrize("normaliser", NORMALISERS)
+@pytest.mark.parametrize("normaliser", get_args(Normaliser))
 def test_the_map_stays_between_0_and_1(normaliser: Normaliser) -> None:
     module = _trained_like(normaliser, stride=2)
     seen: list[Tensor] = []

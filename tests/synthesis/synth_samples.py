@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lawder_edge.data.phantom import make_dataset
+from lawder_edge.data.phantom import PhantomFrame, make_frame
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.training.batches import TrainData
 
@@ -13,8 +13,12 @@ TINY = SynthConfig(
 )
 
 
+def phantom_frames(n: int, *, side: int = 32, seed: int = 0) -> list[PhantomFrame]:
+    return [make_frame(np.random.default_rng([seed, i]), size=(side, side)) for i in range(n)]
+
+
 def phantom_data(n: int, *, side: int = 32, seed: int = 0) -> TrainData:
-    frames = make_dataset(seed, n, (side, side))
+    frames = phantom_frames(n, side=side, seed=seed)
     return TrainData(
         np.stack([f.image for f in frames]), np.stack([f.mask for f in frames]),
         tuple(f"phantom/{i}" for i in range(n)), np.zeros(n, np.int64),

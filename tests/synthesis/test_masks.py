@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from synth_samples import phantom_frames
 
-from lawder_edge.data.phantom import make_dataset
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.synthesis.mask_files import read_masks
 from lawder_edge.synthesis.masks import (
@@ -47,7 +47,7 @@ def ellipse(centre: tuple[int, int], axes: tuple[int, int], angle_deg: float = 0
 @pytest.fixture(scope="module")
 def known() -> KnownMasks:
     """60 phantom masks, of which some show two lesions."""
-    labels = np.stack([f.mask for f in make_dataset(0, 60, (SIDE, SIDE))])
+    labels = np.stack([f.mask for f in phantom_frames(60, side=SIDE)])
     for i in range(0, 60, 6):
         labels[i, 2 : 6 + i // 6, 2 : 8 + i // 4] = 1
     return KnownMasks(labels, tuple(f"phantom/{i}" for i in range(60)))
