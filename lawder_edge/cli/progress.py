@@ -6,7 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from lawder_edge.training.processes import is_first
+
+if TYPE_CHECKING:
+    from lawder_edge.training.config import Progress
 
 
 class Report(Protocol):
@@ -49,3 +55,21 @@ def progress(label: str, *, every_s: float = 30.0, shown: bool = True) -> Iterat
             print(f"{label}: {done}/{total}, {left:.0f} s left {text}".rstrip(), file=sys.stderr, flush=True)
 
     yield tell
+
+
+@contextmanager
+def run_progress(label: str, *, run_file: Path) -> Iterator[Report]:
+    """`progress` of a run, by the first of its processes; after Ctrl-C it says where the run was kept."""
+    with progress(label, shown=is_first()) as report:
+        try:
+            yield report
+        except KeyboardInterrupt:
+            if is_first() and run_file.exists():
+                print(f"{run_file}: kept; go on with --resume", file=sys.stderr)
+            raise
+
+
+def report_step(report: Report, p: Progress) -> None:
+    """Where a segmenter's training stands."""
+    best = "" if p.best_dice is None else f", best validation Dice {p.best_dice:.4f}"
+    report(p.step, p.steps, f"pass {p.pass_index + 1}/{p.passes}, loss {p.loss:.3f}{best}")

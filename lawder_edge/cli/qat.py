@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from lawder_edge.quantization.recipe import QatOptions
-from lawder_edge.training.config import Progress
 
 DEFAULTS = QatOptions()
 
@@ -43,7 +43,7 @@ def qat(
         cpu: stay on the CPU although a GPU is there.
         threads: of this process; 0 leaves the choice to PyTorch.
     """
-    from lawder_edge.cli.progress import progress
+    from lawder_edge.cli.progress import progress, report_step, run_progress
     from lawder_edge.quantization.run import recipe_of, run_qat
     from lawder_edge.training.loop import RUN_FILE
     from lawder_edge.training.prepare import prepare_run
@@ -59,18 +59,10 @@ def qat(
         )  # fmt: skip
     for note in run.notes:
         print(note, file=sys.stderr)
-    with progress("fine-tuning") as report:
-
-        def on_step(p: Progress) -> None:
-            best = "" if p.best_dice is None else f", best validation Dice {p.best_dice:.4f}"
-            report(p.step, p.steps, f"pass {p.pass_index + 1}/{p.passes}, loss {p.loss:.3f}{best}")
-
-        try:
-            result = run_qat(loaded, run, options=options, out=out, resume=resume, on_step=on_step, cpu=cpu)
-        except KeyboardInterrupt:
-            if (out / RUN_FILE).exists():
-                print(f"{out / RUN_FILE}: kept; go on with --resume", file=sys.stderr)
-            raise
+    with run_progress("fine-tuning", run_file=out / RUN_FILE) as report:
+        result = run_qat(
+            loaded, run, options=options, out=out, resume=resume, on_step=partial(report_step, report), cpu=cpu
+        )
     print(f"{result.weights}: int8, validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
     print(f"next: lawder-edge export -t onnx --precision int8 -m {result.weights} --out int8-onnx", file=sys.stderr)
     return 0

@@ -53,7 +53,7 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
             cpu: stay on the CPU although a GPU is there.
             threads: of this process; 0 leaves the choice to PyTorch.
         """
-        from lawder_edge.cli.progress import progress
+        from lawder_edge.cli.progress import progress, run_progress
         from lawder_edge.synthesis.prepare import prepare_pictures
         from lawder_edge.synthesis.train import RUN_FILE
         from lawder_edge.synthesis.train import train as fit
@@ -68,17 +68,12 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
             )  # fmt: skip
         for note in pictures.notes:
             print(note, file=sys.stderr)
-        with progress("training", shown=is_first()) as report:
+        with run_progress("training", run_file=out / RUN_FILE) as report:
 
             def on_step(p: SynthProgress) -> None:
                 report(p.step, p.steps, f"loss {p.loss:.4f}")
 
-            try:
-                result = fit(recipe, pictures.data, out=out, start=init, resume=resume, on_step=on_step, cpu=cpu)
-            except KeyboardInterrupt:
-                if is_first() and (out / RUN_FILE).exists():
-                    print(f"{out / RUN_FILE}: kept; go on with --resume", file=sys.stderr)
-                raise
+            result = fit(recipe, pictures.data, out=out, start=init, resume=resume, on_step=on_step, cpu=cpu)
         if is_first():
             error = f", error {result.history[-1].error:.4f}" if result.history else ""
             print(f"{result.weights}: {result.step} steps{error}")

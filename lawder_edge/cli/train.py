@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from lawder_edge.training.config import Config, Progress, TrainConfig, read_config
+from lawder_edge.training.config import Config, TrainConfig, read_config
 
 
 def recipe_file(argv: Sequence[str], *verb: str, base: Config) -> Config:
@@ -57,7 +58,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             cpu: stay on the CPU although a GPU is there.
             threads: of this process; 0 leaves the choice to PyTorch.
         """
-        from lawder_edge.cli.progress import progress
+        from lawder_edge.cli.progress import progress, report_step, run_progress
         from lawder_edge.training.loop import RUN_FILE
         from lawder_edge.training.loop import train as fit
         from lawder_edge.training.prepare import prepare_run
@@ -72,18 +73,10 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             )  # fmt: skip
         for note in run.notes:
             print(note, file=sys.stderr)
-        with progress("training", shown=is_first()) as report:
-
-            def on_step(p: Progress) -> None:
-                best = "" if p.best_dice is None else f", best validation Dice {p.best_dice:.4f}"
-                report(p.step, p.steps, f"pass {p.pass_index + 1}/{p.passes}, loss {p.loss:.3f}{best}")
-
-            try:
-                result = fit(recipe, run.train, val=run.val, out=out, resume=resume, on_step=on_step, cpu=cpu)
-            except KeyboardInterrupt:
-                if is_first() and (out / RUN_FILE).exists():
-                    print(f"{out / RUN_FILE}: kept; go on with --resume", file=sys.stderr)
-                raise
+        with run_progress("training", run_file=out / RUN_FILE) as report:
+            result = fit(
+                recipe, run.train, val=run.val, out=out, resume=resume, on_step=partial(report_step, report), cpu=cpu
+            )
         if is_first():
             print(f"{result.weights}: validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
             # The code of a network of one's own is imported only where it is named.

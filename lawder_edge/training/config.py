@@ -157,7 +157,6 @@ class Progress:
     passes: int
     loss: float
     eta_s: float
-    val_dice: float | None = None
     best_dice: float | None = None
 
 

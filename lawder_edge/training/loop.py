@@ -237,7 +237,7 @@ def train(
             if on_step and accelerator.is_main_process:
                 eta = (now - started) / (state.step - first_step) * (steps - state.step)
                 best = state.best_dice if state.best_pass >= 0 else None
-                on_step(Progress(state.step, steps, pass_index, config.passes, value, eta, val_dice, best))
+                on_step(Progress(state.step, steps, pass_index, config.passes, value, eta, best))
             if any_of_all(accelerator, interrupt.asked) and state.step < steps:
                 save_run()
                 raise KeyboardInterrupt
