@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lawder_edge.bundle.manifest import WeightsInfo
+from lawder_edge.bundle.manifest import Manifest
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.overlap import TrainedOn
@@ -24,16 +23,20 @@ Kind = Literal["model", "checkpoint", "bundle"]
 class Predictor:
     """Something that predicts, wherever it came from.
 
-    size: (H, W) of the network's input. trained_on: what the weights were fitted to and chosen by; None where that is
-    not known here, as for a bundle of other weights than the package carries, which holds only a hash of it.
+    name: what people call it. model: architecture, as `create_model` takes it. precision: of the arithmetic. module:
+    the network in floating point, of a model or checkpoint. manifest: of a bundle. trained_on: what the weights were
+    fitted to and chosen by; None where that is not known here, as for a bundle of other weights than the package
+    carries, which holds only a hash of it.
     """
 
     runner: Runner
     kind: Kind
     name: str
+    model: str
+    precision: str
     threshold: float
-    size: tuple[int, int]
     module: nn.Module | None = None
+    manifest: Manifest | None = None
     trained_on: TrainedOn | None = None
 
     def cut(self, threshold: float | None = None) -> float:
@@ -62,14 +65,16 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
         from lawder_edge.targets.registry import load_runner
 
         bundle = open_bundle(path)
-        spec = bundle.manifest.input
+        manifest = bundle.manifest
         return Predictor(
             runner=load_runner(bundle, threads=threads),
             kind="bundle",
             name=path.name,
-            threshold=bundle.manifest.threshold,
-            size=(spec.height, spec.width),
-            trained_on=_carried_lists(bundle.manifest.weights),
+            model=manifest.model,
+            precision=manifest.precision,
+            threshold=manifest.threshold,
+            manifest=manifest,
+            trained_on=_carried_lists(manifest),
         )
     from lawder_edge.training.threads import limit_threads
 
@@ -84,27 +89,20 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
         runner=runner,
         kind="model" if bundled_weights(text) and not path.exists() else "checkpoint",
         name=path.stem if path.exists() else text,
+        model=record.model,
+        precision="fp32" if loaded.quantized is None else "int8",
         threshold=record.threshold,
-        size=size,
-        module=loaded.computed,
+        module=loaded.module,
         trained_on=record.trained_on(),
     )
 
 
-def _carried_lists(weights: WeightsInfo) -> TrainedOn | None:
+def _carried_lists(manifest: Manifest) -> TrainedOn | None:
     """What the carried weights were made from, where a manifest's are the same. Needs no torch."""
-    path = bundled_weights(weights.model)
+    path = bundled_weights(manifest.model, int8=manifest.precision == "int8")
     if path is None or importlib.util.find_spec("safetensors") is None:
         return None
-    from safetensors import safe_open
+    from lawder_edge.training.checkpoint import read_header, read_record
 
-    with safe_open(str(path), framework="numpy") as f:
-        record = json.loads(f.metadata()["record"])
-    if hash_ids(record["train_ids"]) != weights.train_ids_sha256:
-        return None
-    return TrainedOn.of(
-        ids=record["train_ids"],
-        groups=record["train_groups"],
-        selection_ids=record["val_ids"],
-        selection_groups=record["val_groups"],
-    )
+    record = read_record(path, read_header(path))
+    return record.trained_on() if hash_ids(record.train_ids) == manifest.weights.train_ids_sha256 else None

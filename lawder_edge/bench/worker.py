@@ -30,6 +30,9 @@ from lawder_edge.errors import BadInput, LawderError, Unavailable
 if TYPE_CHECKING:
     from torch import nn
 
+    from lawder_edge.bundle.manifest import Manifest
+    from lawder_edge.loading import Predictor
+
 
 @dataclass(frozen=True)
 class Task:
@@ -94,9 +97,11 @@ def _count(runner: Runner, module: nn.Module | None, model: str) -> tuple[int | 
         from lawder_edge.bench.flops import count
         from lawder_edge.models import MODELS, create_model
 
-        if module is None and model not in MODELS:
+        if model in MODELS:
+            # Not the loaded module, which is folded already where its weights are quantised.
+            module = create_model(model, in_channels=runner.channels, num_classes=runner.classes)
+        elif module is None:
             return None, None  # a manifest must not make a network's own code run
-        module = module or create_model(model, in_channels=runner.channels, num_classes=runner.classes)
     except (ImportError, BadInput):
         return None, None
     cost = count(module, runner.size, channels=runner.channels)
@@ -116,7 +121,8 @@ def load_subject(source: str, threads: int) -> Subject:
     if file is None:
         return _load_fresh(source, threads)
     predictor = load_predictor(source, threads=threads)
-    describe = partial(_describe_bundle if predictor.kind == "bundle" else _describe_checkpoint, file)
+    manifest = predictor.manifest
+    describe = partial(_describe_bundle, manifest) if manifest else partial(_describe_checkpoint, file, predictor)
     return Subject(predictor.runner, describe, predictor.module)
 
 
@@ -131,25 +137,21 @@ def _load_fresh(name: str, threads: int) -> Subject:
     return Subject(TorchRunner(module, size=(256, 256)), lambda: artifact, module)
 
 
-def _describe_checkpoint(file: Path) -> Artifact:
-    from lawder_edge.training.checkpoint import read_weights
-
+def _describe_checkpoint(file: Path, predictor: Predictor) -> Artifact:
     data = file.read_bytes()
     return Artifact(
         runtime=_torch(),
-        model=read_weights(file)[1].model,
-        precision="fp32",
+        model=predictor.model,
+        precision=predictor.precision,
         file=file.name,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
     )
 
 
-def _describe_bundle(folder: Path) -> Artifact:
-    from lawder_edge.bundle.store import open_bundle
-    from lawder_edge.targets.registry import get_target
+def _describe_bundle(manifest: Manifest) -> Artifact:
+    from lawder_edge.targets.registry import get_target, model_bytes
 
-    manifest = open_bundle(folder).manifest
     packages = get_target(manifest.target).to_run
     return Artifact(
         runtime=", ".join(f"{p} {installed_version(p)}".strip() for p in packages) or manifest.target,
@@ -157,7 +159,7 @@ def _describe_bundle(folder: Path) -> Artifact:
         precision=manifest.precision,
         file=manifest.model_file,
         sha256=manifest.model_entry.sha256,
-        size_bytes=manifest.model_entry.size_bytes,
+        size_bytes=model_bytes(manifest),
     )
 
 

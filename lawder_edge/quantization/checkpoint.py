@@ -17,6 +17,7 @@ from lawder_edge.training.checkpoint import (
     WeightsRecord,
     fingerprint,
     load_into,
+    read_header,
     read_record,
     read_tensors,
     write_tensors,
@@ -56,8 +57,8 @@ def write_quantized(path: Path, quantized: Quantized) -> None:
 
 
 def is_quantized(path: Path) -> bool:
-    """Whether a readable weights file holds quantised weights. Raises: BadCheckpoint."""
-    return read_tensors(path)[1].get("format") == QUANTIZED_FORMAT
+    """Whether a weights file says that it holds quantised weights, by its header alone. Raises: BadCheckpoint."""
+    return read_header(path).get("format") == QUANTIZED_FORMAT
 
 
 def read_quantized(path: Path) -> Quantized:

@@ -1,7 +1,7 @@
 """Checkpoints: safetensors with JSON in the header. Nothing is unpickled.
 
 A weights file holds the tensors of one model and says which. A run file holds everything that a resumed run needs, in
-one file, so that one rename makes it valid.
+one file, so that one rename makes it valid. Headers are read without torch.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from lawder_edge.errors import BadCheckpoint
 from lawder_edge.evaluation.overlap import TrainedOn
 from lawder_edge.files import write_file
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMAT = "lawder-edge-weights-1"
 RUN_FORMAT = "lawder-edge-run-1"
@@ -58,7 +60,9 @@ class WeightsRecord:
 
     def having_seen(self, before: WeightsRecord) -> WeightsRecord:
         """This record with the lists of the weights `before` added, which these were made from; nothing twice."""
-        lists = {name: tuple(dict.fromkeys((*getattr(before, name), *getattr(self, name)))) for name in _LISTS}
+        lists: dict[str, Any] = {
+            name: tuple(dict.fromkeys((*getattr(before, name), *getattr(self, name)))) for name in _LISTS
+        }
         return dataclasses.replace(self, **lists)
 
     def check(self, *, source: str) -> None:
@@ -82,24 +86,36 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str]
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Returns: tensors and header. Raises: BadCheckpoint when the file is missing, damaged or no safetensors."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise BadCheckpoint(f"{path}: no such file. Give a .safetensors checkpoint or a model name.")
-    try:
-        with safe_open(str(path), framework="pt") as f:
-            tensors, header = {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise BadCheckpoint(
-            f"{path}: not a complete safetensors file ({error}; {path.stat().st_size} bytes). Copy it again, or resume "
-            "the run that wrote it."
-        ) from error
+    with _opened(path, "pt") as f:
+        tensors, header = {name: f.get_tensor(name) for name in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
     if "sha256" in header and header["sha256"] != (got := fingerprint(tensors)):
         raise BadCheckpoint(
             f"{path}: damaged since it was written: its tensors have sha256 {got[:8]}, its header says "
             f"{header['sha256'][:8]}. Copy it again."
         )
     return tensors, header
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The header alone, by which damaged tensors go unseen. Needs no torch. Raises: BadCheckpoint as `read_tensors`."""
+    with _opened(path, "numpy") as f:
+        return dict(f.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path, framework: str) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise BadCheckpoint(f"{path}: no such file. Give a .safetensors checkpoint or a model name.")
+    try:
+        with safe_open(str(path), framework=framework) as f:
+            yield f
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadCheckpoint(
+            f"{path}: not a complete safetensors file ({error}; {path.stat().st_size} bytes). Copy it again, or resume "
+            "the run that wrote it."
+        ) from error
 
 
 def save_weights(path: Path, model: nn.Module, record: WeightsRecord) -> None:
@@ -162,6 +178,8 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> N
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:
     """sha256 over names, shapes, types and bytes, whatever the file around them."""
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()

@@ -105,6 +105,33 @@ def test_a_checkpoint_is_described_by_its_file_and_its_architecture(tmp_path: Pa
     assert subject.runner.size == (64, 64)
 
 
+@pytest.fixture
+def quantised(tmp_path: Path) -> Path:
+    """A plain U-Net with fresh weights, and ranges learnt from noise."""
+    import torch
+
+    from lawder_edge.models import create_model
+    from lawder_edge.models.deploy import to_deploy
+    from lawder_edge.quantization.checkpoint import Quantized, write_quantized
+    from lawder_edge.quantization.prepare import prepare
+    from lawder_edge.training.checkpoint import WeightsRecord
+
+    network = prepare(to_deploy(create_model("unet").eval()), size=(32, 32)).train()
+    network(2 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 1)
+    path = tmp_path / "mine.safetensors"
+    write_quantized(path, Quantized(network.deployed_state(), network.scales(), WeightsRecord("unet", size=32)))
+    return path
+
+
+def test_quantised_weights_are_measured_and_told_as_int8(quantised: Path, quick: BenchSpec) -> None:
+    measured = measure_source(Task(str(quantised), quick), load_subject)
+    found = measured.artifact
+    assert (found.file, found.model, found.precision) == ("mine.safetensors", "unet", "int8")
+    assert measured.params == 110_385
+    assert measured.macs
+    assert "multiples of 32" in run_task(Task(str(quantised), dataclasses.replace(quick, size=(100, 64)))).reason
+
+
 NOISY_NET = """
 import os
 from torch import nn

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,15 @@ def test_weights_come_back_with_their_record(saved: Path) -> None:
     model = create_model("order")
     load_into(model, tensors, source="test")
     assert fingerprint(dict(model.state_dict())) == fingerprint(tensors)
+
+
+def test_a_header_is_read_without_torch(saved: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from lawder_edge.training.checkpoint import read_header, read_record;"
+        f"path = Path({str(saved)!r}); print(read_record(path, read_header(path)).train_ids, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "('a/1', 'a/2') False\n"
 
 
 def test_a_truncated_file_is_refused_with_its_name_and_size(saved: Path) -> None:
