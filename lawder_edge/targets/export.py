@@ -26,6 +26,7 @@ from lawder_edge.bundle.manifest import (
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, check_free, list_files, write_bundle
 from lawder_edge.errors import BadInput
+from lawder_edge.files import write_png
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target, check_size, get_target
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def export_bundle(
     model_card: Path | None = None,
     overwrite: bool = False,
     check: Callable[[Bundle], Certificate] | None = None,
+    on_remark: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Export a module and put everything that a device needs beside it.
 
@@ -58,6 +60,7 @@ def export_bundle(
     QuantizedNetwork. spec: tells what the file takes and gives; its threshold is set here. threshold: None for that of
     the weights. predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in.
     check: verifies the finished folder before it is handed out, as `verify.measure` does; see `write_bundle`.
+    on_remark: told what the target remarks on its artifact.
 
     Raises BadInput for an unknown target, precision or size; Unavailable for a missing exporter; OutputExists;
     GateFailed when `check` rejects, the folder then standing at `OUT.rejected`.
@@ -85,6 +88,9 @@ def export_bundle(
 
     def build(folder: Path) -> Manifest:
         artifact = record.export(_program(model, spec), spec, folder / f"{name}{record.suffix}")
+        if on_remark is not None:
+            for remark in artifact.remarks:
+                on_remark(remark)
         write_golden(folder / "golden", _reference(model, spec, size, cut))
         _copy_runner(record, folder)
         if model_card is not None:
@@ -100,8 +106,6 @@ def write_golden(folder: Path, reference: Runner) -> None:
     Writes NN.frame.png (RGB), NN.probability.png (of foreground; 16 bit, 65535 for 1; none where the network gives
     masks) and NN.mask.png (0 or 255; with several classes their numbers) for each of `GOLDEN_SIZES`.
     """
-    import cv2
-
     from lawder_edge.data.phantom import make_frame
 
     folder.mkdir()
@@ -109,13 +113,13 @@ def write_golden(folder: Path, reference: Runner) -> None:
         frame = make_frame(np.random.default_rng([GOLDEN_SEED, n]), size=size).image
         labels = reference.predict_labels(frame)
         pictures: dict[str, npt.NDArray[Any]] = {
-            "frame": np.ascontiguousarray(frame[:, :, ::-1]),
+            "frame": frame,
             "mask": labels if reference.classes > 1 else labels * np.uint8(255),
         }
         if reference.kind != "mask":
             pictures["probability"] = np.rint(reference.predict(frame) * 65535).astype(np.uint16)
         for kind, picture in pictures.items():
-            (folder / f"{n:02d}.{kind}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+            write_png(folder / f"{n:02d}.{kind}.png", picture)
 
 
 def _program(model: nn.Module, spec: ExportSpec) -> Program:
@@ -145,7 +149,7 @@ def _reference(model: nn.Module, spec: ExportSpec, size: tuple[int, int], thresh
 def _quantization(target: Target) -> Quantization:
     return Quantization(
         weights="int8, symmetric, one scale an output channel",
-        activations="int8, asymmetric, one scale a tensor",
+        activations=target.activations,
         rounding=target.rounding,
     )
 

@@ -37,6 +37,8 @@ TARGET = Target(
     to_export=("torch", "onnx", "onnxscript", "openvino"),
     to_run=("openvino",),
     gates=(("fp32", FP32_LIMITS), ("fp16", FP16_LIMITS), ("int8", INT8_LIMITS)),
+    activations="uint8, asymmetric, one scale a tensor",
+    beside=(".bin",),
 )
 
 
@@ -75,7 +77,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     write_file(out.with_suffix(".bin"), weights)
     write_file(out, data)
     tools = tuple(tool_of(module) for module in ("onnx", "onnxscript", "openvino", "torch"))
-    return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
+    return Artifact(out, hashlib.sha256(data).hexdigest(), len(data) + len(weights), tools)
 
 
 def load(bundle: Bundle, *, threads: int = 0) -> Runner:

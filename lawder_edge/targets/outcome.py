@@ -14,7 +14,7 @@ from lawder_edge.bundle.certificate import Certificate
 from lawder_edge.bundle.codec import decode
 from lawder_edge.bundle.store import Bundle, check_free, read_certificate
 from lawder_edge.errors import BadBundle, BadInput
-from lawder_edge.targets.registry import ExportSpec, get_target
+from lawder_edge.targets.registry import ExportSpec, get_target, model_bytes
 from lawder_edge.targets.request import ExportRequest
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ class ExportOutcome:
 
     mask_dice_*: between artifact and PyTorch, mean and worst image. dice_drop: PyTorch less artifact. logit_difference:
     the largest at any size, of probabilities where the artifact gives those, None for masks. Numbers are None where
-    nothing was compared. exit_code: what this alone would return.
+    nothing was compared. exit_code: what this alone would return. size_bytes: of the model file and what belongs to it.
+    remarks: of the target on its artifact, a sentence each.
     """
 
     target: str
@@ -47,6 +48,7 @@ class ExportOutcome:
     logit_difference: float | None = None
     reason: str = ""
     exit_code: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
@@ -62,7 +64,7 @@ def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
         status=certificate.status,
         bundle=str(bundle.path),
         file=entry.name,
-        size_bytes=entry.size_bytes,
+        size_bytes=model_bytes(bundle.manifest),
         sha256=entry.sha256,
         source=certificate.source,
         images=len(certificate.images),
@@ -131,6 +133,7 @@ def export_verified(
         on_bad=(on_bad or (lambda name, reason: None)) if request.skip_bad else None,
         on_note=on_note,
     )
+    remarks: list[str] = []
     bundle = export_bundle(
         reference,
         target=target,
@@ -142,11 +145,12 @@ def export_verified(
         model_card=request.card or bundled_card(request.model),
         overwrite=request.overwrite,
         check=lambda made: measure(made, reference, images, progress=progress),
+        on_remark=remarks.append,
     )
     certificate = read_certificate(bundle)
     if certificate is None:
         raise BadBundle(f"{bundle.path}: the certificate that was just written is gone. Export again.")
-    return outcome_of(bundle, certificate)
+    return replace(outcome_of(bundle, certificate), remarks=tuple(remarks))
 
 
 def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:

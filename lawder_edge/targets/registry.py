@@ -8,11 +8,11 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
-from lawder_edge.bundle.manifest import InputType, OutputKind, OutputType, Tool
+from lawder_edge.bundle.manifest import InputType, Manifest, OutputKind, OutputType, Tool
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.request import option_of
@@ -65,7 +65,10 @@ class ExportSpec:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model file as a target wrote it. tools: what took part. remarks: a sentence each on what users should know."""
+    """A model file as a target wrote it.
+
+    size_bytes: with what belongs to it. tools: what took part. remarks: a sentence each on what users should know.
+    """
 
     path: Path
     sha256: str
@@ -80,10 +83,11 @@ class Target:
 
     suffix: of the model file. precisions: the first is the default. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
-    precision. rounding: of int8 values between two operators. checks_what_it_runs: `load` itself tells what is missing,
-    because that depends on the bundle. any_size: whether one file can take several input sizes. outputs, inputs: what
-    its files can give and take, at every precision but for `refused`: (precision, one of them, why not). integer_edges:
-    its int8 files are int8 from input to output, where nothing else is asked for.
+    precision. activations, rounding: what values are between two operators of an int8 file, and how they are rounded.
+    beside: suffixes of the files that belong to the model file, of the same name. checks_what_it_runs: `load` itself
+    tells what is missing, because that depends on the bundle. any_size: whether one file can take several input sizes.
+    outputs, inputs: what its files can give and take, at every precision but for `refused`: (precision, one of them,
+    why not). integer_edges: its int8 files are int8 from input to output, where nothing else is asked for.
     """
 
     name: str
@@ -96,7 +100,9 @@ class Target:
     to_export: tuple[str, ...]
     to_run: tuple[str, ...]
     gates: tuple[tuple[str, Limits], ...]
+    activations: str = "int8, asymmetric, one scale a tensor"
     rounding: str = "half to even, in float32"
+    beside: tuple[str, ...] = ()
     checks_what_it_runs: bool = False
     any_size: bool = True
     outputs: tuple[OutputKind, ...] = ("logits", "probabilities", "mask")
@@ -209,6 +215,13 @@ def load_runner(bundle: Bundle, *, threads: int = 0) -> Runner:
     Raises BadInput for a target that this version does not know, Unavailable for a runtime that is not installed.
     """
     return get_target(bundle.manifest.target).load(bundle, threads=threads)
+
+
+def model_bytes(manifest: Manifest) -> int:
+    """Size of a bundle's model file, with the files that belong to it."""
+    stem = PurePosixPath(manifest.model_file)
+    names = {stem.name, *(stem.with_suffix(suffix).name for suffix in get_target(manifest.target).beside)}
+    return sum(file.size_bytes for file in manifest.files if file.name in names)
 
 
 def check_size(size: tuple[int, int], multiple_of: int) -> None:

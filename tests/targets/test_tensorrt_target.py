@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,14 +18,16 @@ from int8_network import quantized_tiny
 from numpy.typing import NDArray
 from target_contract import WEIGHTS, Tiny, randomised, run_on_device
 
+from lawder_edge.bundle.codec import decode
 from lawder_edge.bundle.manifest import Manifest
 from lawder_edge.bundle.store import Bundle, open_bundle, read_certificate
+from lawder_edge.cli import export_table
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.runners.tensorrt.engine import Engine, EngineError, NoGpuError, WrongSizeError
 from lawder_edge.targets import tensorrt
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.export import export_bundle
-from lawder_edge.targets.outcome import outcome_of
+from lawder_edge.targets.outcome import ExportOutcome, export_verified, outcome_of
 from lawder_edge.targets.registry import ExportSpec, load_runner
 from lawder_edge.targets.request import ExportRequest
 from lawder_edge.targets.tensorrt import build
@@ -176,6 +179,26 @@ def test_a_kit_of_probabilities_says_so_and_its_graph_gives_them(precision: str,
     graph = onnx.load(str(bundle.model_path)).graph
     assert [v.name for v in graph.output] == ["probabilities"]
     assert "Sigmoid" in {n.op_type for n in graph.node[-2:]}
+
+
+@pytest.mark.usefixtures("without_tensorrt")
+def test_the_manifest_of_an_int8_kit_says_that_activations_are_symmetric(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "tiny", replace(FIXED, precision="int8"))
+    assert bundle.manifest.quantization is not None
+    assert bundle.manifest.quantization.activations.startswith("int8, symmetric")
+    zeros = [i for i in onnx.load(str(bundle.model_path)).graph.initializer if "zero_point" in i.name]
+    assert zeros
+    assert not any(onnx.numpy_helper.to_array(zero).any() for zero in zeros)
+
+
+@pytest.mark.usefixtures("without_tensorrt")
+def test_the_reason_for_a_kit_is_shown_with_its_export(tmp_path: Path) -> None:
+    request = ExportRequest(model="target_contract:Tiny", precision="fp16", size=(64, 96))
+    row = export_verified("tensorrt", request, out=tmp_path / "tiny")
+    assert len(row.remarks) == 1
+    assert "pip install tensorrt-rtx-cu13" in row.remarks[0]
+    assert f"tensorrt: {row.remarks[0]}" in export_table.remarks(row)
+    assert decode(ExportOutcome, json.dumps(asdict(row)), source="answer") == row
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -30,6 +30,7 @@ TARGET = Target(
     to_export=("torch", "onnx", "onnxscript"),
     to_run=("tensorrt_rtx",),
     gates=(("fp32", FP32_LIMITS), ("fp16", FP16_LIMITS), ("int8", INT8_LIMITS)),
+    activations="int8, symmetric, one scale a tensor; floating point behind a sigmoid or softmax",
     checks_what_it_runs=True,
     # What engine.py moves to and from a GPU is float32.
     outputs=("logits", "probabilities"),
