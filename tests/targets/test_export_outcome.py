@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lawder_edge.cli import export as command
 from lawder_edge.cli import export_table
 from lawder_edge.cli.main import run
 from lawder_edge.targets import outcome, picture
+from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.outcome import ExportOutcome, export_isolated
 from lawder_edge.targets.request import ExportRequest
 
@@ -64,12 +65,33 @@ def test_a_process_without_end_is_a_failed_row_of_its_precision(
     assert (row.precision, row.status, row.reason) == ("int8", "failed", "no result after 3 s")
 
 
-def test_every_option_of_a_request_is_handed_on() -> None:
-    words = ExportRequest(skip_bad=True, overwrite=True, dynamic_batch=True).arguments()
-    assert {"--skip-bad", "--overwrite", "--dynamic-batch"} <= set(words)
-    assert ExportRequest(output="mask", io="uint8").arguments()[-4:] == ["--output", "mask", "--io", "uint8"]
-    assert "--io" not in ExportRequest().arguments()
-    assert not {"--skip-bad", "--overwrite", "--dynamic-batch"} & set(ExportRequest().arguments())
+CLASSIC = ExportRequest(
+    model="mine.safetensors", size=(64, 96), dynamic_batch=True, precision="int8", opset=19, threshold=0.3,
+    data=Path("polyps"), split=(Path("a.txt"), Path("b.txt")), limit=7, skip_bad=True, card=Path("CARD.md"),
+    overwrite=True, output="mask", io="uint8",
+    engine=EngineOptions(
+        flavor="classic", profile=(64, 128, 256), workspace_mib=99, timing_cache=Path("t.bin"),
+        dla_core=1, hardware_compatible=True,
+    ),
+)  # fmt: skip
+# What the other flavor of TensorRT has not.
+RTX = replace(CLASSIC, engine=EngineOptions(compute=("8.6", "8.9")))
+
+
+@pytest.mark.parametrize("asked", [CLASSIC, RTX, ExportRequest()], ids=["classic", "rtx", "defaults"])
+def test_a_request_comes_through_the_command_line_as_it_was(
+    asked: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[ExportRequest] = []
+    monkeypatch.setattr(outcome, "export_verified", lambda name, request, **options: got.append(request) or CERTIFIED)
+    assert run(["export", "--target", "onnx", "--out", str(tmp_path / "b"), *asked.arguments()]) == 0
+    assert got == [asked]
+
+
+def test_the_requests_that_are_sent_through_differ_from_the_defaults_in_every_field() -> None:
+    for usual, sent in ((ExportRequest(), (CLASSIC,)), (EngineOptions(), (CLASSIC.engine, RTX.engine))):
+        for field in fields(usual):
+            assert any(getattr(s, field.name) != getattr(usual, field.name) for s in sent), field.name
 
 
 def test_a_row_of_masks_has_no_logit_difference() -> None:
