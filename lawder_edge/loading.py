@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from lawder_edge.bundle.manifest import Manifest
+from lawder_edge.bundle.manifest import WeightsInfo
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.overlap import TrainedOn
@@ -16,27 +16,26 @@ from lawder_edge.weights import TorchRunner, bundled_weights, hash_ids, load_mod
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["model", "checkpoint", "bundle"]
+    from lawder_edge.bundle.store import Bundle
 
 
 @dataclass(frozen=True)
 class Predictor:
     """Something that predicts, wherever it came from.
 
-    name: what people call it. model: architecture, as `create_model` takes it. precision: of the arithmetic. module:
-    the network in floating point, of a model or checkpoint. manifest: of a bundle. trained_on: what the weights were
-    fitted to and chosen by; None where that is not known here, as for a bundle of other weights than the package
-    carries, which holds only a hash of it.
+    name: as a person knows it. model: the architecture. precision: of the arithmetic. bundle: where it came from one.
+    module: the network in floating point, of quantised weights in its deploy form; None for bundles.
+    trained_on: what the weights were fitted to and chosen by; None where that is not known here, as for a bundle of
+    other weights than the package carries, which holds only a hash of it.
     """
 
     runner: Runner
-    kind: Kind
     name: str
     model: str
     precision: str
     threshold: float
+    bundle: Bundle | None = None
     module: nn.Module | None = None
-    manifest: Manifest | None = None
     trained_on: TrainedOn | None = None
 
     def cut(self, threshold: float | None = None) -> float:
@@ -68,26 +67,27 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
         manifest = bundle.manifest
         return Predictor(
             runner=load_runner(bundle, threads=threads),
-            kind="bundle",
             name=path.name,
             model=manifest.model,
             precision=manifest.precision,
             threshold=manifest.threshold,
-            manifest=manifest,
-            trained_on=_carried_lists(manifest),
+            bundle=bundle,
+            trained_on=_carried_lists(manifest.weights, int8=manifest.precision == "int8"),
         )
-    from lawder_edge.training.threads import limit_threads
+    from lawder_edge.threads import limit_threads
 
     limit_threads(threads)
     loaded = load_model(text)
     record = loaded.record
-    size = (record.size, record.size)
     runner = TorchRunner(
-        loaded.computed, size=size, channels=record.in_channels, classes=record.num_classes, threshold=record.threshold
+        loaded.computed,
+        size=(record.size, record.size),
+        channels=record.in_channels,
+        classes=record.num_classes,
+        threshold=record.threshold,
     )
     return Predictor(
         runner=runner,
-        kind="model" if bundled_weights(text) and not path.exists() else "checkpoint",
         name=path.stem if path.exists() else text,
         model=record.model,
         precision="fp32" if loaded.quantized is None else "int8",
@@ -97,12 +97,12 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
     )
 
 
-def _carried_lists(manifest: Manifest) -> TrainedOn | None:
+def _carried_lists(weights: WeightsInfo, *, int8: bool = False) -> TrainedOn | None:
     """What the carried weights were made from, where a manifest's are the same. Needs no torch."""
-    path = bundled_weights(manifest.model, int8=manifest.precision == "int8")
+    path = bundled_weights(weights.model, int8=int8)
     if path is None or importlib.util.find_spec("safetensors") is None:
         return None
-    from lawder_edge.training.checkpoint import read_header, read_record
+    from lawder_edge.training.record import read_header, read_record
 
     record = read_record(path, read_header(path))
-    return record.trained_on() if hash_ids(record.train_ids) == manifest.weights.train_ids_sha256 else None
+    return record.trained_on() if hash_ids(record.train_ids) == weights.train_ids_sha256 else None

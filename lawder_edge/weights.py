@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lawder_edge.quantization.network import QuantizedNetwork
-    from lawder_edge.training.checkpoint import WeightsRecord
+    from lawder_edge.training.record import WeightsRecord
 
 BUNDLED = Path(__file__).parent / "models" / "weights"
 
@@ -123,7 +123,8 @@ def load_model(text: str, *, int8: bool = False) -> LoadedModel:
     """
     from lawder_edge.models import MODELS, create_model
     from lawder_edge.quantization.checkpoint import is_quantized
-    from lawder_edge.training.checkpoint import WeightsRecord, fingerprint, load_into, read_weights
+    from lawder_edge.training.checkpoint import fingerprint, load_into, read_weights
+    from lawder_edge.training.record import WeightsRecord
 
     architecture, separator, file = text.partition("=") if not Path(text).exists() else ("", "", "")
     if not separator and ":" in text and not Path(text).exists():

@@ -10,7 +10,8 @@ from torch import nn
 
 from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.models import create_model
-from lawder_edge.training.checkpoint import WeightsRecord, save_weights, write_weights
+from lawder_edge.training.checkpoint import save_weights, write_weights
+from lawder_edge.training.record import WeightsRecord
 from lawder_edge.weights import load_model
 
 OWN = "own_network:Net"

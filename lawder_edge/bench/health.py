@@ -68,9 +68,12 @@ def examine(*, quick: bool = False) -> Health:
 
 
 def check_packages(records: Iterable[Target], problem: Callable[[str], str]) -> tuple[PackageState, ...]:
-    """Ask `problem` about every package that the tool and the targets import, each once."""
+    """Ask `problem` about every package that the tool and the targets import, and look for the targets' programs."""
+    records = tuple(records)
     names = ["numpy", "cv2", "torch", *(p for t in records for p in (*t.to_export, *t.to_run))]
-    return tuple(PackageState(name, problem(name)) for name in dict.fromkeys(names))
+    packages = [PackageState(name, problem(name)) for name in dict.fromkeys(names)]
+    programs = {_program(t): NOT_INSTALLED if t.lacks_program() else "" for t in records if t.programs}
+    return (*packages, *(PackageState(name, problem) for name, problem in programs.items()))
 
 
 def diagnose(
@@ -80,14 +83,16 @@ def diagnose(
     problems = {p.name: p.problem for p in packages if p.problem}
     states = []
     for t in records:
-        missing = tuple(dict.fromkeys(p for p in (*t.to_export, *t.to_run) if p in problems))
+        to_run = (*t.to_run, *((_program(t),) if t.programs else ()))
+        missing = tuple(dict.fromkeys(p for p in (*t.to_export, *to_run) if p in problems))
+        command = t.programs_install if missing == (_program(t),) else f"pip install 'lawder-edge[{t.extra}]'"
         states.append(
             TargetState(
                 name=t.name,
                 can_export=not problems.keys() & set(t.to_export),
-                can_run=not problems.keys() & set(t.to_run),
+                can_run=not problems.keys() & set(to_run),
                 missing=missing,
-                install=f"pip install 'lawder-edge[{t.extra}]'" if missing else "",
+                install=command if missing else "",
             )
         )
     return Health(
@@ -98,6 +103,11 @@ def diagnose(
         weights=probe.weights if probe and not probe.problem else None,
         hints=tuple(_hints(machine, packages, states, probe)),
     )
+
+
+def _program(target: Target) -> str:
+    """What is looked for of the programs one of which a target needs to run."""
+    return " or ".join(target.programs)
 
 
 def _hints(

@@ -14,7 +14,7 @@ from lawder_edge.bench.machine import Machine, describe_machine
 from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
 from lawder_edge.bundle.codec import decode
 from lawder_edge.errors import BadBundle
-from lawder_edge.training.threads import check_threads
+from lawder_edge.threads import check_threads
 
 WORKER = (sys.executable, "-m", "lawder_edge.bench.worker")
 _LOG_CHARS = 4000

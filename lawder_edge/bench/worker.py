@@ -98,7 +98,7 @@ def _count(runner: Runner, module: nn.Module | None, model: str) -> tuple[int | 
         from lawder_edge.models import MODELS, create_model
 
         if model in MODELS:
-            # Not the loaded module, which is folded already where its weights are quantised.
+            # Not the loaded module, which is of the deploy form where its weights are quantised.
             module = create_model(model, in_channels=runner.channels, num_classes=runner.classes)
         elif module is None:
             return None, None  # a manifest must not make a network's own code run
@@ -121,14 +121,12 @@ def load_subject(source: str, threads: int) -> Subject:
     if file is None:
         return _load_fresh(source, threads)
     predictor = load_predictor(source, threads=threads)
-    manifest = predictor.manifest
-    describe = partial(_describe_bundle, manifest) if manifest else partial(_describe_checkpoint, file, predictor)
-    return Subject(predictor.runner, describe, predictor.module)
+    return Subject(predictor.runner, partial(_describe, predictor, file), predictor.module)
 
 
 def _load_fresh(name: str, threads: int) -> Subject:
     from lawder_edge.models import create_model
-    from lawder_edge.training.threads import limit_threads
+    from lawder_edge.threads import limit_threads
     from lawder_edge.weights import TorchRunner
 
     limit_threads(threads)
@@ -137,7 +135,10 @@ def _load_fresh(name: str, threads: int) -> Subject:
     return Subject(TorchRunner(module, size=(256, 256)), lambda: artifact, module)
 
 
-def _describe_checkpoint(file: Path, predictor: Predictor) -> Artifact:
+def _describe(predictor: Predictor, file: Path) -> Artifact:
+    """file: the checkpoint that it was loaded from."""
+    if predictor.bundle is not None:
+        return _describe_bundle(predictor.bundle.manifest)
     data = file.read_bytes()
     return Artifact(
         runtime=_torch(),
@@ -150,16 +151,17 @@ def _describe_checkpoint(file: Path, predictor: Predictor) -> Artifact:
 
 
 def _describe_bundle(manifest: Manifest) -> Artifact:
-    from lawder_edge.targets.registry import get_target, model_bytes
+    from lawder_edge.targets.registry import get_target
 
-    packages = get_target(manifest.target).to_run
+    target = get_target(manifest.target)
+    packages = target.runtime_of(manifest.model_file)
     return Artifact(
         runtime=", ".join(f"{p} {installed_version(p)}".strip() for p in packages) or manifest.target,
         model=manifest.model,
         precision=manifest.precision,
         file=manifest.model_file,
         sha256=manifest.model_entry.sha256,
-        size_bytes=model_bytes(manifest),
+        size_bytes=target.size_bytes(manifest),
     )
 
 

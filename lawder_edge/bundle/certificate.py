@@ -72,6 +72,12 @@ INT8_LIMITS = Limits(
 )
 
 
+# Of what computes the integer reference itself: every bit.
+EXACT_LIMITS = Limits(
+    logit_difference=0.0, mask_dice_mean=1.0, mask_dice_worst=1.0, dice_drop_high=0.0, same_pixels=1.0
+)
+
+
 @dataclass(frozen=True)
 class LogitDifference:
     """How far an artifact's output is from PyTorch's over all images resized to one input size, in pixels.
@@ -217,13 +223,15 @@ def certify(
     groups: Sequence[str | None] | None = None,
     tools: tuple[Tool, ...] = (),
     any_foreground: bool = True,
+    against: str = "PyTorch",
     seed: int = 0,
 ) -> Certificate:
     """Judge an artifact by its masks and logits beside PyTorch's.
 
     images: what `agree` found, at each image's own size. limits: for logits. kind: what the artifact
     gives. groups: sequence or patient of each image, for the intervals.
-    any_foreground: whether a mask of either side holds a pixel. seed: of the bootstrap.
+    any_foreground: whether a mask of either side holds a pixel. against: what stands in PyTorch's place, told in the
+    reason. seed: of the bootstrap.
 
     Raises BadInput when there is no image or no logit difference, when the lists differ in length, or when something
     was not measured that has a limit.
@@ -252,6 +260,8 @@ def certify(
         "; ".join(f"{g.name} is {g.value:.3g}, must be {g.rule} {g.limit:g}" for g in failed)
         or f"all {len(gates)} gates hold on {source}"
     )
+    if against != "PyTorch":
+        reason += f", against {against}"
     if not any_foreground:
         reason += "; no mask holds a single pixel, so that Dice between masks says nothing here"
     return Certificate(

@@ -52,10 +52,11 @@ class FileEntry:
 class InputSpec:
     """What the network takes: (batch, channels, height, width) or (batch, height, width, channels).
 
-    dynamic: height and width are free, in multiples of `multiple_of`; height and width here are then those that
-    prediction uses. range: how a sample of 0..255 becomes the network's number. dtype: how the file takes it, as
-    `processing.to_input` gives it: float32 numbers of that range, uint8 samples as they are, int8 samples XOR 0x80.
-    resize_rule, resize_version: how a frame becomes height x width, as in processing.py.
+    dynamic: height and width are free, in multiples of `multiple_of`, of which the file takes those from the first of
+    `sides` to the second, or all where that is None; height and width here are then those that prediction uses. range:
+    how a sample of 0..255 becomes the network's number. dtype: how the file takes it, as `processing.to_input` gives
+    it: float32 numbers of that range, uint8 samples as they are, int8 samples XOR 0x80. resize_rule, resize_version:
+    how a frame becomes height x width, as in processing.py.
     """
 
     height: int
@@ -66,6 +67,7 @@ class InputSpec:
     channels: int
     layout: Literal["NCHW", "NHWC"]
     dtype: InputType = "float32"
+    sides: tuple[int, int] | None = None
     range: str = INPUT_RANGE
     resize_rule: str = RESIZE_RULE
     resize_version: int = RESIZE_VERSION
@@ -155,6 +157,9 @@ class Manifest:
         for key, value in (("height", i.height), ("width", i.width)):
             good = value >= 1 and value % max(i.multiple_of, 1) == 0
             rules.append((f"input.{key}", good, f"a positive multiple of {i.multiple_of}, got {value}"))
+            if i.sides is not None:
+                low, high = i.sides
+                rules.append((f"input.{key}", low <= value <= high, f"of {low} to {high} by input.sides, got {value}"))
         for n, file in enumerate(self.files):
             path = PurePosixPath(file.name)
             inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in file.name

@@ -158,12 +158,15 @@ def check_tensor(tensor: Float, spec: InputSpec) -> None:
     """Raises BadInput where a tensor for `infer`, (B, C, h, w), has another shape or type than the manifest allows."""
     batch, channels, height, width = tensor.shape if tensor.ndim == 4 else (0, 0, 0, 0)
     if spec.dynamic:
-        fits = height > 0 and width > 0 and height % spec.multiple_of == 0 and width % spec.multiple_of == 0
+        least, largest = spec.sides or (1, max(height, width))
+        fits = all(n % spec.multiple_of == 0 and 0 < least <= n <= largest for n in (height, width))
     else:
         fits = (height, width) == (spec.height, spec.width)
     fits = fits and channels == spec.channels and (batch == 1 or (batch > 1 and spec.dynamic_batch))
     if not fits or tensor.dtype != np.float32:
         size = f"multiples of {spec.multiple_of}" if spec.dynamic else f"{spec.height}, {spec.width}"
+        if spec.sides is not None:
+            size += f" from {spec.sides[0]} to {spec.sides[1]}"
         raise BadInput(
             f"infer wants float32 of (batch {'any' if spec.dynamic_batch else 1}, {spec.channels}, {size}), got "
             f"{tensor.dtype} of {tensor.shape}. Use predict for frames of any size."

@@ -25,7 +25,7 @@ def export(
     model: Annotated[str, tyro.conf.arg(aliases=["-m"])] = "order",
     size: tuple[int, int] | None = None,
     dynamic_batch: bool = False,
-    precision: str = "fp32",
+    precision: str | None = None,
     output: Literal["logits", "prob", "mask"] = "logits",
     io: Literal["float", "uint8", "int8"] | None = None,
     opset: int | None = None,
@@ -58,8 +58,8 @@ def export(
         model: model name or checkpoint (.safetensors).
         size: height and width, multiples of 32, for a file of one size; any multiples of 32 when left out.
         dynamic_batch: any batch size rather than 1.
-        precision: of the arithmetic; `lawder-edge targets` lists them. With --target all also: all, for fp32 and int8;
-            int8 bundles then stand in OUT/TARGET-int8.
+        precision: of the arithmetic; `lawder-edge targets` lists them; fp32 when left out, int8 for c. With --target
+            all also: all, for fp32 and int8; int8 bundles then stand in OUT/TARGET-int8.
         output: of the file: logits; prob, their sigmoid or softmax; mask, uint8 class numbers cut at the threshold.
         io: type of the file's input: float for (rgb - 128) / 128, uint8 for rgb as it is, int8 for rgb XOR 0x80; float
             when left out, int8 for tflite at int8.
@@ -85,9 +85,11 @@ def export(
     from lawder_edge.errors import BadInput, OutputExists
     from lawder_edge.targets.engine import EngineOptions
     from lawder_edge.targets.outcome import export_isolated, export_verified
-    from lawder_edge.targets.registry import targets
+    from lawder_edge.targets.registry import get_target, targets
     from lawder_edge.targets.request import ExportRequest
 
+    if precision is None:
+        precision = "fp32" if target == "all" else get_target(target).usual_precision
     request = ExportRequest(
         model=model, size=size, dynamic_batch=dynamic_batch, precision=precision, opset=opset, threshold=threshold,
         data=data, split=split, limit=limit, skip_bad=skip_bad, card=card, overwrite=overwrite,
@@ -102,8 +104,11 @@ def export(
     if target == "all":
         found = []
         for each in BOTH if precision == "all" else (precision,):
-            for name in targets():
-                folder = out / (name if each == "fp32" else f"{name}-{each}")
+            for name, record in targets().items():
+                if each not in record.precisions:
+                    print(f"left out {name}: it has no {each}", file=sys.stderr, flush=True)
+                    continue
+                folder = out / (name if each == record.usual_precision else f"{name}-{each}")
                 print(f"exporting {model} to {name} {each}", file=sys.stderr, flush=True)
                 found.append(export_isolated(name, replace(request, precision=each), out=folder))
     else:

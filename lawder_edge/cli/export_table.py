@@ -35,8 +35,8 @@ def measured_rows(
 
 
 def remarks(row: ExportOutcome) -> tuple[str, ...]:
-    """The verdict in words, what the target remarks, and the drop in Dice with its interval where one was measured."""
-    said = [f"{row.target}: {text}" for text in dict.fromkeys((row.reason, *row.remarks)) if text]
+    """The verdict in words, what the target said, and the drop in Dice with its interval where one was measured."""
+    said = [f"{row.target}: {text}" for text in (row.reason, *row.remarks) if text]
     if row.dice_drop is not None:
         said.append(
             f"{row.target}: Dice drop {row.dice_drop:+.5f} [95 % {row.dice_drop_low:+.5f}, {row.dice_drop_high:+.5f}] "

@@ -45,9 +45,9 @@ def qat(
     """
     from lawder_edge.cli.progress import progress, report_step, run_progress
     from lawder_edge.quantization.run import recipe_of, run_qat
+    from lawder_edge.threads import limit_threads
     from lawder_edge.training.loop import RUN_FILE
     from lawder_edge.training.prepare import prepare_run
-    from lawder_edge.training.threads import limit_threads
     from lawder_edge.weights import load_model
 
     limit_threads(threads)

@@ -42,9 +42,9 @@ def quantize(
     from lawder_edge.cli.progress import progress
     from lawder_edge.quantization.recipe import QatOptions
     from lawder_edge.quantization.run import recipe_of, run_ptq
+    from lawder_edge.threads import limit_threads
     from lawder_edge.training.loop import BEST_FILE
     from lawder_edge.training.prepare import prepare_run
-    from lawder_edge.training.threads import limit_threads
     from lawder_edge.weights import load_model
 
     limit_threads(threads)

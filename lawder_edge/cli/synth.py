@@ -57,8 +57,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.synthesis.prepare import prepare_pictures
         from lawder_edge.synthesis.train import RUN_FILE
         from lawder_edge.synthesis.train import train as fit
+        from lawder_edge.threads import limit_threads
         from lawder_edge.training.processes import is_first
-        from lawder_edge.training.threads import limit_threads
 
         limit_threads(threads)
         with progress("decoding", shown=is_first()) as report:
@@ -131,8 +131,8 @@ def sample(
     from lawder_edge.synthesis.mask_files import mask_source
     from lawder_edge.synthesis.sample import sample as draw
     from lawder_edge.synthesis.solver import Solver
+    from lawder_edge.threads import limit_threads
     from lawder_edge.training.processes import is_first
-    from lawder_edge.training.threads import limit_threads
 
     limit_threads(threads)
     generator = load_generator(model)
@@ -190,7 +190,7 @@ def score(
     from lawder_edge.synthesis.lite0 import load_lite0
     from lawder_edge.synthesis.score import lite0_features, score_pictures
     from lawder_edge.synthesis.score_files import read_sets
-    from lawder_edge.training.threads import limit_threads
+    from lawder_edge.threads import limit_threads
 
     limit_threads(threads)
     network = load_lite0()
@@ -206,7 +206,11 @@ def score(
         print(json.dumps(dataclasses.asdict(found), indent=1))
         return 0
     print(f"{found.synthetic} synthetic, {found.train} training and {found.held_out} held-out pictures")
-    print(f"Features: {found.features}. KID over subsets of {found.distances[0].floor.subset}; x 1000, sd in brackets.")
+    floor, ours = found.distances[0].floor, found.distances[0].to_held
+    print(
+        f"Features: {found.features}. KID x 1000, mean and sd over random subsets of {ours.subset} pictures "
+        f"({floor.subset} for the floor)."
+    )
     print_table(
         (
             "view", "KID train/held (floor)", "KID synthetic/train", "KID synthetic/held", "Frechet train/held (floor)",
@@ -223,9 +227,9 @@ def score(
         right=(1, 2, 3, 4, 5),
     )  # fmt: skip
     if found.fidelity is not None:
-        ours, real = found.fidelity.synthetic, found.fidelity.held_out
+        fake, real = found.fidelity.synthetic, found.fidelity.held_out
         print(
-            f"mask fidelity: Dice of {found.fidelity.judge} {ours.mean:.3f} [{ours.low:.3f}, {ours.high:.3f}] on "
+            f"mask fidelity: Dice of {found.fidelity.judge} {fake.mean:.3f} [{fake.low:.3f}, {fake.high:.3f}] on "
             f"synthetic pictures, {real.mean:.3f} [{real.low:.3f}, {real.high:.3f}] on held-out ones"
         )
     m = found.memorised

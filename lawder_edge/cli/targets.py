@@ -25,7 +25,7 @@ def targets(format: Literal["table", "json"] = "table") -> int:
             "inputs": {precision: list(t.can(precision)[1]) for precision in t.precisions},
             "layout": t.layout,
             "export here": not t.missing(t.to_export),
-            "run here": not t.missing(t.to_run),
+            "run here": not t.missing(t.to_run) and not t.lacks_program(),
             "install": f"pip install 'lawder-edge[{t.extra}]'",
             "description": t.description,
         }

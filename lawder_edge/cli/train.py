@@ -59,11 +59,11 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             threads: of this process; 0 leaves the choice to PyTorch.
         """
         from lawder_edge.cli.progress import progress, report_step, run_progress
+        from lawder_edge.threads import limit_threads
         from lawder_edge.training.loop import RUN_FILE
         from lawder_edge.training.loop import train as fit
         from lawder_edge.training.prepare import prepare_run
         from lawder_edge.training.processes import is_first
-        from lawder_edge.training.threads import limit_threads
 
         limit_threads(threads)
         with progress("decoding", shown=is_first()) as report:

@@ -44,6 +44,13 @@ def multiplier_of(real: float) -> Multiplier:
     return Multiplier(0, 0) if shift < -31 else Multiplier(value, shift)
 
 
+def mean_multiplier(real: float, count: int) -> Multiplier:
+    """A multiplier divided by a count, with as many bits as fit, as TFLite folds the two."""
+    m = multiplier_of(real)
+    shift = min(count.bit_length() - 1, 32, 31 + m.shift)
+    return Multiplier((m.value << shift) // count, m.shift - shift)
+
+
 def doubling_high_mul(a: Integers, b: Integers | int) -> Integers:
     """(a * b + half) / 2^31, halves away from zero, -2^31 * -2^31 saturated."""
     product = a * np.int64(b) if isinstance(b, int) else a * b

@@ -18,6 +18,7 @@ from lawder_edge.graph.fixed_point import (
     exp_of_negative,
     input_radius,
     logistic,
+    mean_multiplier,
     multiplier_of,
     reciprocal_of_one_plus,
     rescale,
@@ -186,12 +187,9 @@ def _divide_rounding(total: Integers, count: Integers) -> Integers:
 
 def _mean(x: Array, axes: tuple[int, ...], keep: bool, tensor: Tensor, output: Tensor) -> Integers:
     count = int(np.prod([x.shape[a] for a in axes]))
-    m = multiplier_of(tensor.scale / output.scale)
-    # 1 / count becomes part of the multiplier, with as many bits as fit.
-    shift = min(count.bit_length() - 1, 32, 31 + m.shift)
-    value = (m.value << shift) // count
+    m = mean_multiplier(tensor.scale / output.scale, count)
     total = _wide(x).sum(axes, keepdims=keep) - count * tensor.zero_point
-    return np.clip(rescale(total, value, m.shift - shift) + output.zero_point, QMIN, QMAX)
+    return np.clip(rescale(total, *m) + output.zero_point, QMIN, QMAX)
 
 
 def _resize_bilinear(x: Array, output: Tensor, align_corners: bool) -> Integers:

@@ -28,17 +28,21 @@ def windows(
     return view[:: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
 
 
+def bilinear_step(length: int, output: int, *, align_corners: bool) -> tuple[int, int]:
+    """Output position i comes from i * step + offset, in 1/1024 pixels: step and offset."""
+    if align_corners and output > 1:
+        return ((1 << 10) * (length - 1) + (output - 1) // 2) // (output - 1), 0
+    step = ((1 << 10) * length + output // 2) // output
+    return step, 0 if align_corners else step // 2 - (1 << 9)
+
+
 def bilinear_sources(length: int, output: int, *, align_corners: bool) -> tuple[Index, Index, Index]:
     """Of each output position its source in 1/1024 pixels, and the two pixels between which that lies: (output,) each.
 
     The integers of TFLite's int8 kernel.
     """
-    if align_corners and output > 1:
-        scale = ((1 << 10) * (length - 1) + (output - 1) // 2) // (output - 1)
-    else:
-        scale = ((1 << 10) * length + output // 2) // output
-    i = np.arange(output, dtype=np.int64)
-    source = i * scale if align_corners else i * scale + scale // 2 - (1 << 9)
+    scale, offset = bilinear_step(length, output, align_corners=align_corners)
+    source = np.arange(output, dtype=np.int64) * scale + offset
     # C++ divides towards zero; the lowest source is above -1024, so that both ends become 0.
     lower = np.maximum(source, 0) // 1024
     upper = np.minimum(np.maximum(source + 1023, 0) // 1024, length - 1)

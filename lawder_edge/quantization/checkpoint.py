@@ -13,15 +13,8 @@ from lawder_edge.errors import BadCheckpoint
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.scales import Scales, TensorScale
-from lawder_edge.training.checkpoint import (
-    WeightsRecord,
-    fingerprint,
-    load_into,
-    read_header,
-    read_record,
-    read_tensors,
-    write_tensors,
-)
+from lawder_edge.training.checkpoint import fingerprint, load_into, read_tensors, write_tensors
+from lawder_edge.training.record import WeightsRecord, read_header, read_record
 
 QUANTIZED_FORMAT = "lawder-edge-quantized-1"
 
@@ -57,7 +50,7 @@ def write_quantized(path: Path, quantized: Quantized) -> None:
 
 
 def is_quantized(path: Path) -> bool:
-    """Whether a weights file says that it holds quantised weights, by its header alone. Raises: BadCheckpoint."""
+    """Whether a weights file says that it holds quantised weights. Reads its header alone. Raises: BadCheckpoint."""
     return read_header(path).get("format") == QUANTIZED_FORMAT
 
 

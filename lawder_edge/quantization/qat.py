@@ -18,8 +18,9 @@ from lawder_edge.quantization.checkpoint import Quantized, read_quantized, write
 from lawder_edge.quantization.prepare import RoundedNetwork, prepare
 from lawder_edge.quantization.recipe import QatOptions
 from lawder_edge.training.batches import normalise
-from lawder_edge.training.checkpoint import WeightsRecord, fingerprint
+from lawder_edge.training.checkpoint import fingerprint
 from lawder_edge.training.losses import LOSSES, supervised
+from lawder_edge.training.record import WeightsRecord
 
 
 def calibrate(
@@ -42,8 +43,9 @@ def calibrate(
 class QuantizedTrainee:
     """A float network on its way to int8.
 
-    model: trained, in floating point; it stays as it is and teaches. record: of its weights. images: (N, H, W, C) uint8
-    training images at the options' size that give the first ranges.
+    model: trained, in floating point; it stays as it is and teaches. record: of its weights; what it says of the images
+    that they have seen holds for the quantised weights too. images: (N, H, W, C) uint8 training images at the options'
+    size that give the first ranges.
     """
 
     def __init__(
@@ -52,8 +54,7 @@ class QuantizedTrainee:
         options.check()
         self._options = options
         self._size = options.size
-        self._channels = record.in_channels
-        self._before = record
+        self._record = record
         self._teacher = to_deploy(model).requires_grad_(False)
         self._images = images
         self._source = fingerprint(dict(model.state_dict()))
@@ -66,7 +67,7 @@ class QuantizedTrainee:
         network = prepare(
             deployed,
             size=(self._size, self._size),
-            channels=self._channels,
+            channels=self._record.in_channels,
             weight_bits=self._options.weight_bits,
         )
         if self._options.tight:
@@ -89,9 +90,8 @@ class QuantizedTrainee:
             cast(RoundedNetwork, model).freeze()
 
     def save(self, path: Path, model: nn.Module, record: WeightsRecord) -> None:
-        """record: of the quantisation alone; what the float weights have seen is added to it."""
         network = cast(RoundedNetwork, model)
-        seen = record.having_seen(self._before)
+        seen = record.having_seen(self._record)
         write_quantized(path, Quantized(network.deployed_state(), network.scales(), seen))
 
     def load(self, path: Path, model: nn.Module) -> WeightsRecord:

@@ -16,7 +16,7 @@ class QatOptions:
         size: side in pixels; ranges are learnt at one size and serve all.
         passes: over the training pictures, with rounding in place.
         batch: pictures a step, over all processes.
-        learning_rate: a tenth of that of float training.
+        learning_rate: a quarter of that of float training.
         weight_bits: of convolution weights; 8 saturate on x86 processors without VNNI.
         teacher: weight of the float network's masks in the loss, against the true ones, from 0 to 1.
         tight: ranges leave out rare values where that rounds the others better.
@@ -30,11 +30,11 @@ class QatOptions:
     """
 
     size: int = 256
-    passes: int = 6
+    passes: int = 10
     batch: int = 12
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-4
     weight_bits: int = 7
-    teacher: float = 0.7
+    teacher: float = 0.3
     tight: bool = True
     noise: float = 0.5
     freeze_after: float = 0.6

@@ -94,11 +94,18 @@ def run_ptq(loaded: LoadedModel, run: PreparedRun, *, options: QatOptions, out: 
     pairs = [resized(f, m, options.size) for f, m in zip(run.val.images, run.val.labels, strict=True)]
     probabilities = predict_labels(network, np.stack([p[0] for p in pairs]))
     labels = np.stack([p[1] for p in pairs])
-    # Which calibration image is of which sequence is not known here, so all sequences of the list count as seen.
-    record = dataclasses.replace(loaded.record, size=options.size, train_ids=ids, train_groups=run.train.groups)
+    # Groups are known of the whole list, of which the calibrating images are a part.
+    record = dataclasses.replace(
+        loaded.record,
+        size=options.size,
+        train_ids=ids,
+        train_groups=run.train.groups,
+        val_ids=run.val.ids,
+        val_groups=run.val.groups,
+    )
     if record.num_classes == 1:
         choice = choose_threshold(list(probabilities[:, 0].numpy()), list(labels > 0))
-        record = dataclasses.replace(record, threshold=choice.threshold, val_ids=run.val.ids, val_groups=run.val.groups)
+        record = dataclasses.replace(record, threshold=choice.threshold)
     trainee.save(out / BEST_FILE, network, record)
     write_report(out, network.scales(), ids)
     return mean_dice(probabilities, torch.from_numpy(labels).long(), threshold=record.threshold)

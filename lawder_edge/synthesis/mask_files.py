@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from lawder_edge.data.cache import resize_labels
+from lawder_edge.data.cache import Progress, resize_labels
 from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
 from lawder_edge.data.images import MaskFile, read_mask
 from lawder_edge.data.layouts import IMAGE_SUFFIXES, LAYOUTS, DatasetFolder, find_folders
@@ -19,12 +18,6 @@ from lawder_edge.synthesis.generator import LoadedGenerator
 from lawder_edge.synthesis.masks import AugmentedMasks, GivenMasks, KnownMasks, MaskSource, ProceduralMasks
 
 _MASK_FOLDER = "masks"
-
-
-class Report(Protocol):
-    """Called with what is done, of how much."""
-
-    def __call__(self, done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,7 @@ class MaskFiles:
 
 
 def mask_source(
-    text: str, generator: LoadedGenerator, *, data: Path | None, splits: Sequence[Path], progress: Report
+    text: str, generator: LoadedGenerator, *, data: Path | None, splits: Sequence[Path], progress: Progress
 ) -> tuple[MaskSource, tuple[str, ...]]:
     """What --masks names: procedural, augmented (of `data`), or a folder. Returns: the source, and notes for people.
 
@@ -61,7 +54,7 @@ def mask_source(
     return GivenMasks(files.masks) if data is None else AugmentedMasks(files.masks), files.notes
 
 
-def read_masks(folder: Path, *, splits: Sequence[Path], size: int, num_classes: int, progress: Report) -> MaskFiles:
+def read_masks(folder: Path, *, splits: Sequence[Path], size: int, num_classes: int, progress: Progress) -> MaskFiles:
     """The masks of a dataset folder (or a folder of such), or a folder of mask files, at size x size.
 
     Masks of another size are brought to it by nearest neighbour, each side by itself, as the training pictures were.

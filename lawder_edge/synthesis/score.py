@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lawder_edge.bundle.processing import resize
+from lawder_edge.data.cache import Progress
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
 from lawder_edge.evaluation.metrics import dice
@@ -21,7 +22,6 @@ from lawder_edge.training.batches import TrainData, normalise
 
 Pixels = NDArray[np.uint8]
 Extract = Callable[[Pixels], NDArray[np.float32]]
-Report = Callable[[int, int], None]
 # Of tissue around the lesion's box in its crop, as a share of the longer side.
 _MARGIN = 0.25
 # Held-out pictures nearer to the training set than this share of them are; a synthetic one that is nearer still is
@@ -94,7 +94,7 @@ def score_pictures(
     extract: Extract,
     judge: Predictor | None = None,
     seed: int = 0,
-    progress: Report,
+    progress: Progress,
 ) -> QualityReport:
     """All three at one size, with their masks. extract: (B, 224, 224, 3) uint8 -> (B, d), of `lite0_features`.
 

@@ -26,8 +26,7 @@ from lawder_edge.bundle.manifest import (
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, check_free, list_files, write_bundle
 from lawder_edge.errors import BadInput
-from lawder_edge.files import write_png
-from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target, check_size, get_target
+from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target, check_size, get_target, not_quantised
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,27 +50,30 @@ def export_bundle(
     predict_size: tuple[int, int] = (256, 256),
     model_card: Path | None = None,
     overwrite: bool = False,
-    check: Callable[[Bundle], Certificate] | None = None,
     on_remark: Callable[[str], None] | None = None,
+    check: Callable[[Bundle], Certificate] | None = None,
 ) -> Bundle:
     """Export a module and put everything that a device needs beside it.
 
     model: maps (B, channels, H, W) in [-1, 1) to logits; used in eval mode, and exported in its deploy form; for int8 a
     QuantizedNetwork. spec: tells what the file takes and gives; its threshold is set here. threshold: None for that of
     the weights. predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in.
-    check: verifies the finished folder before it is handed out, as `verify.measure` does; see `write_bundle`.
-    on_remark: told what the target remarks on its artifact.
+    on_remark: told what the target has to say of its file. check: verifies the finished folder before it is handed out,
+    as `verify.measure` does; see `write_bundle`.
 
     Raises BadInput for an unknown target, precision or size; Unavailable for a missing exporter; OutputExists;
     GateFailed when `check` rejects, the folder then standing at `OUT.rejected`.
     """
     record = get_target(target)
-    record.check_edges(spec)
+    record.check(spec)
     size = spec.size or predict_size
     if spec.precision == "int8" or not record.any_size:
         # The scales serve every size, but integer runtimes plan for one.
         spec = replace(spec, size=size)
     check_size(size, spec.multiple_of)
+    sides = record.sides(spec)
+    if sides is not None:
+        size = (min(max(size[0], sides[0]), sides[1]), min(max(size[1], sides[0]), sides[1]))
     cut = weights_info.threshold if threshold is None else threshold
     if not 0 < cut < 1:
         raise BadInput(f"threshold {cut}: wanted a probability between 0 and 1.")
@@ -95,7 +97,10 @@ def export_bundle(
         _copy_runner(record, folder)
         if model_card is not None:
             shutil.copyfile(model_card, folder / MODEL_CARD)
-        return _manifest(record, spec, artifact, folder, size=size, threshold=cut, weights=weights_info)
+        return _manifest(
+            record, spec, artifact, folder, size=size, threshold=cut, weights=weights_info,
+            quantization=_quantization(record, model) if spec.precision == "int8" else None,
+        )  # fmt: skip
 
     return write_bundle(out, build, overwrite=overwrite, check=check)
 
@@ -106,6 +111,8 @@ def write_golden(folder: Path, reference: Runner) -> None:
     Writes NN.frame.png (RGB), NN.probability.png (of foreground; 16 bit, 65535 for 1; none where the network gives
     masks) and NN.mask.png (0 or 255; with several classes their numbers) for each of `GOLDEN_SIZES`.
     """
+    import cv2
+
     from lawder_edge.data.phantom import make_frame
 
     folder.mkdir()
@@ -113,13 +120,13 @@ def write_golden(folder: Path, reference: Runner) -> None:
         frame = make_frame(np.random.default_rng([GOLDEN_SEED, n]), size=size).image
         labels = reference.predict_labels(frame)
         pictures: dict[str, npt.NDArray[Any]] = {
-            "frame": frame,
+            "frame": np.ascontiguousarray(frame[:, :, ::-1]),
             "mask": labels if reference.classes > 1 else labels * np.uint8(255),
         }
         if reference.kind != "mask":
             pictures["probability"] = np.rint(reference.predict(frame) * 65535).astype(np.uint16)
         for kind, picture in pictures.items():
-            write_png(folder / f"{n:02d}.{kind}.png", picture)
+            (folder / f"{n:02d}.{kind}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
 def _program(model: nn.Module, spec: ExportSpec) -> Program:
@@ -130,11 +137,7 @@ def _program(model: nn.Module, spec: ExportSpec) -> Program:
     if spec.precision != "int8":
         return to_deploy(model)
     if not isinstance(model, QuantizedNetwork) or spec.size is None:
-        raise BadInput(
-            "these weights are not quantised, so there is no int8 to export. Fine-tune them with rounding in place "
-            "(lawder-edge qat --model CHECKPOINT --data DIR --out RUN), or only learn ranges (lawder-edge quantize), "
-            "and export what that writes."
-        )
+        raise not_quantised()
     return model.program(spec.size, dynamic_batch=spec.dynamic_batch)
 
 
@@ -146,9 +149,13 @@ def _reference(model: nn.Module, spec: ExportSpec, size: tuple[int, int], thresh
     )
 
 
-def _quantization(target: Target) -> Quantization:
+def _quantization(target: Target, model: nn.Module) -> Quantization | None:
+    from lawder_edge.quantization.network import QuantizedNetwork
+
+    if not isinstance(model, QuantizedNetwork):
+        return None
     return Quantization(
-        weights="int8, symmetric, one scale an output channel",
+        weights=f"{model.scales.weight_bits} bits in int8, symmetric, one scale an output channel",
         activations=target.activations,
         rounding=target.rounding,
     )
@@ -172,6 +179,7 @@ def _manifest(
     *,
     size: tuple[int, int],
     threshold: float,
+    quantization: Quantization | None,
     weights: WeightsInfo,
 ) -> Manifest:
     return Manifest(
@@ -191,10 +199,11 @@ def _manifest(
             channels=spec.channels,
             layout=target.layout,
             dtype=target.input_type(spec),
+            sides=target.sides(spec),
         ),
         output=OutputSpec(kind=spec.output, classes=spec.classes, dtype=target.output_type(spec)),
         threshold=threshold,
-        quantization=_quantization(target) if spec.precision == "int8" else None,
+        quantization=quantization,
         weights=replace(weights, config_json=portable_config(weights.config_json)),
         tools=artifact.tools,
     )

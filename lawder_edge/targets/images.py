@@ -26,13 +26,16 @@ def images_of(
     They are read as they are used: on_bad is then told id and reason of a file that cannot be read, which is left out;
     without it that raises BadImage or BadDataset. on_note: told what had to be interpreted in a mask.
 
-    Raises BadInput, BadDataset.
+    Raises BadInput, also for lists without their folder; BadDataset.
     """
     if limit < 0:
-        raise BadInput(f"limit {limit}: wanted the most images to use, or 0 for all.")
+        raise BadInput(f"--limit {limit}: wanted the most images to verify on, or 0 for all.")
+    if data is None and splits:
+        raise BadInput(
+            f"--split {' '.join(map(str, splits))} lists images, and no folder is named that they are in. Add --data "
+            "DIR, or leave --split out to verify on phantom frames."
+        )
     if data is None:
-        if splits:
-            raise BadInput(f"--split {splits[0]} lists images of a folder, and none is named. Add --data DIR.")
         return phantom_images()
     samples = listed_samples(data, splits)
     if limit and len(samples) > limit:

@@ -21,7 +21,7 @@ class IntegerReference(Runner):
     def __init__(
         self, network: QuantizedNetwork, *, size: tuple[int, int], channels: int, classes: int, threshold: float
     ) -> None:
-        from lawder_edge.targets.tflite import to_graph
+        from lawder_edge.targets.nhwc import to_graph
 
         super().__init__(size=size, channels=channels, classes=classes, threshold=threshold)
         spec = ExportSpec(size=size, precision="int8", channels=channels, classes=classes)

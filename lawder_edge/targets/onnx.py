@@ -40,6 +40,7 @@ TARGET = Target(
     to_export=("torch", "onnx", "onnxscript"),
     to_run=("onnxruntime",),
     gates=(("fp32", FP32_LIMITS), ("int8", INT8_LIMITS)),
+    reads=("opset",),
 )
 
 

@@ -37,6 +37,7 @@ TARGET = Target(
     to_export=("torch", "onnx", "onnxscript", "openvino"),
     to_run=("openvino",),
     gates=(("fp32", FP32_LIMITS), ("fp16", FP16_LIMITS), ("int8", INT8_LIMITS)),
+    reads=("opset",),
     activations="uint8, asymmetric, one scale a tensor",
     beside=(".bin",),
 )
@@ -65,7 +66,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
 
     proto = to_proto(program, spec)
     if spec.precision == "int8":
-        qdq.check_quantized(proto, target=TARGET.name)
+        qdq.check_quantized(proto)
         proto = qdq.with_plain_rounding_before_sums(qdq.to_uint8(proto))
     network = ov.Core().read_model(proto.SerializeToString(deterministic=True))
     _describe(network, spec)

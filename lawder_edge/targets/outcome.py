@@ -14,7 +14,8 @@ from lawder_edge.bundle.certificate import Certificate
 from lawder_edge.bundle.codec import decode
 from lawder_edge.bundle.store import Bundle, check_free, read_certificate
 from lawder_edge.errors import BadBundle, BadInput
-from lawder_edge.targets.registry import ExportSpec, get_target, model_bytes
+from lawder_edge.targets.engine import EngineOptions
+from lawder_edge.targets.registry import ExportSpec, get_target
 from lawder_edge.targets.request import ExportRequest
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ExportOutcome:
     """One target. status: of the certificate, or `failed` where there is none; reason: why, where it is not certified.
+    remarks: what the target said of it, a sentence each.
 
     mask_dice_*: between artifact and PyTorch, mean and worst image. dice_drop: PyTorch less artifact. logit_difference:
     the largest at any size, of probabilities where the artifact gives those, None for masks. Numbers are None where
-    nothing was compared. exit_code: what this alone would return. size_bytes: of the model file and what belongs to it.
-    remarks: of the target on its artifact, a sentence each.
+    nothing was compared. exit_code: what this alone would return.
     """
 
     target: str
@@ -47,8 +48,8 @@ class ExportOutcome:
     dice_drop_high: float | None = None
     logit_difference: float | None = None
     reason: str = ""
-    exit_code: int = 0
     remarks: tuple[str, ...] = ()
+    exit_code: int = 0
 
 
 def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
@@ -57,14 +58,15 @@ def outcome_of(bundle: Bundle, certificate: Certificate) -> ExportOutcome:
     A bundle without the target's own file is a kit to make it elsewhere: what makes it is not available here.
     """
     entry = bundle.manifest.model_entry
-    is_kit = not entry.name.endswith(get_target(bundle.manifest.target).suffix)
+    target = get_target(bundle.manifest.target)
+    is_kit = not entry.name.endswith(target.suffix)
     row = ExportOutcome(
         target=bundle.manifest.target,
         precision=bundle.manifest.precision,
         status=certificate.status,
         bundle=str(bundle.path),
         file=entry.name,
-        size_bytes=model_bytes(bundle.manifest),
+        size_bytes=target.size_bytes(bundle.manifest),
         sha256=entry.sha256,
         source=certificate.source,
         images=len(certificate.images),
@@ -144,8 +146,8 @@ def export_verified(
         predict_size=(weights.size, weights.size),
         model_card=request.card or bundled_card(request.model),
         overwrite=request.overwrite,
-        check=lambda made: measure(made, reference, images, progress=progress),
         on_remark=remarks.append,
+        check=lambda made: measure(made, reference, images, progress=progress),
     )
     certificate = read_certificate(bundle)
     if certificate is None:
@@ -171,15 +173,25 @@ def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
 
 
 def export_isolated(target: str, request: ExportRequest, *, out: Path, timeout_s: float = 900.0) -> ExportOutcome:
-    """Export one target in a process of its own, so that a toolchain that crashes or hangs costs one row."""
+    """Export one target in a process of its own, so that a toolchain that crashes or hangs costs one row.
+
+    What of the request the target does not read is left out: another target of the same call reads it.
+    """
+    reads = get_target(target).reads
+    request = replace(
+        request,
+        opset=request.opset if "opset" in reads else None,
+        engine=request.engine if "engine" in reads else EngineOptions(),
+    )
     command = [sys.executable, "-m", "lawder_edge", "export", "--target", target, "--out", str(out), "--format", "json"]
     try:
         done = subprocess.run(
             [*command, *request.arguments()], capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
-        reason = f"no result after {timeout_s:g} s"
-        return ExportOutcome(target, request.precision, "failed", reason=reason, exit_code=1)
+        return ExportOutcome(
+            target, request.precision, "failed", reason=f"no result after {timeout_s:g} s", exit_code=1
+        )
     answer = done.stdout.strip().splitlines()
     if answer:
         # A toolchain may print before it; what is no outcome even so is a failure like any other.

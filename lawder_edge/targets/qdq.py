@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lawder_edge.errors import BadInput
+from lawder_edge.targets.registry import not_quantised
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # Their outputs are fixed at 1/256, zero point -128, which no symmetric scale follows.
@@ -43,13 +44,10 @@ def is_quantized(proto: Any) -> bool:
     return any(node.op_type == QUANTIZE for node in proto.graph.node)
 
 
-def check_quantized(proto: Any, *, target: str) -> None:
+def check_quantized(proto: Any) -> None:
     """Raises BadInput for a float graph where an int8 one was asked for."""
     if not is_quantized(proto):
-        raise BadInput(
-            f"int8 for {target} needs a quantised network, and these weights are float. Train its scales with "
-            "`lawder-edge qat`, and export the checkpoint that it writes."
-        )
+        raise not_quantised()
 
 
 def to_uint8(proto: Any) -> Any:

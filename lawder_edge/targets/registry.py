@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
@@ -16,7 +17,7 @@ from lawder_edge.bundle.manifest import InputType, Manifest, OutputKind, OutputT
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.request import option_of
-from lawder_edge.training.threads import check_threads
+from lawder_edge.threads import check_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lawder_edge.bundle.runner import Runner
     from lawder_edge.bundle.store import Bundle
 
-_MODULES = ("onnx", "openvino", "tensorrt", "tflite")
+_MODULES = ("onnx", "openvino", "tensorrt", "tflite", "c")
 
 Program: TypeAlias = Union["nn.Module", "ExportedProgram"]
 
@@ -67,7 +68,7 @@ class ExportSpec:
 class Artifact:
     """A model file as a target wrote it.
 
-    size_bytes: with what belongs to it. tools: what took part. remarks: a sentence each on what users should know.
+    size_bytes: with what is part of it. tools: what took part. remarks: a sentence each on what users should know.
     """
 
     path: Path
@@ -81,13 +82,16 @@ class Artifact:
 class Target:
     """One target. `module` holds its two functions and is imported only when one of them is called.
 
-    suffix: of the model file. precisions: the first is the default. layout: of the input. extra: what to install,
+    suffix: of the model file. precisions: what it can be exported in. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
-    precision. activations, rounding: what values are between two operators of an int8 file, and how they are rounded.
-    beside: suffixes of the files that belong to the model file, of the same name. checks_what_it_runs: `load` itself
-    tells what is missing, because that depends on the bundle. any_size: whether one file can take several input sizes.
-    outputs, inputs: what its files can give and take, at every precision but for `refused`: (precision, one of them,
-    why not). integer_edges: its int8 files are int8 from input to output, where nothing else is asked for.
+    precision. rounding: of int8 values between two operators. activations: of int8 files, how they are held.
+    checks_what_it_runs: `load` itself tells what is missing, because that depends on the bundle. runs_by_name: packages
+    that files need whose names end so, where those are not `to_run`. beside: suffixes of files that are part of the
+    model file. any_size: whether one file can take several input sizes. reads: the options of an export that it knows
+    besides those of every target. outputs, inputs: what its files can give and take, at every precision but for
+    `refused`: (precision, one of them, why not). integer_edges: its int8 files are int8 from input to output, where
+    nothing else is asked for. programs: one of which has to be here to run it, and how to install the first. exact:
+    computes the integer reference, and is held to it bit for bit in PyTorch's place.
     """
 
     name: str
@@ -100,15 +104,25 @@ class Target:
     to_export: tuple[str, ...]
     to_run: tuple[str, ...]
     gates: tuple[tuple[str, Limits], ...]
-    activations: str = "int8, asymmetric, one scale a tensor"
     rounding: str = "half to even, in float32"
-    beside: tuple[str, ...] = ()
+    activations: str = "int8, asymmetric, one scale a tensor"
     checks_what_it_runs: bool = False
+    runs_by_name: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    beside: tuple[str, ...] = ()
     any_size: bool = True
+    reads: tuple[Literal["opset", "engine"], ...] = ()
     outputs: tuple[OutputKind, ...] = ("logits", "probabilities", "mask")
     inputs: tuple[InputType, ...] = ("float32", "uint8", "int8")
     refused: tuple[tuple[str, OutputKind | InputType, str], ...] = ()
     integer_edges: bool = False
+    programs: tuple[str, ...] = ()
+    programs_install: str = ""
+    exact: bool = False
+
+    @property
+    def usual_precision(self) -> str:
+        """What is exported where nothing else is asked for: fp32, or the first that there is."""
+        return "fp32" if "fp32" in self.precisions else self.precisions[0]
 
     def limits(self, precision: str) -> Limits:
         """What an artifact of `precision` must keep to. Raises BadInput for a precision that the target lacks."""
@@ -119,13 +133,17 @@ class Target:
         """Those of `packages` that are not installed here. Imports none of them."""
         return tuple(p for p in packages if importlib.util.find_spec(p) is None)
 
+    def lacks_program(self) -> bool:
+        """Whether none of `programs` is here although one is needed."""
+        return bool(self.programs) and not any(shutil.which(name) for name in self.programs)
+
     def export(self, program: Program, spec: ExportSpec, out: Path) -> Artifact:
         """Write the model file `out`. program: a module in eval mode or an ExportedProgram.
 
         Raises Unavailable for a missing package; BadInput for a precision, opset, input, output or network that it
         cannot take.
         """
-        self.check_edges(spec)
+        self.check(spec)
         artifact: Artifact = self._load_module(self.to_export).export(program, spec, out)
         return artifact
 
@@ -139,6 +157,20 @@ class Target:
         needed = () if self.checks_what_it_runs else self.to_run
         runner: Runner = self._load_module(needed).load(bundle, threads=threads)
         return runner
+
+    def runtime_of(self, model_file: str) -> tuple[str, ...]:
+        """The packages that run a model file of that name."""
+        return next((packages for end, packages in self.runs_by_name if model_file.endswith(end)), self.to_run)
+
+    def size_bytes(self, manifest: Manifest) -> int:
+        """Of the model file with what is part of it."""
+        stem = manifest.model_file.removesuffix(self.suffix)
+        names = {manifest.model_file, *(stem + suffix for suffix in self.beside)}
+        return sum(file.size_bytes for file in manifest.files if file.name in names)
+
+    def sides(self, spec: ExportSpec) -> tuple[int, int] | None:
+        """The least and the largest side in pixels that a file of that spec takes, None for any multiples."""
+        return (spec.engine.profile[0], spec.engine.profile[2]) if "engine" in self.reads and not spec.size else None
 
     def input_type(self, spec: ExportSpec) -> InputType:
         """What a file of that spec takes."""
@@ -161,9 +193,16 @@ class Target:
             tuple(kind for kind in self.inputs if kind not in not_these),
         )
 
-    def check_edges(self, spec: ExportSpec) -> None:
-        """Raises BadInput for a precision, input or output that the target lacks, with those it has."""
+    def check(self, spec: ExportSpec) -> None:
+        """Raises BadInput for a precision, input or output that the target lacks, with those it has, and for options
+        that it does not read.
+        """
         self._check_precision(spec.precision)
+        unread = ["--opset"] if spec.opset is not None and "opset" not in self.reads else []
+        if "engine" not in self.reads:
+            unread += [word for word in spec.engine.arguments() if word.startswith("--")]
+        if unread:
+            raise BadInput(f"target {self.name!r} does not read {', '.join(unread)}. Leave that out.")
         outputs, inputs = self.can(spec.precision)
         choices: tuple[tuple[OutputKind | InputType, tuple[OutputKind | InputType, ...]], ...] = (
             (spec.output, outputs), (self.input_type(spec), inputs)
@@ -217,11 +256,13 @@ def load_runner(bundle: Bundle, *, threads: int = 0) -> Runner:
     return get_target(bundle.manifest.target).load(bundle, threads=threads)
 
 
-def model_bytes(manifest: Manifest) -> int:
-    """Size of a bundle's model file, with the files that belong to it."""
-    stem = PurePosixPath(manifest.model_file)
-    names = {stem.name, *(stem.with_suffix(suffix).name for suffix in get_target(manifest.target).beside)}
-    return sum(file.size_bytes for file in manifest.files if file.name in names)
+def not_quantised() -> BadInput:
+    """For int8 of float weights."""
+    return BadInput(
+        "these weights are not quantised, so there is no int8 to export. Fine-tune them with rounding in place "
+        "(lawder-edge qat --model CHECKPOINT --data DIR --out RUN), or only learn ranges (lawder-edge quantize), and "
+        "export what that writes."
+    )
 
 
 def check_size(size: tuple[int, int], multiple_of: int) -> None:

@@ -13,8 +13,9 @@ from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float, Samples
 from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
-from lawder_edge.errors import BadBundle, BadInput
+from lawder_edge.errors import BadBundle
 from lawder_edge.files import write_file
+from lawder_edge.targets import nhwc
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
 from lawder_edge.targets.versions import tool_of
 
@@ -50,8 +51,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     or `probabilities` (1, H, W, classes), or `mask` (1, H, W, 1) uint8.
 
     Both are float32, or int8 for precision int8, which wants a program with quantize and dequantize nodes, unless
-    another input was asked for. A module is brought into its deploy form first. The same program and spec give the same
-    bytes.
+    another input was asked for. The same program and spec give the same bytes.
 
     Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
     of the spec's precision.
@@ -67,22 +67,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
 
 def to_graph(program: Program, spec: ExportSpec) -> Graph:
     """The graph that a file is written from. Raises BadInput as `export`."""
-    import torch
-
-    from lawder_edge.graph.lower import lower
-    from lawder_edge.models.deploy import to_deploy
-    from lawder_edge.targets.onnx import to_program
-
-    if spec.size is None or spec.dynamic_batch:
-        asked = "of any size" if spec.size is None else "for any batch"
-        raise BadInput(f"a TFLite file {asked} was asked for; it holds one size and one image. Give --size H W alone.")
-    if isinstance(program, torch.nn.Module):
-        if spec.precision == "int8":
-            raise _not_quantised()
-        program = to_program(to_deploy(program), spec)
-    graph = lower(program, name=spec.name)
-    _check_interface(graph, spec, spec.size)
-    return _with_edges(graph, spec)
+    return _with_edges(nhwc.to_graph(program, spec), spec)
 
 
 def load(bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> Runner:
@@ -146,13 +131,6 @@ def _refused(bundle: Bundle, error: Exception) -> BadBundle:
     )
 
 
-def _not_quantised() -> BadInput:
-    return BadInput(
-        "int8 for tflite needs a quantised network, and these weights are float. Train its scales with "
-        "`lawder-edge qat`, and export the checkpoint that it writes."
-    )
-
-
 def _with_edges(graph: Graph, spec: ExportSpec) -> Graph:
     from lawder_edge.graph import edges
 
@@ -164,19 +142,3 @@ def _with_edges(graph: Graph, spec: ExportSpec) -> Graph:
     if taken == "float32":
         graph = edges.with_float_output(graph)
     return edges.with_input(graph, taken)
-
-
-def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> None:
-    """Raises BadInput where the graph's inputs and outputs are not those that the spec asks for."""
-    shapes = [[t.shape for t in graph.of(names)] for names in (graph.inputs, graph.outputs)]
-    wanted = [[(1, *size, spec.channels)], [(1, *size, spec.classes)]]
-    if shapes != wanted:
-        raise BadInput(
-            f"the network maps {', '.join(map(str, shapes[0]))} to {', '.join(map(str, shapes[1]))} (NHWC); wanted "
-            f"{wanted[0][0]} to {wanted[1][0]}."
-        )
-    is_int8 = graph.tensor(graph.inputs[0]).dtype == "int8"
-    if spec.precision == "int8" and not is_int8:
-        raise _not_quantised()
-    if spec.precision == "fp32" and is_int8:
-        raise BadInput("fp32 was asked for of a network that is quantised. Export it with --precision int8.")

@@ -136,11 +136,11 @@ def measure(
     on the first in a batch of two where the manifest allows batches; masks at the image's own size. seed: of the
     bootstrap. progress: called with images done, images in all, and the id.
 
+    In the module's place stands the integer reference of a quantised one for targets that compute it bit for bit.
+
     A runtime that is not here gives `unverified-here`; output that cannot be compared gives `rejected` without numbers.
     Raises BadInput for no images, or where the module itself gives values that are not finite.
     """
-    from lawder_edge.weights import TorchRunner
-
     manifest = bundle.manifest
     target = get_target(manifest.target)
     sha256 = manifest.model_entry.sha256
@@ -148,17 +148,15 @@ def measure(
         runner = load_runner(bundle, threads=threads)
     except Unavailable as error:
         return unmeasured("unverified-here", str(error), artifact_sha256=sha256, source=images.source)
-    reference = TorchRunner(
-        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
-        kind=runner.kind,
-    )  # fmt: skip
+    tools = _tools(target, manifest.model_file)
+    reference = _integers(model, runner) if target.exact else _pytorch(model, runner)
     comparison = _Comparison(runner, reference, manifest.input)
     for n, pair in enumerate(images.read()):
         try:
             comparison.add(pair)
         except (BadBundle, _NotComparableError) as error:
             return unmeasured(
-                "rejected", f"{pair.id}: {error}", artifact_sha256=sha256, source=images.source, tools=_tools(target)
+                "rejected", f"{pair.id}: {error}", artifact_sha256=sha256, source=images.source, tools=tools
             )
         if progress:
             progress(n + 1, images.count, pair.id)
@@ -173,20 +171,47 @@ def measure(
         logit_differences=comparison.logit_differences(),
         limits=target.limits(manifest.precision),
         kind=runner.kind,
-        tools=_tools(target),
+        tools=tools,
         any_foreground=comparison.any_foreground,
+        against="the integer reference" if target.exact else "PyTorch",
         seed=seed,
     )
 
 
+def _pytorch(model: nn.Module, runner: Runner) -> Runner:
+    from lawder_edge.weights import TorchRunner
+
+    return TorchRunner(
+        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
+        kind=runner.kind,
+    )  # fmt: skip
+
+
+def _integers(model: nn.Module, runner: Runner) -> Runner:
+    from lawder_edge.quantization.network import QuantizedNetwork
+    from lawder_edge.targets.integer_reference import IntegerReference
+
+    if not isinstance(model, QuantizedNetwork):
+        raise BadInput("these weights are not quantised, so there are no integers to compare with.")
+    return IntegerReference(
+        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold
+    )
+
+
 def logit_sizes(spec: InputSpec) -> tuple[tuple[int, int], ...]:
-    """Input sizes (height, width) at which logits are compared: that of `predict` first, then `DYNAMIC_SIZES`."""
+    """Input sizes (height, width) at which logits are compared: that of `predict` first, then `DYNAMIC_SIZES`, as far
+    as the file takes them.
+    """
     own = (spec.height, spec.width)
     if not spec.dynamic:
         return (own,)
     m = spec.multiple_of
-    near = [(max(m, round(h / m) * m), max(m, round(w / m) * m)) for h, w in DYNAMIC_SIZES]
-    return tuple(dict.fromkeys((own, *near)))
+
+    def near(side: int) -> int:
+        on_grid = max(m, round(side / m) * m)
+        return on_grid if spec.sides is None else min(max(on_grid, spec.sides[0]), spec.sides[1])
+
+    return tuple(dict.fromkeys((own, *((near(h), near(w)) for h, w in DYNAMIC_SIZES))))
 
 
 class _NotComparableError(Exception):
@@ -260,5 +285,5 @@ class _Comparison:
         self.any_foreground |= bool(artifact.any() or pytorch.any())
 
 
-def _tools(target: Target) -> tuple[Tool, ...]:
-    return tuple(tool_of(module) for module in sorted({*target.to_run, "numpy", "torch"}))
+def _tools(target: Target, model_file: str) -> tuple[Tool, ...]:
+    return tuple(tool_of(module) for module in sorted({*target.runtime_of(model_file), "numpy", "torch"}))

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.training.batches import TrainData, augmented_batch, normalise, order_of_pass, resized
-from lawder_edge.training.checkpoint import WeightsRecord
 from lawder_edge.training.config import PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import write_curves
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.losses import LOSSES
 from lawder_edge.training.processes import any_of_all, join_processes, mean_of_all, value_of_first
+from lawder_edge.training.record import WeightsRecord
 from lawder_edge.training.state import Ema, RunState, read_run, run_state, write_run
 from lawder_edge.training.trainee import FloatTrainee, Trainee
 

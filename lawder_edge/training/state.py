@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint
-from lawder_edge.training.checkpoint import RUN_FORMAT, load_into, read_tensors, write_tensors
+from lawder_edge.training.checkpoint import load_into, read_tensors, write_tensors
 from lawder_edge.training.config import PassRecord
+from lawder_edge.training.record import RUN_FORMAT
 
 State = TypeVar("State")
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from lawder_edge.errors import BadInput
 from lawder_edge.models import create_model
-from lawder_edge.training.checkpoint import WeightsRecord, load_into, read_weights, save_weights
+from lawder_edge.training.checkpoint import load_into, read_weights, save_weights
 from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.losses import LOSSES, supervised
+from lawder_edge.training.record import WeightsRecord
 
 
 class Trainee(Protocol):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+
+import pytest
 
 from lawder_edge.bench.health import (
     NOT_INSTALLED,
@@ -55,6 +58,21 @@ def test_a_device_without_torch_runs_but_does_not_export(machine: Machine) -> No
     text = "\n".join(health.hints)
     assert "pip install 'lawder-edge[train]'" in text
     assert "fake cannot be exported here" in text
+
+
+def test_a_target_that_needs_a_compiler_runs_where_one_is(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiled = dataclasses.replace(
+        TARGET, to_run=(), programs=("cc", "gcc"), programs_install="apt-get install gcc libc6-dev"
+    )
+    (tmp_path / "gcc").touch(mode=0o755)
+    for path, problem, install in ((str(tmp_path), "", ""), ("", NOT_INSTALLED, "apt-get install gcc libc6-dev")):
+        monkeypatch.setenv("PATH", path)
+        packages = check_packages([compiled], lambda name: "")
+        assert packages[-1] == PackageState("cc or gcc", problem)
+        (target,) = diagnose(machine, [compiled], packages, None).targets
+        assert (target.can_export, target.can_run, target.install) == (True, not problem, install)
 
 
 def test_nothing_that_can_run_a_model_is_told(machine: Machine) -> None:

@@ -9,7 +9,8 @@ import pytest
 from lawder_edge import weights as room
 from lawder_edge.bench.probe import weights
 from lawder_edge.models import create_model
-from lawder_edge.training.checkpoint import WeightsRecord, save_weights
+from lawder_edge.training.checkpoint import save_weights
+from lawder_edge.training.record import WeightsRecord
 
 
 def test_whole_weights_have_a_hash_and_damaged_ones_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

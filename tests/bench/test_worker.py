@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lawder_edge.bench.rows import Artifact, BenchSpec, Row
@@ -94,7 +95,8 @@ def test_a_name_that_is_no_model_gets_the_closest_one(quick: BenchSpec) -> None:
 
 def test_a_checkpoint_is_described_by_its_file_and_its_architecture(tmp_path: Path) -> None:
     from lawder_edge.models import create_model
-    from lawder_edge.training.checkpoint import WeightsRecord, save_weights
+    from lawder_edge.training.checkpoint import save_weights
+    from lawder_edge.training.record import WeightsRecord
 
     path = tmp_path / "mine.safetensors"
     save_weights(path, create_model("unet"), WeightsRecord(model="unet", size=64))
@@ -105,31 +107,25 @@ def test_a_checkpoint_is_described_by_its_file_and_its_architecture(tmp_path: Pa
     assert subject.runner.size == (64, 64)
 
 
-@pytest.fixture
-def quantised(tmp_path: Path) -> Path:
-    """A plain U-Net with fresh weights, and ranges learnt from noise."""
-    import torch
-
+def test_a_quantised_checkpoint_is_measured_as_the_int8_that_it_is(tmp_path: Path, quick: BenchSpec) -> None:
     from lawder_edge.models import create_model
     from lawder_edge.models.deploy import to_deploy
     from lawder_edge.quantization.checkpoint import Quantized, write_quantized
     from lawder_edge.quantization.prepare import prepare
-    from lawder_edge.training.checkpoint import WeightsRecord
+    from lawder_edge.quantization.qat import calibrate
+    from lawder_edge.training.record import WeightsRecord
 
-    network = prepare(to_deploy(create_model("unet").eval()), size=(32, 32)).train()
-    network(2 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 1)
-    path = tmp_path / "mine.safetensors"
+    model = create_model("unet")
+    network = prepare(to_deploy(model), size=(32, 32))
+    calibrate(network, np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
+    path = tmp_path / "int8.safetensors"
     write_quantized(path, Quantized(network.deployed_state(), network.scales(), WeightsRecord("unet", size=32)))
-    return path
-
-
-def test_quantised_weights_are_measured_and_told_as_int8(quantised: Path, quick: BenchSpec) -> None:
-    measured = measure_source(Task(str(quantised), quick), load_subject)
-    found = measured.artifact
-    assert (found.file, found.model, found.precision) == ("mine.safetensors", "unet", "int8")
-    assert measured.params == 110_385
-    assert measured.macs
-    assert "multiples of 32" in run_task(Task(str(quantised), dataclasses.replace(quick, size=(100, 64)))).reason
+    row = run_task(Task(str(path), quick))
+    assert row.measured is not None, row.reason
+    assert (row.measured.artifact.model, row.measured.artifact.precision) == ("unet", "int8")
+    # As in a row of float weights: of the architecture, not of its deploy form.
+    assert row.measured.params == sum(p.numel() for p in model.parameters())
+    assert "multiples of 32" in run_task(Task(str(path), dataclasses.replace(quick, size=(100, 64)))).reason
 
 
 NOISY_NET = """

@@ -30,6 +30,16 @@ def test_listing_the_targets_imports_neither_exporter_nor_runtime() -> None:
     assert not loaded & {"torch", "onnx", "onnxscript", "onnxruntime"}
 
 
+def test_the_lists_of_the_carried_weights_are_read_without_torch() -> None:
+    loaded = modules_after(
+        "from lawder_edge.training.record import read_header, read_record\n"
+        "from lawder_edge.weights import bundled_weights\n"
+        "path = bundled_weights('order')\n"
+        "assert read_record(path, read_header(path)).trained_on().ids"
+    )
+    assert "torch" not in loaded
+
+
 def test_loading_what_is_no_bundle_says_so(tmp_path: Path) -> None:
     with pytest.raises(BadBundle, match="no such folder"):
         lawder_edge.load(str(tmp_path / "nowhere"))

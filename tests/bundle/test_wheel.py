@@ -12,6 +12,8 @@ pytestmark = pytest.mark.slow
 CARRIED = (
     ("lawder_edge/runners/shared/run.py", "export/shared/run.py"),
     ("lawder_edge/runners/onnx/network.py", "export/onnx/network.py"),
+    ("lawder_edge/targets/c/kernels/lawder_kernels.h", "lawder_edge/targets/c/kernels/lawder_kernels.h"),
+    ("lawder_edge/runners/c/main.c", "export/c/main.c"),
     ("lawder_edge/bundle/processing.py", "lawder_edge/bundle/processing.py"),
 )
 

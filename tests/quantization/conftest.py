@@ -1,20 +1,43 @@
-"""A small network with weights, and what it learnt from."""
+"""A small network with weights, and pictures that it can learn."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
-from quantization_samples import bright_squares
 
+from lawder_edge.training.batches import TrainData
 from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.loop import train
 from lawder_edge.training.prepare import PreparedRun
 from lawder_edge.weights import LoadedModel, load_model
 
+SIDE = 32
+
+
+def bright_squares(n: int, *, seed: int) -> TrainData:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 120, (n, SIDE, SIDE, 3), dtype=np.uint8)
+    labels = np.zeros((n, SIDE, SIDE), np.uint8)
+    for i in range(n):
+        y, x = rng.integers(2, SIDE - 16, 2)
+        labels[i, y : y + 14, x : x + 14] = 1
+    images[labels > 0] += 100
+    return TrainData(images, labels, tuple(f"tiny/{seed}_{i}" for i in range(n)), np.arange(n) % 2)
+
 
 @pytest.fixture(scope="session")
 def run() -> PreparedRun:
     return PreparedRun(bright_squares(12, seed=0), bright_squares(4, seed=1), ())
+
+
+@pytest.fixture(scope="session")
+def other_run() -> PreparedRun:
+    """Pictures of two other patients."""
+    train, val = (replace(bright_squares(n, seed=s), groups=(f"patient{s}",)) for n, s in ((12, 2), (4, 3)))
+    return PreparedRun(train, val, ())
 
 
 @pytest.fixture(scope="session")

@@ -35,12 +35,11 @@ def test_pictures_like_the_real_ones_are_at_the_floor_and_noise_is_far_above_it(
     noise = dataclasses.replace(
         real, images=np.random.default_rng(0).integers(0, 256, real.images.shape, dtype=np.uint8)
     )
-    for view in (0, 1):
-        like, unlike = (_scored(d).distances[view] for d in (real, noise))
+    for like, unlike in zip(_scored(real).distances, _scored(noise).distances, strict=True):
         assert unlike.to_held.mean > 0.05
         assert abs(like.to_held.mean - like.floor.mean) < 0.1 * unlike.to_held.mean
         assert unlike.frechet_to_held > 2 * like.frechet_to_held
-    assert [d.view for d in _scored(real).distances] == ["frame", "lesion crop"]
+        assert like.view == unlike.view
 
 
 def test_a_copy_of_a_training_picture_is_flagged_with_its_source_and_others_are_not() -> None:
@@ -76,7 +75,9 @@ def test_fidelity_stands_beside_the_judges_own_dice_on_real_pictures() -> None:
 
 
 def test_the_report_names_the_network_of_its_features() -> None:
-    assert _scored(phantom_data(4, seed=3)).features == "EfficientNet-Lite0"
+    report = _scored(phantom_data(4, seed=3))
+    assert report.features == "EfficientNet-Lite0"
+    assert [d.view for d in report.distances] == ["frame", "lesion crop"]
 
 
 def test_pictures_of_several_sizes_are_refused() -> None:

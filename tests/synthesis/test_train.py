@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from synth_samples import TINY, phantom_data
 
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
@@ -280,6 +282,38 @@ def test_running_out_of_memory_names_batch_and_size(
     monkeypatch.setattr(train_module, "step_loss", full)
     with pytest.raises(BadInput, match=r"out of memory with 2 pictures of 32x32 px .*smaller --batch"):
         train(dataclasses.replace(TINY, accumulate=2), pictures, out=tmp_path, cpu=True)
+
+
+@pytest.fixture
+def _own_precision() -> Iterator[None]:
+    """accelerate keeps one precision a process; it is forgotten before and after."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("_own_precision")
+def test_bfloat16_trains_every_part_of_law_and_keeps_its_weights_in_float32(
+    tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: set[torch.dtype] = set()
+
+    def watched(*args: object, **more: object) -> StepLoss:
+        loss = step_loss(*args, **more)  # type: ignore[arg-type]
+        assert (loss.weights.double().mean((1, 2, 3)) - 1).abs().max() < 1e-5
+        kinds.add(loss.total.dtype)
+        return loss
+
+    monkeypatch.setattr(train_module, "step_loss", watched)
+    config = dataclasses.replace(TINY, arm="law", steps=5, mixed_precision="bf16")
+    result = train(config, pictures, out=tmp_path, cpu=True)
+    tensors, _ = read_tensors(result.weights)
+    assert kinds == {torch.float32}
+    assert {v.dtype for v in tensors.values()} == {torch.float32}
+    assert tensors["weighter.last.weight"].abs().max() > 0
+    AcceleratorState._reset_state()
+    plain = train(dataclasses.replace(config, mixed_precision="no"), pictures, out=_folder(tmp_path / "f"), cpu=True)
+    assert fingerprint(tensors) != load_generator(plain.weights).sha256
 
 
 def test_several_classes_and_grey_pictures_train(tmp_path: Path, pictures: TrainData) -> None:

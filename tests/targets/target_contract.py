@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -114,12 +115,19 @@ def largest_difference(runner: Runner, model: nn.Module, shape: tuple[int, int, 
     return float(np.abs(found - expected).max())
 
 
-def run_on_device(bundle: Path, *arguments: str, absent: tuple[str, ...] = ABSENT) -> subprocess.CompletedProcess[str]:
+def run_on_device(
+    bundle: Path, *arguments: str, absent: tuple[str, ...] = ABSENT, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """run.py in an interpreter that has none of `absent`, started in the bundle's folder with a bare environment."""
     code = f"import runpy, sys; sys.modules.update(dict.fromkeys({absent!r})); sys.argv[0] = 'run.py'; "
     code += "runpy.run_path('run.py', run_name='__main__')"
     return subprocess.run(
-        [sys.executable, "-I", "-c", code, *arguments], cwd=bundle, capture_output=True, text=True, env={}, check=False
+        [sys.executable, "-I", "-c", code, *arguments],
+        cwd=bundle,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment or {},
     )
 
 

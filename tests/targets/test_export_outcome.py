@@ -54,44 +54,81 @@ def test_a_process_that_fails_after_chatter_tells_its_last_words(answers: Any, t
     assert (row.status, row.exit_code, row.reason) == ("failed", 4, "onnx is missing")
 
 
-def test_a_process_without_end_is_a_failed_row_of_its_precision(
+OFF_DEFAULTS = {
+    "model": "unet",
+    "size": (64, 96),
+    "dynamic_batch": True,
+    "precision": "int8",
+    "opset": 18,
+    "threshold": 0.25,
+    "data": Path("polyps"),
+    "split": (Path("a.txt"), Path("b.txt")),
+    "limit": 7,
+    "skip_bad": True,
+    "card": Path("card.md"),
+    "overwrite": True,
+    "output": "mask",
+    "io": "uint8",
+}
+ENGINES_OFF_DEFAULTS = (
+    EngineOptions(compute=("8.9", "12.0"), profile=(64, 128, 192), workspace_mib=64),
+    EngineOptions("classic", timing_cache=Path("timings"), dla_core=1, hardware_compatible=True),
+)
+
+
+@pytest.mark.parametrize("engine", ENGINES_OFF_DEFAULTS)
+def test_every_option_of_a_request_comes_back_from_its_arguments(
+    engine: EngineOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ExportRequest(engine=engine, **OFF_DEFAULTS)  # type: ignore[arg-type]
+    assert not [f.name for f in fields(request) if getattr(request, f.name) == getattr(ExportRequest(), f.name)]
+    asked: list[ExportRequest] = []
+
+    def export(target: str, request: ExportRequest, **options: object) -> ExportOutcome:
+        asked.append(request)
+        return CERTIFIED
+
+    monkeypatch.setattr(outcome, "export_verified", export)
+    for one in (request, ExportRequest()):
+        assert run(["export", "-t", "tensorrt", "--out", str(tmp_path / "b"), *one.arguments()]) == 0
+    assert asked == [request, ExportRequest()]
+
+
+def test_every_option_of_an_engine_is_off_its_default_in_one_of_those_requests() -> None:
+    plain = EngineOptions()
+    changed = {f.name for e in ENGINES_OFF_DEFAULTS for f in fields(e) if getattr(e, f.name) != getattr(plain, f.name)}
+    assert changed == {f.name for f in fields(plain)}
+
+
+@pytest.mark.parametrize("target", ["onnx", "tensorrt", "tflite"])
+def test_of_several_targets_each_gets_the_options_that_it_reads(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[list[str]] = []
+
+    def end(words: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        called.append(words)
+        return subprocess.CompletedProcess((), 0, json.dumps(asdict(CERTIFIED)), "")
+
+    monkeypatch.setattr(subprocess, "run", end)
+    export_isolated(target, ExportRequest(opset=18, engine=EngineOptions("classic")), out=tmp_path)
+    assert ("--opset" in called[0], "--flavor" in called[0]) == (target != "tflite", target == "tensorrt")
+
+
+def test_a_target_that_takes_too_long_is_a_failed_row_of_its_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hang(*args: Any, **options: Any) -> None:
-        raise subprocess.TimeoutExpired("export", options["timeout"])
+    def hang(words: list[str], *, timeout: float, **options: object) -> None:
+        raise subprocess.TimeoutExpired(words, timeout)
 
     monkeypatch.setattr(subprocess, "run", hang)
-    row = export_isolated("onnx", ExportRequest(precision="int8"), out=tmp_path, timeout_s=3)
-    assert (row.precision, row.status, row.reason) == ("int8", "failed", "no result after 3 s")
+    row = export_isolated("onnx", ExportRequest(precision="int8"), out=tmp_path, timeout_s=5)
+    assert (row.precision, row.status, row.reason) == ("int8", "failed", "no result after 5 s")
 
 
-CLASSIC = ExportRequest(
-    model="mine.safetensors", size=(64, 96), dynamic_batch=True, precision="int8", opset=19, threshold=0.3,
-    data=Path("polyps"), split=(Path("a.txt"), Path("b.txt")), limit=7, skip_bad=True, card=Path("CARD.md"),
-    overwrite=True, output="mask", io="uint8",
-    engine=EngineOptions(
-        flavor="classic", profile=(64, 128, 256), workspace_mib=99, timing_cache=Path("t.bin"),
-        dla_core=1, hardware_compatible=True,
-    ),
-)  # fmt: skip
-# What the other flavor of TensorRT has not.
-RTX = replace(CLASSIC, engine=EngineOptions(compute=("8.6", "8.9")))
-
-
-@pytest.mark.parametrize("asked", [CLASSIC, RTX, ExportRequest()], ids=["classic", "rtx", "defaults"])
-def test_a_request_comes_through_the_command_line_as_it_was(
-    asked: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    got: list[ExportRequest] = []
-    monkeypatch.setattr(outcome, "export_verified", lambda name, request, **options: got.append(request) or CERTIFIED)
-    assert run(["export", "--target", "onnx", "--out", str(tmp_path / "b"), *asked.arguments()]) == 0
-    assert got == [asked]
-
-
-def test_the_requests_that_are_sent_through_differ_from_the_defaults_in_every_field() -> None:
-    for usual, sent in ((ExportRequest(), (CLASSIC,)), (EngineOptions(), (CLASSIC.engine, RTX.engine))):
-        for field in fields(usual):
-            assert any(getattr(s, field.name) != getattr(usual, field.name) for s in sent), field.name
+def test_what_a_target_said_of_its_file_is_told() -> None:
+    row = replace(CERTIFIED, reason="unverified", remarks=("no package",))
+    assert export_table.remarks(row) == ("onnx: unverified", "onnx: no package")
 
 
 def test_a_row_of_masks_has_no_logit_difference() -> None:

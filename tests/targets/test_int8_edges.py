@@ -72,6 +72,21 @@ def test_tflite_is_int8_at_both_ends_where_nothing_else_is_asked_for(model: Quan
     }
 
 
+@pytest.mark.parametrize(
+    ("target", "activations"),
+    [("onnx", "int8, asymmetric"), ("openvino", "uint8, asymmetric"), ("tensorrt", "int8, symmetric"),
+     ("tflite", "int8, asymmetric")],
+)  # fmt: skip
+def test_the_manifest_tells_how_weights_and_activations_are_held(
+    target: str, activations: str, model: QuantizedNetwork, tmp_path: Path
+) -> None:
+    spec = ExportSpec(size=(64, 96), precision="int8")
+    made = export_bundle(model, target=target, spec=spec, weights_info=WEIGHTS, out=tmp_path / "tiny")
+    assert made.manifest.quantization is not None
+    assert made.manifest.quantization.activations.startswith(activations)
+    assert made.manifest.quantization.weights.startswith("7 bits in int8, symmetric")
+
+
 def test_an_int8_mask_is_refused_for_tflite_with_the_reason(model: QuantizedNetwork, tmp_path: Path) -> None:
     spec = ExportSpec(size=(64, 96), precision="int8", output="mask")
     with pytest.raises(

@@ -11,6 +11,7 @@ from int8_network import quantized_tiny
 from numpy.typing import NDArray
 from target_contract import WEIGHTS
 
+from lawder_edge.cli.verify_all import exit_code
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.targets.export import export_bundle
@@ -58,6 +59,15 @@ def test_equal_runtimes_hold_and_a_failed_one_keeps_its_row() -> None:
     found = matrix_of([outputs("pytorch"), outputs("onnx"), outputs("tflite")], TRUTHS, source="x", failed=[failed])
     assert [pair.holds for pair in found.pairings] == [True]
     assert found.rows[-1] == failed
+
+
+def test_the_exit_code_tells_of_certificates_and_if_asked_of_pairs() -> None:
+    apart = matrix_of([outputs("pytorch"), outputs("onnx"), outputs("tflite", 1)], TRUTHS, source="x")
+    assert (exit_code(apart, strict=False), exit_code(apart, strict=True)) == (0, 3)
+    rejected = replace(apart, rows=(replace(apart.rows[1], state="rejected"), *apart.rows))
+    assert exit_code(rejected, strict=False) == 3
+    failed = replace(apart, rows=(Row("c", "int8", "failed", "its process died"), *apart.rows))
+    assert exit_code(failed, strict=False) == 1
 
 
 def test_one_lost_polyp_among_many_images_does_not_hold() -> None:

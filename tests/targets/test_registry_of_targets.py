@@ -6,6 +6,7 @@ import json
 import pytest
 
 from lawder_edge.errors import BadInput, Unavailable
+from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.registry import ExportSpec, get_target, targets
 
 
@@ -34,6 +35,32 @@ def test_a_missing_package_is_named_with_what_to_install() -> None:
     with pytest.raises(Unavailable, match=r"no_such_runtime.*pip install 'lawder-edge\[onnx\]'") as caught:
         record.load(None)  # type: ignore[arg-type]
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("target", "spec", "unread"),
+    [
+        ("tflite", ExportSpec(opset=18), "--opset"),
+        ("tflite", ExportSpec(engine=EngineOptions("classic", dla_core=0)), "--flavor, --dla-core"),
+        ("onnx", ExportSpec(engine=EngineOptions(compute=("8.9",))), "--compute"),
+        ("openvino", ExportSpec(opset=18, engine=EngineOptions(profile=(32, 64, 96))), "--profile"),
+    ],
+)
+def test_an_option_that_a_target_does_not_read_is_refused(target: str, spec: ExportSpec, unread: str) -> None:
+    with pytest.raises(BadInput, match=f"target '{target}' does not read {unread}\\. Leave that out"):
+        get_target(target).check(spec)
+
+
+def test_every_option_is_read_by_some_target() -> None:
+    get_target("tensorrt").check(ExportSpec(opset=18, engine=EngineOptions("classic", dla_core=0)))
+    get_target("onnx").check(ExportSpec(opset=18))
+    get_target("openvino").check(ExportSpec(opset=18))
+
+
+def test_the_runtime_of_an_engine_is_that_of_its_flavor() -> None:
+    assert get_target("tensorrt").runtime_of("net.rtx.engine") == ("tensorrt_rtx",)
+    assert get_target("tensorrt").runtime_of("net.engine") == ("tensorrt",)
+    assert get_target("onnx").runtime_of("net.onnx") == ("onnxruntime",)
 
 
 @pytest.mark.parametrize(

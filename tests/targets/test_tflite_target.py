@@ -25,8 +25,9 @@ from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.prepare import prepare
 from lawder_edge.runners.tflite.network import load_runtime
 from lawder_edge.targets.export import export_bundle
+from lawder_edge.targets.nhwc import to_graph
 from lawder_edge.targets.registry import ExportSpec
-from lawder_edge.targets.tflite import TfliteRunner, export, load, to_graph
+from lawder_edge.targets.tflite import TfliteRunner, export, load
 from lawder_edge.targets.tflite_writer import write
 from lawder_edge.targets.verify import measure, phantom_images
 

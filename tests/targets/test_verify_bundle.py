@@ -31,7 +31,7 @@ from lawder_edge.targets.verify import (
     verify_bundle,
 )
 from lawder_edge.targets.versions import tool_of
-from lawder_edge.training.checkpoint import WeightsRecord
+from lawder_edge.training.record import WeightsRecord
 from lawder_edge.weights import LoadedModel, TorchRunner
 
 SPEC = InputSpec(height=64, width=96, dynamic=False, dynamic_batch=False, multiple_of=32, channels=3, layout="NCHW")

@@ -30,7 +30,9 @@ TARGET = Target(
     to_export=("torch", "onnx", "onnxscript"),
     to_run=("tensorrt_rtx",),
     gates=(("fp32", FP32_LIMITS), ("fp16", FP16_LIMITS), ("int8", INT8_LIMITS)),
-    activations="int8, symmetric, one scale a tensor; floating point behind a sigmoid or softmax",
+    reads=("opset", "engine"),
+    activations="int8, symmetric, one scale a tensor; floating point after a sigmoid or softmax",
+    runs_by_name=((".rtx.engine", ("tensorrt_rtx",)), (".engine", ("tensorrt",))),
     checks_what_it_runs=True,
     # What engine.py moves to and from a GPU is float32.
     outputs=("logits", "probabilities"),
@@ -101,7 +103,7 @@ def _legal(proto: Any, precision: str) -> Any:
     from lawder_edge.targets.half import to_half
 
     if precision == "int8":
-        qdq.check_quantized(proto, target=TARGET.name)
+        qdq.check_quantized(proto)
         return qdq.to_symmetric(proto)
     return to_half(proto) if precision == "fp16" else proto
 

@@ -1,0 +1,53 @@
+/**
+ * @file lawder_arithmetic.h
+ * Fixed-point numbers as TensorFlow Lite and gemmlowp round them. Internal to the kernels.
+ */
+#ifndef LAWDER_ARITHMETIC_H
+#define LAWDER_ARITHMETIC_H
+
+#include "lawder_kernels.h"
+
+/** Marks a kernel that a function of the same name elsewhere replaces. */
+#if defined(__GNUC__) || defined(__clang__) || defined(__ICCARM__)
+#define LW_KERNEL __attribute__((weak))
+#else
+#define LW_KERNEL
+#endif
+
+/** Does not compile where >> of a negative number drops its sign. */
+typedef char lw_shift_keeps_the_sign[(-1 >> 1) == -1 ? 1 : -1];
+
+/** a * b / 2^31, rounded to nearest. Not both -2^31. */
+static inline int32_t lw_high_mul(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+}
+
+/** x / 2^exponent, halves away from zero. exponent: 0..31. */
+static inline int32_t lw_divide_by_power_of_two(int32_t x, int32_t exponent)
+{
+    const int32_t mask = (int32_t)(((uint32_t)1 << exponent) - 1);
+    const int32_t threshold = (mask >> 1) + (x < 0);
+    return (x >> exponent) + ((x & mask) > threshold);
+}
+
+/** x * 2^shift with bits lost at the top. shift: 0..30. */
+static inline int32_t lw_shift_left(int32_t x, int32_t shift)
+{
+    return (int32_t)((uint32_t)x << shift);
+}
+
+/** x * multiplier * 2^(shift - 31), rounded after the product and again after a shift to the right. */
+static inline int32_t lw_rescale(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = shift > 0 ? shift : 0;
+    return lw_divide_by_power_of_two(lw_high_mul(lw_shift_left(x, left), multiplier), left - shift);
+}
+
+/** x between low and high, both -128..127. */
+static inline int8_t lw_clamp(int32_t x, int32_t low, int32_t high)
+{
+    return (int8_t)(x < low ? low : x > high ? high : x);
+}
+
+#endif

@@ -1,0 +1,186 @@
+/** @file lawder_stream.c Operators row by row: what lies between them is a few rows. */
+#include "lawder_arithmetic.h"
+
+/** Where a stage reads and writes. */
+typedef struct {
+    int8_t *memory;
+    const uint8_t *picture;
+    int8_t *logits;
+} places;
+
+static int8_t *row_of(const lw_rows *tensor, int32_t row, const places *at)
+{
+    int8_t *base = tensor->place == 0 ? at->memory : at->logits;
+    return base + tensor->offset + (row % tensor->ring) * tensor->row_bytes;
+}
+
+static const int8_t *row_to_read(const lw_rows *tensor, int32_t row, const places *at)
+{
+    if (tensor->place == 1) {
+        return (const int8_t *)at->picture + tensor->offset + row * tensor->row_bytes;
+    }
+    return row_of(tensor, row, at);
+}
+
+/** The last row of an operand that an output row reads. */
+static int32_t last_row(const lw_stage *stage, const lw_rows *tensor, int32_t operand, int32_t row)
+{
+    int32_t last = row;
+    if (operand == 0 && stage->resize != NULL) {
+        int32_t rows[2];
+        lw_resize_rows(stage->resize, row, rows);
+        last = rows[1];
+    } else if (operand == 0) {
+        last = row * stage->stride - stage->pad_top + (stage->window - 1) * stage->dilation;
+    }
+    return last < tensor->height ? last : tensor->height - 1;
+}
+
+/** The stage that has to go on before this one can, or `LW_WHOLE`. done: rows that each stage has computed. */
+static uint8_t waits_for(const lw_stream_params *p, const lw_stage *stage, const uint16_t *done, int32_t row)
+{
+    for (int32_t operand = 0; operand < 2; operand++) {
+        if (stage->input[operand] != LW_WHOLE) {
+            const lw_rows *tensor = &p->tensors[stage->input[operand]];
+            if (tensor->maker != LW_WHOLE && done[tensor->maker] <= last_row(stage, tensor, operand, row)) {
+                return tensor->maker;
+            }
+        }
+    }
+    return LW_WHOLE;
+}
+
+static void compute_row(const lw_stream_params *p, const lw_stage *stage, int32_t row, const places *at)
+{
+    const int8_t *rows[LW_MAX_WINDOW_ROWS];
+    const lw_rows *first = &p->tensors[stage->input[0]];
+    if (stage->resize != NULL) {
+        int32_t between[2];
+        lw_resize_rows(stage->resize, row, between);
+        rows[0] = row_to_read(first, between[0], at);
+        rows[1] = row_to_read(first, between[1], at);
+    } else if (first->height == 1 && stage->window == 1) {
+        rows[0] = row_to_read(first, 0, at);
+    } else {
+        for (int32_t tap = 0; tap < stage->window; tap++) {
+            const int32_t from = row * stage->stride - stage->pad_top + tap * stage->dilation;
+            rows[tap] = from >= 0 && from < first->height ? row_to_read(first, from, at) : NULL;
+        }
+    }
+    if (stage->input[1] != LW_WHOLE) {
+        const lw_rows *second = &p->tensors[stage->input[1]];
+        rows[1] = row_to_read(second, second->height == 1 ? 0 : row, at);
+    }
+    stage->function(stage->params, stage->shape, rows, row, row_of(&p->tensors[stage->output], row, at));
+}
+
+LW_KERNEL void lw_stream(const lw_stream_params *p, int8_t *memory, const uint8_t *picture, int8_t *logits)
+{
+    uint16_t done[LW_MAX_STAGES] = {0};
+    places at;
+    at.memory = memory;
+    at.picture = picture;
+    at.logits = logits;
+    /* The last stage pulls the rows that it needs; stages that nobody pulled to their end follow. */
+    for (int32_t last = p->count - 1; last >= 0; last--) {
+        while (done[last] < p->tensors[p->stages[last].output].height) {
+            uint8_t number = (uint8_t)last, before = number;
+            while (before != LW_WHOLE) {
+                number = before;
+                before = waits_for(p, &p->stages[number], done, done[number]);
+            }
+            compute_row(p, &p->stages[number], done[number], &at);
+            done[number]++;
+        }
+    }
+}
+
+/* A row of each operator. The parameters' types are those that the stage was written with. */
+
+LW_KERNEL void lw_stage_conv2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y)
+{
+    (void)shape;
+    (void)row;
+    lw_conv2d_row((const lw_conv2d_params *)params, rows, y);
+}
+
+LW_KERNEL void lw_stage_conv2d_image(const void *params, const void *shape, const int8_t *const *rows, int32_t row,
+                                     int8_t *y)
+{
+    (void)shape;
+    (void)row;
+    lw_conv2d_image_row((const lw_conv2d_params *)params, rows, y);
+}
+
+LW_KERNEL void lw_stage_depthwise_conv2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row,
+                                         int8_t *y)
+{
+    (void)shape;
+    (void)row;
+    lw_depthwise_conv2d_row((const lw_conv2d_params *)params, rows, y);
+}
+
+LW_KERNEL void lw_stage_add(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y)
+{
+    (void)row;
+    lw_add((const lw_add_params *)params, (const lw_broadcast *)shape, rows[0], rows[1], y);
+}
+
+LW_KERNEL void lw_stage_sub(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y)
+{
+    (void)row;
+    lw_sub((const lw_add_params *)params, (const lw_broadcast *)shape, rows[0], rows[1], y);
+}
+
+LW_KERNEL void lw_stage_mul(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y)
+{
+    (void)row;
+    lw_mul((const lw_mul_params *)params, (const lw_broadcast *)shape, rows[0], rows[1], y);
+}
+
+LW_KERNEL void lw_stage_max_pool2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row,
+                                   int8_t *y)
+{
+    (void)shape;
+    (void)row;
+    lw_max_pool2d_row((const lw_pool_params *)params, rows, y);
+}
+
+LW_KERNEL void lw_stage_average_pool2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row,
+                                       int8_t *y)
+{
+    (void)shape;
+    (void)row;
+    lw_average_pool2d_row((const lw_pool_params *)params, rows, y);
+}
+
+LW_KERNEL void lw_stage_resize_bilinear(const void *params, const void *shape, const int8_t *const *rows, int32_t row,
+                                        int8_t *y)
+{
+    (void)shape;
+    lw_resize_bilinear_row((const lw_resize_params *)params, row, rows, y);
+}
+
+LW_KERNEL void lw_stage_lookup(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y)
+{
+    (void)row;
+    lw_lookup((const int8_t *)params, ((const lw_reduce_shape *)shape)->count, rows[0], y);
+}
+
+LW_KERNEL void lw_stage_reduce_max(const void *params, const void *shape, const int8_t *const *rows, int32_t row,
+                                   int8_t *y)
+{
+    (void)params;
+    (void)row;
+    lw_reduce_max((const lw_reduce_shape *)shape, rows[0], y);
+}
+
+LW_KERNEL void lw_stage_concat(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y)
+{
+    (void)params;
+    (void)row;
+    const lw_reduce_shape *pixels = (const lw_reduce_shape *)shape;
+    const uint32_t both = pixels->count + pixels->inner;
+    lw_concat(pixels->outer, pixels->count, both, rows[0], y);
+    lw_concat(pixels->outer, pixels->inner, both, rows[1], y + pixels->count);
+}

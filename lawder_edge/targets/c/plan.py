@@ -1,0 +1,233 @@
+"""Where each tensor lies in the arena: offsets by lifetime, with as few copies as the operators allow. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lawder_edge.graph.ir import Add, DepthwiseConv2D, Graph, Logistic, Mul, Op, Relu, Relu6, Reshape, Softmax, Sub
+from lawder_edge.targets.c.stream import Stream, lag, streams
+
+# Bytes: what a 128-bit load wants. LW_ARENA_ALIGNMENT in lawder_kernels.h.
+ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Bytes that are needed from operator `first` to operator `last`, both included."""
+
+    name: str
+    size_bytes: int
+    first: int
+    last: int
+
+    def meets(self, other: Buffer) -> bool:
+        """Whether both are needed at some operator."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class Plan:
+    """offsets: of each tensor in the arena, in bytes; tensors that share memory have the same. arena_bytes: all of it.
+
+    bound_bytes: the most that is alive at one operator, which no placement can go below.
+    """
+
+    offsets: Mapping[str, int]
+    arena_bytes: int
+    bound_bytes: int
+
+
+def plan(graph: Graph, *, outside: frozenset[str] = frozenset(), streams: Sequence[Stream] = ()) -> Plan:
+    """outside: tensors whose memory is the caller's: they get no offset. Constants get none either.
+
+    streams: runs that are computed row by row: all that they touch is needed from their first operator to their last.
+    """
+    apart = _homes(graph, outside, streams)
+    return min(
+        (_placed(graph, home, streams) for home in (_overlaid(graph, apart, streams), apart)),
+        key=lambda found: found.arena_bytes,
+    )
+
+
+def needed_streams(graph: Graph, *, outside: frozenset[str] = frozenset()) -> tuple[Stream, ...]:
+    """Of the runs that can be computed row by row those without which the arena would be larger.
+
+    The others cost tables and time, and are left out one by one, the smallest first.
+    """
+    kept = streams(graph)
+    least = plan(graph, outside=outside, streams=kept).arena_bytes
+    for stream in sorted(kept, key=lambda s: sum(graph.tensor(stage.output).size for stage in s.stages)):
+        fewer = tuple(s for s in kept if s is not stream)
+        if plan(graph, outside=outside, streams=fewer).arena_bytes <= least:
+            kept = fewer
+    return kept
+
+
+@dataclass(frozen=True)
+class _Home:
+    """Whose memory a tensor takes, itself where it has its own, and how many bytes after its start."""
+
+    root: str
+    shift: int = 0
+
+
+def _placed(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) -> Plan:
+    buffers = _buffers(graph, home, streams)
+    offsets, arena_bytes = place(buffers)
+    found = {name: offsets[at.root] + at.shift for name, at in home.items()}
+    return Plan(found, arena_bytes, live_bound(buffers))
+
+
+def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
+    """Offsets in bytes, multiples of `ALIGNMENT`, at which no two buffers that meet overlap, and the sum of it all.
+
+    First fit, largest first; where that leaves holes, the best of that, longest first, and first needed first.
+    """
+    orders = (
+        sorted(buffers, key=lambda b: (-b.size_bytes, b.first, b.name)),
+        sorted(buffers, key=lambda b: (b.first - b.last, -b.size_bytes, b.name)),
+        sorted(buffers, key=lambda b: (b.first, -b.size_bytes, b.name)),
+    )
+    return min((_first_fit(order) for order in orders), key=lambda found: found[1])
+
+
+def live_bound(buffers: Iterable[Buffer]) -> int:
+    """The most bytes needed at one operator."""
+    buffers = tuple(buffers)
+    return max(
+        (sum(_aligned(b.size_bytes) for b in buffers if b.first <= at <= b.last) for at in {b.first for b in buffers}),
+        default=0,
+    )
+
+
+def writes_in_place(op: Op, graph: Graph) -> tuple[str, ...]:
+    """The inputs of an operator whose memory its output may take, because element i is read before it is written."""
+    output = graph.tensor(op.outputs[0])
+    match op.attributes:
+        case Add() | Sub() | Mul() | Relu() | Relu6() | Logistic() | Softmax():
+            candidates = op.inputs
+        case DepthwiseConv2D(stride=(1, 1), multiplier=1) if graph.tensor(op.inputs[1]).shape[1:3] == (1, 1):
+            candidates = op.inputs[:1]
+        case _:
+            return ()
+    tensors = graph.of(candidates)
+    # An operand that is repeated would be overwritten while it is still read.
+    return tuple(t.name for t in tensors if t.data is None and t.size == output.size)
+
+
+def _first_fit(order: Sequence[Buffer]) -> tuple[dict[str, int], int]:
+    offsets: dict[str, int] = {}
+    placed: list[Buffer] = []
+    for buffer in order:
+        at = 0
+        for other in sorted((b for b in placed if b.meets(buffer)), key=lambda b: offsets[b.name]):
+            if offsets[other.name] - at >= _aligned(buffer.size_bytes):
+                break
+            at = max(at, offsets[other.name] + _aligned(other.size_bytes))
+        offsets[buffer.name] = at
+        placed.append(buffer)
+    return offsets, max((offsets[b.name] + _aligned(b.size_bytes) for b in order), default=0)
+
+
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> dict[str, _Home]:
+    """Tensors that need no memory of their own take that of an operand, element for element."""
+    stream_at = {i: s for s in streams for i in range(s.first, s.last + 1)}
+    last_use = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
+    last_use |= {name: len(graph.ops) for name in graph.outputs}
+    home = {name: name for name in graph.inputs if name not in outside}
+    # Of each home, the last operator that reads any tensor in it so far.
+    busy = {name: last_use.get(name, 0) for name in home}
+    for i, op in enumerate(graph.ops):
+        name = op.outputs[0]
+        if name in outside:
+            continue
+        if i in stream_at:
+            shared = _shared_rows(op, graph, stream_at[i].rings)
+        else:
+            shared = tuple(x for x in _shared_inputs(op, graph) if x in home and _is_free(op, busy[home[x]], i))
+        taken = next((home[x] for x in shared if x in home), name)
+        home[name] = taken
+        busy[taken] = max(busy.get(taken, i), last_use.get(name, i))
+    return {name: _Home(root) for name, root in home.items()}
+
+
+def _overlaid(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) -> dict[str, _Home]:
+    """What a stream writes row by row over a tensor of the same size that nobody reads after it.
+
+    The new tensor lies before the old one by as many rows as it would otherwise run ahead of what is still read.
+    """
+    made = dict(home)
+    alone = {root for root, count in Counter(at.root for at in home.values()).items() if count == 1}
+    last_use = {name: i for i, op in enumerate(graph.ops) for name in op.inputs} | {
+        name: len(graph.ops) for name in graph.outputs
+    }
+    for stream in streams:
+        read = dict.fromkeys(x for stage in stream.stages for x in stage.inputs)
+        dying = [x for x in read if x in alone and x not in stream.rings and last_use[x] <= stream.last]
+        for new in (stage.output for stage in stream.stages):
+            if new not in stream.whole or new not in alone:
+                continue
+            shape = graph.tensor(new).shape
+            old = next((x for x in dying if graph.tensor(x).shape == shape), None)
+            if old is None:
+                continue
+            ahead = lag(graph, stream, old=old, new=new) * (graph.tensor(new).size // shape[1])
+            made[new], made[old] = _Home(old), _Home(old, _aligned(ahead))
+            dying.remove(old)
+            alone -= {old, new}
+    return made
+
+
+def _shared_inputs(op: Op, graph: Graph) -> tuple[str, ...]:
+    return op.inputs if isinstance(op.attributes, Reshape) else writes_in_place(op, graph)
+
+
+def _shared_rows(op: Op, graph: Graph, rings: Mapping[str, int]) -> tuple[str, ...]:
+    """The inputs of an operator in a stream over whose one kept row its output's one row can be written.
+
+    Nobody else reads that row, and the next one is made only when this operator goes on: after the readers of its own
+    output are done with the row before.
+    """
+    if rings[op.outputs[0]] > 1:
+        return ()
+    lonely = (x for x in writes_in_place(op, graph) if x not in graph.outputs and len([*graph.users(x)]) == 1)
+    return tuple(x for x in lonely if rings.get(x) == 1)
+
+
+def _is_free(op: Op, last_read: int, at: int) -> bool:
+    """A reshape changes nothing, so that its input may be read later on."""
+    return isinstance(op.attributes, Reshape) or last_read <= at
+
+
+def _buffers(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) -> tuple[Buffer, ...]:
+    span = {i: s for s in streams for i in range(s.first, s.last + 1)}
+    kept = {name: rows for s in streams for name, rows in s.rings.items()}
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    size: dict[str, int] = {}
+
+    def needed(name: str, at: int) -> None:
+        if name in home:
+            root = home[name].root
+            first[root] = min(first.get(root, at), at)
+            last[root] = max(last.get(root, at), at)
+            tensor = graph.tensor(name)
+            rows = kept.get(name)
+            size_bytes = tensor.size if rows is None else tensor.size // tensor.shape[1] * rows
+            size[root] = max(size.get(root, 0), size_bytes + home[name].shift)
+
+    for name in graph.inputs:
+        needed(name, 0)
+    for i, op in enumerate(graph.ops):
+        for name in (*op.inputs, *op.outputs):
+            for at in (span[i].first, span[i].last) if i in span else (i,):
+                needed(name, at)
+    for name in graph.outputs:
+        needed(name, len(graph.ops))
+    return tuple(Buffer(root, size[root], first[root], last[root]) for root in first)

@@ -1,0 +1,252 @@
+"""Runs of operators that can be computed row by row, and how many rows of each tensor between them have to be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from lawder_edge.graph.geometry import border
+from lawder_edge.graph.ir import (
+    Add,
+    AveragePool2D,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    Graph,
+    Logistic,
+    MaxPool2D,
+    Mul,
+    Op,
+    ReduceMax,
+    Relu,
+    Relu6,
+    ResizeBilinear,
+    Sub,
+    Tensor,
+)
+from lawder_edge.graph.windows import bilinear_sources
+from lawder_edge.targets.c.calls import Argument, calls_of
+from lawder_edge.targets.c.records import record
+
+# LW_MAX_STAGES in lawder_kernels.h.
+MAX_STAGES = 64
+_WIDEST_ROW = 2**16 - 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One operator of a stream. function: lw_stage_..., for rows in memory. params, shape: what it takes.
+
+    inputs: one or two tensors. window, stride, dilation, pad_top: in rows of the first input. is_resize: its rows lie
+    where the parameters say.
+    """
+
+    op: Op
+    function: str
+    params: Argument | None
+    shape: Argument | None
+    inputs: tuple[str, ...]
+    window: int = 1
+    stride: int = 1
+    dilation: int = 1
+    pad_top: int = 0
+    is_resize: bool = False
+
+    @property
+    def output(self) -> str:
+        return self.op.outputs[0]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of an output, and the first row that it reads of each operand."""
+
+    output: str
+    row: int
+    reads: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Operators `first` to `last` of a graph, both included, as one.
+
+    rings: rows kept of each of their outputs. whole: those of them that an operator after the run reads: all rows.
+    steps: every row of every stage in the order in which lw_stream computes them.
+    """
+
+    first: int
+    last: int
+    stages: tuple[Stage, ...]
+    rings: Mapping[str, int]
+    whole: frozenset[str]
+    steps: tuple[Step, ...] = field(repr=False)
+
+
+def streams(graph: Graph) -> tuple[Stream, ...]:
+    """Runs of two operators or more that follow each other in the graph and can be computed row by row.
+
+    They end where an operator cannot, where there are too many, and where no tensor crosses that is not whole in any
+    case: then what one run keeps makes room for the next one.
+    """
+    stages = [stage_of(op, graph) for op in graph.ops]
+    last_use = {name: i for i, op in enumerate(graph.ops) for name in op.inputs} | {
+        n: len(stages) for n in graph.outputs
+    }
+    found: list[Stream] = []
+    first = 0
+    while first < len(stages):
+        stop = first
+        while stop < len(stages) and stages[stop] is not None and stop - first < MAX_STAGES:
+            stop += 1
+        run = [s for s in stages[first:stop] if s is not None]
+        at = first
+        for end in (*_free_cuts(run, first, stop, last_use), stop):
+            if end - at > 1:
+                found.append(stream_of(graph, at, run[at - first : end - first]))
+            at = end
+        first = max(stop, first + 1)
+    return tuple(found)
+
+
+def _free_cuts(run: list[Stage], first: int, stop: int, last_use: Mapping[str, int]) -> list[int]:
+    """Operators before which a run from `first` to `stop` can end: what is made before and read from there on is read
+    after the run, too, and therefore whole."""
+    made = [(first + i, last_use.get(s.output, 0)) for i, s in enumerate(run)]
+    return [at for at in range(first + 1, stop) if not any(start < at <= last < stop for start, last in made)]
+
+
+def stream_of(graph: Graph, first: int, stages: list[Stage]) -> Stream:
+    """Some stages that follow each other from operator `first` on."""
+    last = first + len(stages) - 1
+    read_later = {name for op in (*graph.ops[:first], *graph.ops[last + 1 :]) for name in op.inputs} | {*graph.outputs}
+    steps = tuple(_schedule(graph, stages))
+    needed = _rows_needed(steps, stages)
+    whole = frozenset(s.output for s in stages) & read_later
+    rings = {name: _height(graph, name) if name in whole else rows for name, rows in needed.items()}
+    return Stream(first, last, tuple(stages), rings, whole, steps)
+
+
+def stage_of(op: Op, graph: Graph) -> Stage | None:
+    """An operator as a stage, None where a row of its output needs more than a few rows of its inputs."""
+    tensors = [t for t in graph.of(op.inputs) if t.data is None]
+    output = graph.tensor(op.outputs[0])
+    if any(len(t.shape) != 4 or t.size // t.shape[1] > _WIDEST_ROW for t in (*tensors, output)):
+        return None
+    inputs = tuple(t.name for t in tensors)
+    match op.attributes:
+        case Conv2D() | DepthwiseConv2D() as conv:
+            (call,) = calls_of(op, graph)
+            kernel = graph.tensor(op.inputs[1]).shape[1]
+            top = border(
+                tensors[0].shape[1], kernel, stride=conv.stride[0], padding=conv.padding, dilation=conv.dilation[0]
+            )[0]
+            return Stage(
+                op, _name(call.kernel), call.arguments[0], None, inputs, kernel, conv.stride[0], conv.dilation[0], top
+            )
+        case MaxPool2D() | AveragePool2D() as pool:
+            (call,) = calls_of(op, graph)
+            top = border(tensors[0].shape[1], pool.size[0], stride=pool.stride[0], padding=pool.padding)[0]
+            return Stage(
+                op, _name(call.kernel), call.arguments[0], None, inputs, pool.size[0], pool.stride[0], pad_top=top
+            )
+        case ResizeBilinear():
+            (call,) = calls_of(op, graph)
+            return Stage(op, _name(call.kernel), call.arguments[0], None, inputs, is_resize=True)
+        case Add() | Sub() | Mul() if len(inputs) == 2:
+            (call,) = calls_of(op, _one_row(op, graph))
+            return Stage(op, _name(call.kernel), call.arguments[0], call.arguments[1], inputs)
+        case Relu() | Relu6() | Logistic():
+            (call,) = calls_of(op, _one_row(op, graph))
+            row = record("lw_reduce_shape", outer=1, count=output.size // output.shape[1], inner=1)
+            return Stage(op, _name(call.kernel), call.arguments[0], row, inputs)
+        case ReduceMax(axes=(3,), keep_dims=True):
+            (call,) = calls_of(op, _one_row(op, graph))
+            return Stage(op, _name(call.kernel), None, call.arguments[0], inputs)
+        case Concat(axis=3) if len(inputs) == len(op.inputs) == 2:
+            a, b = tensors
+            pixels = record("lw_reduce_shape", outer=a.shape[2], count=a.shape[3], inner=b.shape[3])
+            return Stage(op, "lw_stage_concat", None, pixels, inputs)
+        case _:
+            return None
+
+
+def _name(kernel: str) -> str:
+    return kernel.replace("lw_", "lw_stage_", 1)
+
+
+def _one_row(op: Op, graph: Graph) -> Graph:
+    """The same operator on tensors of one row."""
+
+    def cut(t: Tensor) -> Tensor:
+        return replace(t, shape=(t.shape[0], 1, *t.shape[2:])) if t.data is None else t
+
+    names = (*op.inputs, *op.outputs)
+    return Graph(graph.name, tuple(cut(t) for t in graph.tensors if t.name in names), (op,), op.inputs, op.outputs)
+
+
+def _height(graph: Graph, name: str) -> int:
+    return graph.tensor(name).shape[1]
+
+
+def _rows_needed(steps: Sequence[Step], stages: Sequence[Stage]) -> dict[str, int]:
+    """Rows of each stage's output that have to be kept."""
+    done = {s.output: 0 for s in stages}
+    kept = {s.output: 1 for s in stages}
+    for step in steps:
+        for name, first in step.reads:
+            if name in done:
+                kept[name] = max(kept[name], done[name] - first)
+        done[step.output] += 1
+    return kept
+
+
+def lag(graph: Graph, stream: Stream, *, old: str, new: str) -> int:
+    """Rows by which the rows of `new`, an output of the stream, have to lie before those of `old`, a tensor that it
+    reads, so that none is written where one is still to be read."""
+    most, oldest = 0, _height(graph, old)
+    for step in reversed(stream.steps):
+        oldest = min((oldest, *(first for name, first in step.reads if name == old)))
+        if step.output == new:
+            most = max(most, step.row - oldest + 1)
+    return most
+
+
+def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[Step]:
+    """What lw_stream does, without its arithmetic."""
+    maker = {s.output: i for i, s in enumerate(stages)}
+    done = [0] * len(stages)
+    between = {s.output: _resize_rows(graph, s) for s in stages if s.is_resize}
+
+    def rows(stage: Stage, operand: int, row: int) -> tuple[int, int]:
+        """First and last row of an operand that a row of the output reads."""
+        height = _height(graph, stage.inputs[operand])
+        if operand == 0 and stage.is_resize:
+            return between[stage.output][row]
+        first = row * stage.stride - stage.pad_top if operand == 0 else row
+        last = first + (stage.window - 1) * stage.dilation if operand == 0 else row
+        return min(max(first, 0), height - 1), min(last, height - 1)
+
+    def waits_for(stage: Stage, row: int) -> int | None:
+        for operand, x in enumerate(stage.inputs):
+            if x in maker and done[maker[x]] <= rows(stage, operand, row)[1]:
+                return maker[x]
+        return None
+
+    for last in reversed(range(len(stages))):
+        while done[last] < _height(graph, stages[last].output):
+            number, before = last, waits_for(stages[last], done[last])
+            while before is not None:
+                number, before = before, waits_for(stages[before], done[before])
+            stage, row = stages[number], done[number]
+            yield Step(stage.output, row, tuple((x, rows(stage, i, row)[0]) for i, x in enumerate(stage.inputs)))
+            done[number] += 1
+
+
+def _resize_rows(graph: Graph, stage: Stage) -> list[tuple[int, int]]:
+    """Of each row of a resize's output, the two rows that it lies between."""
+    _, lower, upper = bilinear_sources(
+        _height(graph, stage.inputs[0]),
+        _height(graph, stage.output),
+        align_corners=stage.op.attributes == ResizeBilinear(True),
+    )
+    return [(int(a), int(b)) for a, b in zip(lower, upper, strict=True)]

@@ -1,0 +1,52 @@
+"""From a program to the graph of a spec: what the targets written from our own graph share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lawder_edge.errors import BadInput
+from lawder_edge.targets.registry import ExportSpec, Program, not_quantised
+
+if TYPE_CHECKING:
+    from lawder_edge.graph.ir import Graph
+
+
+def to_graph(program: Program, spec: ExportSpec) -> Graph:
+    """The graph that TFLite and C are written from.
+
+    Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
+    of the spec's precision.
+    """
+    import torch
+
+    from lawder_edge.graph.lower import lower
+    from lawder_edge.targets.onnx import to_program
+
+    if spec.size is None or spec.dynamic_batch:
+        asked = "of any size" if spec.size is None else "for any batch"
+        raise BadInput(
+            f"a file {asked} was asked for; TFLite and C hold one size and one image. Give --size H W alone."
+        )
+    if isinstance(program, torch.nn.Module):
+        if spec.precision == "int8":
+            raise not_quantised()
+        program = to_program(program, spec)
+    graph = lower(program, name=spec.name)
+    _check_interface(graph, spec, spec.size)
+    return graph
+
+
+def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> None:
+    """Raises BadInput where the graph's inputs and outputs are not those that the spec asks for."""
+    shapes = [[t.shape for t in graph.of(names)] for names in (graph.inputs, graph.outputs)]
+    wanted = [[(1, *size, spec.channels)], [(1, *size, spec.classes)]]
+    if shapes != wanted:
+        raise BadInput(
+            f"the network maps {', '.join(map(str, shapes[0]))} to {', '.join(map(str, shapes[1]))} (NHWC); wanted "
+            f"{wanted[0][0]} to {wanted[1][0]}."
+        )
+    is_int8 = graph.tensor(graph.inputs[0]).dtype == "int8"
+    if spec.precision == "int8" and not is_int8:
+        raise not_quantised()
+    if spec.precision == "fp32" and is_int8:
+        raise BadInput("fp32 was asked for of a network that is quantised. Export it with --precision int8.")

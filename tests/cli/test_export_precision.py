@@ -1,0 +1,53 @@
+"""Which precision an export has where none is asked for, and which targets `all` are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_calls import call_cli, done
+
+from lawder_edge.targets import outcome
+from lawder_edge.targets.outcome import ExportOutcome
+from lawder_edge.targets.request import ExportRequest
+
+Asked = list[tuple[str, str]]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Target and precision of each export, of which none is made."""
+    calls: Asked = []
+
+    def note(target: str, request: ExportRequest, **options: Any) -> ExportOutcome:
+        calls.append((target, request.precision))
+        return ExportOutcome(target, request.precision, "certified")
+
+    monkeypatch.setattr(outcome, "export_isolated", note)
+    monkeypatch.setattr(outcome, "export_verified", note)
+    return calls
+
+
+def test_all_targets_are_those_that_have_the_precision(asked: Asked, tmp_path: Path) -> None:
+    said = done(["export", "--target", "all", "--out", tmp_path / "made"])
+    assert asked == [(name, "fp32") for name in ("onnx", "openvino", "tensorrt", "tflite")]
+    assert "left out c: it has no fp32" in said.err
+    asked.clear()
+    said = done(["export", "--target", "all", "--precision", "int8", "--out", tmp_path / "made"])
+    assert ("c", "int8") in asked
+    assert "left out" not in said.err
+
+
+@pytest.mark.parametrize(("target", "precision"), [("c", "int8"), ("onnx", "fp32"), ("tensorrt", "fp32")])
+def test_a_target_has_its_usual_precision_where_none_is_asked_for(
+    target: str, precision: str, asked: Asked, tmp_path: Path
+) -> None:
+    done(["export", "--target", target, "--out", tmp_path / "made"])
+    assert asked == [(target, precision)]
+
+
+def test_a_precision_that_a_target_lacks_is_an_error(tmp_path: Path) -> None:
+    said = call_cli(["export", "--target", "c", "--precision", "fp32", "--out", tmp_path / "made"])
+    assert said.code == 2
+    assert "target 'c' has no precision 'fp32'; it has: int8." in said.err

@@ -1,0 +1,111 @@
+"""Quantised networks at random weights, and their C compiled with a look at every operator."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from kernel_library import SOURCES, compile_library
+from numpy.typing import NDArray
+from target_contract import randomised
+
+from lawder_edge.graph.ir import Graph
+from lawder_edge.models import create_model
+from lawder_edge.models.deploy import to_deploy
+from lawder_edge.quantization.network import QuantizedNetwork
+from lawder_edge.quantization.prepare import prepare
+from lawder_edge.targets.c.network import RowByRow, Source, write
+from lawder_edge.targets.nhwc import to_graph
+from lawder_edge.targets.registry import ExportSpec
+
+# Made to look at each operator's output: the network calls a function of the test.
+PROBE = """#include <stdint.h>
+typedef void (*probe)(int32_t number, const int8_t *output, uint32_t bytes);
+static probe told;
+void set_probe(probe p);
+void set_probe(probe p) { told = p; }
+#define LW_AFTER_OPERATOR(number, output, bytes) do { if (told) { told(number, output, bytes); } } while (0)
+"""
+
+
+def quantized_graph(name: str, size: tuple[int, int], *, channels: int = 3, classes: int = 1) -> Graph:
+    """A network of the registry with ranges learnt from noise."""
+    deployed = to_deploy(randomised(create_model(name, in_channels=channels, num_classes=classes), gain=0.7))
+    learning = prepare(deployed, size=size, channels=channels).train()
+    learning(torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    program = QuantizedNetwork(deployed, learning.scales(), channels=channels).program(size)
+    spec = ExportSpec(size=size, precision="int8", channels=channels, classes=classes, name=name)
+    return to_graph(program, spec)
+
+
+def write_files(graph: Graph, folder: Path, *, name: str = "net", row_by_row: RowByRow = "needed") -> Source:
+    source = write(graph, name=name, version="1", row_by_row=row_by_row)
+    for file, text in source.files:
+        (folder / file).write_text(text)
+    return source
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A network's library, made by `compile_network`."""
+
+    graph: Graph
+    source: Source
+    library: ctypes.CDLL
+
+    def trace(self, picture: NDArray[np.uint8]) -> tuple[dict[int, NDArray[np.int8]], NDArray[np.uint8]]:
+        """By its number each operator's output that is ever whole in memory, and what `run` writes."""
+        seen: dict[int, NDArray[np.int8]] = {}
+
+        def look(number: int, output: int, size: int) -> None:
+            shape = self.graph.tensor(self.graph.ops[number].outputs[0]).shape
+            seen[number] = np.frombuffer(ctypes.string_at(output, size), np.int8).reshape(shape)
+
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_void_p, ctypes.c_uint32)
+        callback = kind(look)
+        self.library.set_probe(callback)
+        _, height, width, _ = self.graph.tensor(self.graph.outputs[0]).shape
+        mask = np.zeros((height, width), np.uint8)
+        status = self.call("run", picture, mask)
+        self.library.set_probe(kind())
+        assert status == 0
+        return seen, mask
+
+    def call(self, name: str, picture: Any, out: Any, *, arena: Any = None, arena_bytes: int | None = None) -> int:
+        """arena: None for one of the right size. Pointers may be None or numbers, too."""
+        own = aligned(self.source.plan.arena_bytes)
+        arguments = [_address(v) for v in (picture, out, own if arena is None else arena)]
+        size = ctypes.c_size_t(self.source.plan.arena_bytes if arena_bytes is None else arena_bytes)
+        status: int = getattr(self.library, f"lw_{self.source.name}_{name}")(*arguments, size)
+        return status
+
+
+def compile_network(graph: Graph, folder: Path, *flags: str, row_by_row: RowByRow = "needed") -> Compiled:
+    source = write_files(graph, folder, row_by_row=row_by_row)
+    probed = folder / "probed.c"
+    probed.write_text(f'{PROBE}#include "{source.name}.c"\n')
+    # A name of its own: a library that is loaded once more under the same name is the old one.
+    library = compile_library([*SOURCES, probed], folder / f"net-{row_by_row}.so", *flags)
+    return Compiled(graph, source, ctypes.CDLL(str(library)))
+
+
+def aligned(size: int) -> NDArray[np.uint8]:
+    """Memory whose first byte is at a multiple of 16, full of a pattern."""
+    memory = np.full(size + 16, 0x55, np.uint8)
+    start = -memory.ctypes.data % 16
+    return memory[start : start + size]
+
+
+def pictures(graph: Graph, count: int) -> list[NDArray[np.uint8]]:
+    """Noise of the network's size, the same at each call."""
+    _, h, w, c = graph.tensor(graph.inputs[0]).shape
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (h, w, c)).astype(np.uint8) for _ in range(count)]
+
+
+def _address(value: Any) -> ctypes.c_void_p:
+    return ctypes.c_void_p(value.ctypes.data if isinstance(value, np.ndarray) else value)

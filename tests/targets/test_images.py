@@ -1,0 +1,21 @@
+"""The images that an artifact is verified on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lawder_edge.errors import BadInput
+from lawder_edge.targets.images import images_of
+
+
+def test_lists_without_the_folder_of_their_images_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"--split test\.txt lists images, .* Add --data"):
+        images_of(None, (Path("test.txt"),), limit=0)
+
+
+@pytest.mark.parametrize("data", [None, Path("polyps")])
+def test_a_limit_below_none_at_all_is_refused(data: Path | None) -> None:
+    with pytest.raises(BadInput, match="--limit -1: wanted the most images"):
+        images_of(data, (), limit=-1)
