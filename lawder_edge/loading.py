@@ -24,7 +24,7 @@ class Predictor:
     """Something that predicts, wherever it came from.
 
     name: as a person knows it. model: the architecture. precision: of the arithmetic. bundle: where it came from one.
-    module: the architecture in PyTorch, None for bundles and for quantised weights, which are of its deploy form.
+    module: the network in floating point, of quantised weights in its deploy form; None for bundles.
     trained_on: what the weights were fitted to and chosen by; None where that is not known here, as for a bundle of
     other weights than the package carries, which holds only a hash of it.
     """
@@ -72,7 +72,7 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
             precision=manifest.precision,
             threshold=manifest.threshold,
             bundle=bundle,
-            trained_on=_carried_lists(manifest.weights),
+            trained_on=_carried_lists(manifest.weights, int8=manifest.precision == "int8"),
         )
     from lawder_edge.threads import limit_threads
 
@@ -92,14 +92,14 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
         model=record.model,
         precision="fp32" if loaded.quantized is None else "int8",
         threshold=record.threshold,
-        module=loaded.module if loaded.quantized is None else None,
+        module=loaded.module,
         trained_on=record.trained_on(),
     )
 
 
-def _carried_lists(weights: WeightsInfo) -> TrainedOn | None:
+def _carried_lists(weights: WeightsInfo, *, int8: bool = False) -> TrainedOn | None:
     """What the carried weights were made from, where a manifest's are the same. Needs no torch."""
-    path = bundled_weights(weights.model)
+    path = bundled_weights(weights.model, int8=int8)
     if path is None or importlib.util.find_spec("safetensors") is None:
         return None
     from lawder_edge.training.record import read_header, read_record

@@ -34,6 +34,16 @@ def test_a_bundle_of_the_carried_weights_knows_what_they_have_seen(carried: Path
     assert _carried_lists(other) is None
 
 
+def test_an_int8_bundle_is_held_against_the_int8_weights(carried: Path) -> None:
+    for path, ids in ((carried, ["a/9"]), (carried.with_name("net_int8.safetensors"), ["a/1"])):
+        record = json.dumps({"model": "net", "train_ids": ids})
+        write_tensors(path, {"w": torch.zeros(1)}, {"record": record})
+    assert _carried_lists(INFO) is None
+    known = _carried_lists(INFO, int8=True)
+    assert known is not None
+    assert known.ids == {"a/1"}
+
+
 @pytest.mark.parametrize("header", [{}, {"record": "3"}, {"record": '{"model": "net", "train_ids": 3}'}])
 def test_a_header_that_does_not_say_what_the_weights_are_is_named(header: dict[str, str], carried: Path) -> None:
     write_tensors(carried, {"w": torch.zeros(1)}, header)

@@ -46,8 +46,8 @@ class Artifact:
     """What is measured.
 
     runtime: name and version of what runs it. model: architecture, as `create_model` takes it. precision: of the
-    arithmetic. file: name of the model file, "" for weights made on the spot. sha256, size_bytes: of that file, "" and
-    None without one.
+    arithmetic. file: name of the model file, "" for weights made on the spot. sha256: of that file, "" without one.
+    size_bytes: with what belongs to it, None without one.
     """
 
     runtime: str

@@ -97,9 +97,11 @@ def _count(runner: Runner, module: nn.Module | None, model: str) -> tuple[int | 
         from lawder_edge.bench.flops import count
         from lawder_edge.models import MODELS, create_model
 
-        if module is None and model not in MODELS:
+        if model in MODELS:
+            # Not the loaded module, which is of the deploy form where its weights are quantised.
+            module = create_model(model, in_channels=runner.channels, num_classes=runner.classes)
+        elif module is None:
             return None, None  # a manifest must not make a network's own code run
-        module = module or create_model(model, in_channels=runner.channels, num_classes=runner.classes)
     except (ImportError, BadInput):
         return None, None
     cost = count(module, runner.size, channels=runner.channels)

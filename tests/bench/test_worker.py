@@ -125,6 +125,7 @@ def test_a_quantised_checkpoint_is_measured_as_the_int8_that_it_is(tmp_path: Pat
     assert (row.measured.artifact.model, row.measured.artifact.precision) == ("unet", "int8")
     # As in a row of float weights: of the architecture, not of its deploy form.
     assert row.measured.params == sum(p.numel() for p in model.parameters())
+    assert "multiples of 32" in run_task(Task(str(path), dataclasses.replace(quick, size=(100, 64)))).reason
 
 
 NOISY_NET = """

@@ -18,7 +18,7 @@ from lawder_edge.bundle.store import Bundle, open_bundle
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.openvino import OpenVinoRunner, export
-from lawder_edge.targets.registry import ExportSpec
+from lawder_edge.targets.registry import ExportSpec, get_target
 from lawder_edge.targets.verify import measure, phantom_images
 
 FIXED = ExportSpec(size=(64, 96))
@@ -145,6 +145,14 @@ class TestInt8:
     def test_convolutions_run_in_uint8_by_the_runtimes_own_report(self, bundle: Bundle) -> None:
         layers = [layer for layer in OpenVinoRunner(bundle).layer_precisions() if layer.kind == "Convolution"]
         assert {layer.precision for layer in layers} == {"u8"}
+
+    def test_the_manifest_says_that_activations_are_uint8(self, bundle: Bundle) -> None:
+        assert bundle.manifest.quantization is not None
+        assert bundle.manifest.quantization.activations.startswith("uint8, asymmetric")
+
+    def test_its_size_is_that_of_network_and_weights(self, bundle: Bundle) -> None:
+        files = (bundle.model_path, bundle.model_path.with_suffix(".bin"))
+        assert get_target("openvino").size_bytes(bundle.manifest) == sum(file.stat().st_size for file in files)
 
     def test_weights_are_stored_as_int8(self, bundle: Bundle) -> None:
         kinds = [

@@ -197,6 +197,14 @@ def test_a_kit_of_probabilities_says_so_and_its_graph_gives_them(precision: str,
     assert "Sigmoid" in {n.op_type for n in graph.node[-2:]}
 
 
+@pytest.mark.usefixtures("without_tensorrt")
+def test_the_manifest_of_an_int8_kit_says_that_activations_are_symmetric(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "tiny", replace(FIXED, precision="int8"))
+    assert bundle.manifest.quantization is not None
+    assert "symmetric" in bundle.manifest.quantization.activations
+    assert "asymmetric" not in bundle.manifest.quantization.activations
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_what_engine_py_does_not_move_is_refused(precision: str, tmp_path: Path) -> None:
     model = randomised(Tiny())
