@@ -31,7 +31,7 @@ from lawder_edge.models.order import Order
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.checkpoint import load_into, read_weights
 from lawder_edge.training.config import TrainConfig
-from lawder_edge.training.loop import predict_labels, train
+from lawder_edge.training.loop import predict_probabilities, train
 
 TOKEN_STRIDES = (32, 16)
 # What is trained, and the normalisers that its weights then serve.
@@ -63,7 +63,7 @@ def mask_dice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def masks(model: Order, images: np.ndarray, attention_map: nn.Module) -> np.ndarray:
     for adapter in model.adapters.values():
         adapter.attention_map = attention_map
-    return predict_labels(model, images)[:, 0].numpy() > 0.5
+    return predict_probabilities(model, images)[:, 0].numpy() > 0.5
 
 
 def arrays(samples: list, cache: Path) -> TrainData:

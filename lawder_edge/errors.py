@@ -54,3 +54,18 @@ class OverBudget(LawderError):
     """RAM, flash or latency above what was allowed."""
 
     exit_code = 5
+
+
+def first_line(said: BaseException | str) -> str:
+    """Of what an error or a program said: at most 300 characters, no stop. Of an error without words its name."""
+    return _lines(said)[0][:300].rstrip(".")
+
+
+def last_line(said: BaseException | str) -> str:
+    """As `first_line`."""
+    return _lines(said)[-1][:300].rstrip(".")
+
+
+def _lines(said: BaseException | str) -> list[str]:
+    lines = [line.strip() for line in str(said).splitlines() if line.strip()]
+    return lines or [type(said).__name__ if isinstance(said, BaseException) else ""]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lawder_edge.bench.machine import Machine, describe_machine
 from lawder_edge.bench.probe import Probe, WeightsState
 from lawder_edge.bundle.codec import decode
-from lawder_edge.errors import BadBundle
+from lawder_edge.errors import BadBundle, last_line
 from lawder_edge.targets.registry import Target, targets
 
 NOT_INSTALLED = "not installed"
@@ -170,5 +170,4 @@ def _run(arguments: list[str]) -> tuple[str, str]:
         return "", f"no answer after {_TIMEOUT_S:g} s"
     if done.returncode == 0:
         return done.stdout, ""
-    lines = done.stderr.strip().splitlines()
-    return done.stdout, lines[-1] if lines else f"exit code {done.returncode}"
+    return done.stdout, last_line(done.stderr) or f"exit code {done.returncode}"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from lawder_edge.bench.machine import Machine, describe_machine
 from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
 from lawder_edge.bundle.codec import decode
-from lawder_edge.errors import BadBundle
+from lawder_edge.errors import BadBundle, last_line
 from lawder_edge.threads import check_threads
 
 WORKER = (sys.executable, "-m", "lawder_edge.bench.worker")
@@ -81,11 +81,11 @@ def run_row(source: str, spec: BenchSpec, *, worker: Sequence[str] = WORKER) -> 
         process.wait()
         raise
     if process.returncode:
-        return _failed(source, f"its process {_how(process.returncode)}. {_last_line(log)}".rstrip(), log)
+        return _failed(source, f"its process {_how(process.returncode)}.{_last_words(log)}", log)
     try:
         row = decode(Row, answer, source="answer")
     except BadBundle:
-        return _failed(source, f"its process ended without a result. {_last_line(log)}".rstrip(), log)
+        return _failed(source, f"its process ended without a result.{_last_words(log)}", log)
     return row if row.status == "ok" else dataclasses.replace(row, log=log[-_LOG_CHARS:])
 
 
@@ -125,9 +125,8 @@ def _how(returncode: int) -> str:
     return f"ended with exit code {returncode}"
 
 
-def _last_line(log: str) -> str:
-    lines = log.strip().splitlines()
-    return f"Its last words: {lines[-1][:300]}" if lines else ""
+def _last_words(log: str) -> str:
+    return f" Its last words: {last_line(log)}" if log.strip() else ""
 
 
 def _end(process: subprocess.Popen[str]) -> None:

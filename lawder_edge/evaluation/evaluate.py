@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lawder_edge.bundle.processing import to_mask
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
 from lawder_edge.evaluation.metrics import ImageScores, score_image
 from lawder_edge.evaluation.overlap import Overlap, TrainedOn, find_overlap
-from lawder_edge.evaluation.threshold import binarise
 
 Predict: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -193,7 +193,7 @@ def _label_map(probability: NDArray[Any], pair: EvalPair, threshold: float) -> t
             f"{pair.id}: the prediction holds values that are not finite; the weights or the export are broken"
         )
     if probability.ndim == 2:
-        return binarise(probability, threshold), 1
+        return to_mask(probability, threshold), 1
     classes = probability.shape[0] - 1
     highest = int(pair.labels.max(initial=0))
     if highest > classes:

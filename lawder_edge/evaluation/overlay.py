@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lawder_edge.bundle.processing import to_mask
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.threshold import binarise
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -31,7 +31,7 @@ def draw_overlay(frame: Image, prob: NDArray[np.float32], *, threshold: float) -
     Raises BadInput where the sizes differ or `frame` is not (H, W, 3) uint8.
     """
     _check(frame, prob)
-    mask = binarise(prob, threshold)
+    mask = to_mask(prob, threshold)
     out = frame.copy()
     tint = np.array(PREDICTION, np.float32)
     out[mask] = np.round((1 - _TINT) * frame[mask] + _TINT * tint).astype(np.uint8)

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lawder_edge.bundle.processing import to_mask
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import ImageScores
 from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, Colour, draw_contour
-from lawder_edge.evaluation.threshold import binarise
 
 Rank = Literal["worst", "median", "best"]
 Image = NDArray[np.uint8]
@@ -106,7 +106,7 @@ def _block(case: Case) -> Image:
         )
     frame = _fit(case.frame, cv2.INTER_AREA)
     truth = _fit((case.truth != 0).astype(np.uint8), cv2.INTER_NEAREST)
-    found = _fit(binarise(case.probability, case.threshold).astype(np.uint8), cv2.INTER_NEAREST)
+    found = _fit(to_mask(case.probability, case.threshold).astype(np.uint8), cv2.INTER_NEAREST)
     levels = np.round(np.clip(case.probability, 0, 1) * 255).astype(np.uint8)
     heat = np.asarray(cv2.applyColorMap(_fit(levels, cv2.INTER_AREA), cv2.COLORMAP_VIRIDIS))[..., ::-1]
     tiles = [draw_contour(frame, truth, TRUTH), draw_contour(frame, found, PREDICTION), heat.astype(np.uint8)]

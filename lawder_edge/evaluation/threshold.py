@@ -25,11 +25,6 @@ class ThresholdChoice:
     dice: float
 
 
-def binarise(probability: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
-    """True where `probability` (H, W) float32 is at `threshold` or above: the rule of `bundle.processing.to_mask`."""
-    return probability >= np.float32(threshold)
-
-
 def choose_threshold(
     probabilities: Sequence[NDArray[np.float32]],
     truths: Sequence[NDArray[Any]],

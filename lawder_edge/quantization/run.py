@@ -20,9 +20,9 @@ from lawder_edge.quantization.checkpoint import read_quantized
 from lawder_edge.quantization.qat import QuantizedTrainee
 from lawder_edge.quantization.recipe import QatOptions
 from lawder_edge.quantization.scales import QMAX, QMIN, Scales
-from lawder_edge.training.batches import TrainData, resized
+from lawder_edge.training.batches import TrainData, at_size, resized
 from lawder_edge.training.config import Progress, TrainConfig, TrainResult
-from lawder_edge.training.loop import BEST_FILE, mean_dice, predict_labels, train
+from lawder_edge.training.loop import BEST_FILE, mean_dice, predict_probabilities, train
 from lawder_edge.training.prepare import PreparedRun
 from lawder_edge.weights import LoadedModel, hash_ids
 
@@ -91,9 +91,8 @@ def run_ptq(loaded: LoadedModel, run: PreparedRun, *, options: QatOptions, out: 
     """
     trainee, ids = _trainee(loaded, run, options)
     network = trainee.create()
-    pairs = [resized(f, m, options.size) for f, m in zip(run.val.images, run.val.labels, strict=True)]
-    probabilities = predict_labels(network, np.stack([p[0] for p in pairs]))
-    labels = np.stack([p[1] for p in pairs])
+    images, labels = at_size(run.val, options.size)
+    probabilities = predict_probabilities(network, images)
     # Groups are known of the whole list, of which the calibrating images are a part.
     record = dataclasses.replace(
         loaded.record,

@@ -15,7 +15,7 @@ from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float, Samples
 from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
-from lawder_edge.errors import BadBundle, BadInput
+from lawder_edge.errors import BadBundle, BadInput, first_line
 from lawder_edge.files import write_file
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
 from lawder_edge.targets.versions import tool_of
@@ -104,7 +104,7 @@ class OnnxRunner(ManifestRunner):
             output: Samples = self._session.run([self.kind], {INPUT: stored})[0]
         except Exception as error:  # onnxruntime's error classes share no other base
             raise BadBundle(
-                f"{self._name}: onnxruntime fails on an input of {tensor.shape}: {_first_line(error)}. The file is "
+                f"{self._name}: onnxruntime fails on an input of {tensor.shape}: {first_line(error)}. The file is "
                 "wrong at this size; export again with a fixed --size."
             ) from error
         return output
@@ -131,7 +131,7 @@ def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise BadInput(f"the network cannot be written as ONNX: {_first_line(error)}") from error
+            raise BadInput(f"the network cannot be written as ONNX: {first_line(error)}") from error
     if exported is None:
         raise BadInput(f"the network cannot be written as ONNX: {said.getvalue().strip()[-200:]}")
     return exported.model_proto
@@ -162,7 +162,7 @@ def to_program(model: Any, spec: ExportSpec, *, dtype: torch.dtype | None = None
     except Exception as error:  # whatever a user's network raises
         shape = tuple(example.shape)
         raise BadInput(
-            f"{type(model).__name__} cannot be exported with an input of {shape}: {_first_line(error)}. It must map "
+            f"{type(model).__name__} cannot be exported with an input of {shape}: {first_line(error)}. It must map "
             f"(B, {spec.channels}, H, W) to logits without branches on values; try a fixed --size."
         ) from error
     finally:
@@ -228,11 +228,6 @@ def _strip(message: Any) -> None:
         if field.message_type is not None:
             for inner in [value] if hasattr(value, "DESCRIPTOR") else value:
                 _strip(inner)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
 
 
 @contextmanager

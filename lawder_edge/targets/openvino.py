@@ -16,7 +16,7 @@ from lawder_edge.bundle.certificate import FP16_LIMITS, FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float, Samples
 from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
-from lawder_edge.errors import BadBundle
+from lawder_edge.errors import BadBundle, last_line
 from lawder_edge.files import write_file
 from lawder_edge.targets import qdq
 from lawder_edge.targets.onnx import to_proto
@@ -103,7 +103,7 @@ class OpenVinoRunner(ManifestRunner):
             self._compiled = core.compile_model(core.read_model(str(bundle.model_path)), "CPU", config)
         except RuntimeError as error:
             raise BadBundle(
-                f"{bundle.model_path}: OpenVINO {ov.__version__} refuses it ({_last_line(error)}). Update openvino, or "
+                f"{bundle.model_path}: OpenVINO {ov.__version__} refuses it ({last_line(error)}). Update openvino, or "
                 "export the bundle again."
             ) from error
 
@@ -113,7 +113,7 @@ class OpenVinoRunner(ManifestRunner):
             output: Samples = np.asarray(self._compiled([stored])[0])
         except RuntimeError as error:
             raise BadBundle(
-                f"{self._name}: OpenVINO fails on an input of {tensor.shape}: {_last_line(error)}. The file is wrong "
+                f"{self._name}: OpenVINO fails on an input of {tensor.shape}: {last_line(error)}. The file is wrong "
                 "at this size; export again with a fixed --size."
             ) from error
         return output
@@ -167,8 +167,3 @@ def _clean(xml: bytes, *, weights_sha256: str) -> bytes:
 
 def _text(value: Any) -> str:
     return str(getattr(value, "value", value))
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__).strip()[:300].rstrip(".")

@@ -81,6 +81,12 @@ def augmented_batch(
     return normalise(np.stack(frames)), torch.from_numpy(np.stack(labels)).long()
 
 
+def at_size(data: TrainData, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """All pictures and labels, `resized`: (N, size, size, C) and (N, size, size) uint8."""
+    pairs = [resized(frame, labels, size) for frame, labels in zip(data.images, data.labels, strict=True)]
+    return np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
+
+
 def resized(
     frame: NDArray[np.uint8], labels: NDArray[np.uint8], size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -20,9 +20,10 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
+from lawder_edge.bundle.processing import probabilities
 from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.errors import BadDataset, BadInput
-from lawder_edge.training.batches import TrainData, augmented_batch, normalise, order_of_pass, resized
+from lawder_edge.training.batches import TrainData, at_size, augmented_batch, normalise, order_of_pass
 from lawder_edge.training.config import PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import write_curves
 from lawder_edge.training.interrupt import Interrupt
@@ -52,13 +53,13 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 @torch.no_grad()
-def predict_labels(model: nn.Module, images: np.ndarray[Any, Any], *, batch: int = 8) -> Tensor:
+def predict_probabilities(model: nn.Module, images: np.ndarray[Any, Any], *, batch: int = 8) -> Tensor:
     """Probabilities of an eval-mode model. images: (N, H, W, C) uint8. Returns: (N, K, H, W) float32."""
     device = next(model.parameters()).device
     parts = []
     for start in range(0, len(images), batch):
         logits = model(normalise(images[start : start + batch]).to(device)).float()
-        parts.append((torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, 1)).cpu())
+        parts.append(torch.from_numpy(probabilities(logits.cpu().numpy())))
     return torch.cat(parts)
 
 
@@ -146,7 +147,8 @@ def train(
 
     augmentation = (augmentation or AugmentConfig()) if config.augment else None
     val_size = config.stages[-1].size
-    val_images, val_labels = _at_size(val, val_size)
+    val_images, stored_labels = at_size(val, val_size)
+    val_labels = torch.from_numpy(stored_labels).long()
     record = WeightsRecord(
         model=config.model,
         in_channels=config.in_channels,
@@ -279,14 +281,9 @@ def _side(size: int, factor: float) -> int:
     return max(32, round(size * factor / 32) * 32)
 
 
-def _at_size(data: TrainData, size: int) -> tuple[np.ndarray[Any, Any], Tensor]:
-    pairs = [resized(frame, labels, size) for frame, labels in zip(data.images, data.labels, strict=True)]
-    return np.stack([p[0] for p in pairs]), torch.from_numpy(np.stack([p[1] for p in pairs])).long()
-
-
 def _validate(model: nn.Module, ema: Ema, images: np.ndarray[Any, Any], labels: Tensor) -> float:
     model.load_state_dict(ema.state)
-    return mean_dice(predict_labels(model, images), labels)
+    return mean_dice(predict_probabilities(model, images), labels)
 
 
 def _store_threshold(
@@ -298,6 +295,6 @@ def _store_threshold(
     record = trainee.load(path, model)
     if record.num_classes > 1:
         return
-    probabilities = predict_labels(model, images)[:, 0].numpy()
-    choice = choose_threshold(list(probabilities), [m > 0 for m in labels.numpy()])
+    found = predict_probabilities(model, images)[:, 0].numpy()
+    choice = choose_threshold(list(found), [m > 0 for m in labels.numpy()])
     trainee.save(path, model, dataclasses.replace(record, threshold=choice.threshold))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from lawder_edge.bundle.processing import to_mask
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import dice
-from lawder_edge.evaluation.threshold import CANDIDATES, binarise, choose_threshold
+from lawder_edge.evaluation.threshold import CANDIDATES, choose_threshold
 
 Float = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def validation(seed: int, n: int) -> tuple[list[Float], list[NDArray[np.bool_]]]
 
 def test_the_choice_is_that_of_trying_every_candidate() -> None:
     probabilities, truths = validation(0, 6)
-    tried = [np.mean([dice(binarise(p, c), t) for p, t in zip(probabilities, truths, strict=True)]) for c in CANDIDATES]
+    tried = [np.mean([dice(to_mask(p, c), t) for p, t in zip(probabilities, truths, strict=True)]) for c in CANDIDATES]
 
     choice = choose_threshold(probabilities, truths)
 
@@ -61,14 +61,6 @@ def test_images_without_foreground_pull_the_threshold_up() -> None:
     choice = choose_threshold([noise, polyp], [np.zeros((4, 4)), np.eye(4)], candidates=[0.3, 0.5, 0.7])
 
     assert (choice.threshold, choice.dice) == (0.7, 1.0)
-
-
-def test_binarise_follows_the_rule_of_the_bundle_to_the_bit() -> None:
-    probability = np.random.default_rng(0).integers(0, 65536, (64, 64)).astype(np.float32) / np.float32(65535)
-    probability[0, :3] = np.float32([0.37, 0.5, 0.63])
-
-    for threshold in (0.37, 0.5, 0.63):
-        np.testing.assert_array_equal(binarise(probability, threshold), to_mask(probability, threshold))
 
 
 @pytest.mark.parametrize("candidates", [[], [0.0], [1.0], [0.5, float("nan")]])
