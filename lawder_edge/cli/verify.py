@@ -18,6 +18,7 @@ def verify(
     all: bool = False,
     full: bool = False,
     strict: bool = False,
+    layers: bool = False,
     model: Annotated[str | None, tyro.conf.arg(aliases=["-m"])] = None,
     data: Path | None = None,
     split: tuple[Path, ...] = (),
@@ -37,19 +38,31 @@ def verify(
     the int8 ones against each other, on hostile frames too; certificates stay as they are. Exit code 3 where one is
     rejected. Example: lawder-edge verify build/order --all --data polyps --split test.txt
 
+    With --layers: of an int8 bundle, each tensor's difference from PyTorch's int8, in the order of computation; the
+    certificate stays as it is. Example: lawder-edge verify order-onnx --layers --data polyps --split test.txt
+
     Args:
         bundle: bundle folder; with --all a folder of them.
         all: compare all bundles in the folder.
         full: with --all: on all images rather than 16.
         strict: with --all: exit code 3 also where two int8 runtimes draw other masks than the limits allow.
+        layers: show where a difference starts, tensor by tensor.
         model: model name or checkpoint that it was exported from; that of the manifest when left out.
         data: folder of images with masks; phantom frames when left out.
         split: files with one folder/stem a line.
-        limit: the most images, evenly picked; 0 for all, or with --all for 16.
+        limit: the most images, evenly picked; 0 for all, or with --all for 16, with --layers for 4.
         skip_bad: leave out images that cannot be read, and count them.
         threads: of the runtime; 0 leaves the choice to it.
         format: of the certificate on stdout.
     """
+    if layers:
+        from lawder_edge.cli.verify_layers import verify_layers
+
+        if all:
+            raise BadInput("--layers looks into one bundle, --all compares several. Leave one of them out.")
+        return verify_layers(
+            bundle, model=model, data=data, split=split, limit=limit, skip_bad=skip_bad, threads=threads, format=format
+        )
     pairs = (("--skip-bad", skip_bad), ("--threads", threads)) if all else (("--full", full), ("--strict", strict))
     unread = [name for name, given in pairs if given]
     if unread:

@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lawder_edge.errors import BadInput
-from lawder_edge.graph.ir import Array, Attributes, DType, Graph, Op, Quantization, Reshape, Shape, Tensor, Transpose
+from lawder_edge.graph.ir import (
+    Array,
+    Attributes,
+    DType,
+    Graph,
+    Op,
+    Origin,
+    Quantization,
+    Reshape,
+    Shape,
+    Tensor,
+    Transpose,
+)
 from lawder_edge.graph.layout import Layout, identity, merged_transpose, same_order, stored
 from lawder_edge.graph.validate import SAME_SCALE, describe
 
@@ -63,8 +75,11 @@ class Builder:
         self._maker[name] = op
         return Value(name, shape, layout)
 
-    def state_scale(self, value: Value, quantization: Quantization) -> None:
-        """The program quantises a value so. Raises BadInput where it has been quantised differently."""
+    def state_scale(self, value: Value, quantization: Quantization, *, node: str | None = None) -> None:
+        """The program quantises a value so. node: of the program, by name, that gives its integers.
+
+        Raises BadInput where it has been quantised differently.
+        """
         tensor = self.tensor(value)
         if value.name in self._stated and tensor.quantization != quantization:
             maker = self._maker.get(value.name)
@@ -75,7 +90,8 @@ class Builder:
                 "observer)."
             )
         self._stated.add(value.name)
-        self._tensors[value.name] = replace(tensor, dtype="int8", quantization=quantization)
+        origin = tensor.origin or (Origin(node, value.layout) if node else None)
+        self._tensors[value.name] = replace(tensor, dtype="int8", quantization=quantization, origin=origin)
 
     def to_layout(self, value: Value, layout: Layout) -> Value:
         """The same value stored in `layout`: as it is, by a reshape where only axes of length 1 move, or transposed."""

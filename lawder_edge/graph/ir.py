@@ -42,11 +42,23 @@ class Quantization:
         return cls(values, (0,) * len(values), axis)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Which quantised tensor of PyTorch's program holds the same integers.
+
+    node: name of its quantize node. layout: stored axis i is axis layout[i] there.
+    """
+
+    node: str
+    layout: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A value. data: of a constant, an array of `shape` and `dtype`; None for what is computed.
 
-    quantization: of int8, of int32 biases and of uint8 inputs; None for float32, lengths and class numbers.
+    quantization: of int8, of int32 biases and of uint8 inputs; None for float32, lengths and class numbers. origin: of
+    int8 that PyTorch's program quantises too; the first where it does so several times.
     """
 
     name: str
@@ -54,6 +66,7 @@ class Tensor:
     dtype: DType
     quantization: Quantization | None = None
     data: Array | None = field(default=None, repr=False)
+    origin: Origin | None = None
 
     @property
     def size(self) -> int:

@@ -135,7 +135,7 @@ class _Lowering:
             return self._builder.constant(np.asarray(tensor.data), Quantization.per_channel(scales, axis=axis))
         quantization = Quantization.of(float(rule[0]), int(rule[1]))
         if tensor.data is None:
-            self._builder.state_scale(value, quantization)
+            self._builder.state_scale(value, quantization, node=None if kind.startswith("de") else node.name)
             return value
         if tensor.dtype == "int8":
             return self._builder.constant(tensor.data, quantization)

@@ -126,6 +126,7 @@ def remove_reshapes(graph: Graph) -> Graph:
         if x.shape == y.shape and x.quantization == y.quantization and y.name not in graph.outputs:
             edit.remove(op)
             edit.rename_input(y.name, x.name)
+            edit.tensors[x.name] = replace(x, origin=x.origin or y.origin)
     return remove_dead(edit.graph())
 
 

@@ -39,6 +39,28 @@ class _Pair:
     zero_point: npt.NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Activation:
+    """A quantised tensor that the graph computes. name: of its integers."""
+
+    name: str
+    scale: float
+    zero_point: int
+
+
+def activations(proto: Any) -> tuple[Activation, ...]:
+    """Quantised tensors that are no constants, in the order of computation.
+
+    Raises BadInput for a scale that is not known before the graph runs.
+    """
+    constants = _constants(proto.graph)
+    return tuple(
+        Activation(pair.quantized.output[0], float(pair.scale.item()), int(pair.zero_point.item()))
+        for pair in _pairs(proto.graph)
+        if pair.quantized.input[0] not in constants
+    )
+
+
 def is_quantized(proto: Any) -> bool:
     """Whether any tensor of the graph is quantised."""
     return any(node.op_type == QUANTIZE for node in proto.graph.node)

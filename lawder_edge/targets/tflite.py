@@ -76,19 +76,24 @@ def load(bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> Runn
 
 
 class TfliteRunner(ManifestRunner):
-    """A bundle's .tflite in LiteRT. kernels: which of its implementations; `kernels` tells which one it became."""
+    """A bundle's .tflite in LiteRT. kernels: which of its implementations; `kernels` tells which one it became.
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> None:
+    keep_tensors: for `inner_tensors`, in more memory.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast", keep_tensors: bool = False
+    ) -> None:
         super().__init__(bundle.manifest)
         self.kernels: Kernels = kernels
         try:
-            self._interpreter = _open(bundle.model_path, threads, kernels)
+            self._interpreter = _open(bundle.model_path, threads, kernels, keep_tensors)
         except (RuntimeError, ValueError) as error:
             if kernels != "fast":
                 raise _refused(bundle, error) from error
             # XNNPACK fails on scales that are legal: a convolution whose multiplier is 256 or more.
             try:
-                self._interpreter = _open(bundle.model_path, threads, "builtin")
+                self._interpreter = _open(bundle.model_path, threads, "builtin", keep_tensors)
             except (RuntimeError, ValueError) as second:
                 raise _refused(bundle, second) from second
             self.kernels = "builtin"
@@ -110,14 +115,20 @@ class TfliteRunner(ManifestRunner):
         output: npt.NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
         return output
 
+    def inner_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """What the last call computed, by the file's names, as it is stored. Wants keep_tensors, and not XNNPACK."""
+        details = self._interpreter.get_tensor_details()
+        return {d["name"]: self._interpreter.get_tensor(d["index"]) for d in details if d["name"]}
 
-def _open(path: Path, threads: int, kernels: Kernels) -> Any:
+
+def _open(path: Path, threads: int, kernels: Kernels, keep_tensors: bool) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
         model_path=str(path),
         num_threads=threads or None,
         experimental_op_resolver_type=getattr(OpResolverType, _RESOLVERS[kernels]),
+        experimental_preserve_all_tensors=keep_tensors,
     )
     interpreter.allocate_tensors()
     return interpreter

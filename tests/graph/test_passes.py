@@ -13,6 +13,7 @@ from lawder_edge.graph.ir import (
     Graph,
     Mul,
     Op,
+    Origin,
     Quantization,
     Relu,
     Relu6,
@@ -167,6 +168,18 @@ def test_reshapes_of_reshapes_and_to_the_same_shape_go() -> None:
     after = remove_reshapes(graph)
     assert kinds(after) == ["relu", "reshape"]
     check_equal(graph, after)
+
+
+def test_a_reshape_that_goes_leaves_its_origin_to_the_tensor_that_stays() -> None:
+    q = Quantization.of(0.1)
+    tensors = [
+        Tensor("x", (1, 2, 2, 3), "int8", q),
+        Tensor("y", (1, 2, 2, 3), "int8", q, origin=Origin("quantize_1", (0, 2, 3, 1))),
+        Tensor("z", (1, 12), "int8", q),
+    ]
+    after = remove_reshapes(chain(tensors, (Reshape(), "x", "y"), (Reshape(), "y", "z"), outputs=("z",)))
+    assert kinds(after) == ["reshape"]
+    assert after.tensor("x").origin == Origin("quantize_1", (0, 2, 3, 1))
 
 
 def test_what_no_output_needs_goes_and_inputs_stay() -> None:
