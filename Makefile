@@ -8,12 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 .PHONY: export test lint clean
 
-# Verified on 16 real images where LAWDER_DATA names the development images, else on phantom frames.
-IMAGES := $(if $(LAWDER_DATA),--data $(LAWDER_DATA) --split $(LAWDER_DATA)/splits/pranet_test_kvasir_100.txt --limit 16)
-
 export: $(VENV)/.export
-	$(BIN)/lawder-edge export --model order --target all --precision all --out $(OUT)/order --report --overwrite $(IMAGES)
-	$(BIN)/lawder-edge verify $(OUT)/order --all $(IMAGES)
+	$(BIN)/lawder-edge export --model order --target all --precision all --out $(OUT)/order --report --overwrite
+	$(BIN)/lawder-edge verify $(OUT)/order --all
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
