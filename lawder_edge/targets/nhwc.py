@@ -20,6 +20,7 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
     import torch
 
     from lawder_edge.graph.lower import lower
+    from lawder_edge.models.deploy import to_deploy
     from lawder_edge.targets.onnx import to_program
 
     if spec.size is None or spec.dynamic_batch:
@@ -30,7 +31,7 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
     if isinstance(program, torch.nn.Module):
         if spec.precision == "int8":
             raise not_quantised()
-        program = to_program(program, spec)
+        program = to_program(to_deploy(program), spec)
     graph = lower(program, name=spec.name)
     _check_interface(graph, spec, spec.size)
     return graph
