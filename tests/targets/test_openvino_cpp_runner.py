@@ -307,6 +307,13 @@ def test_a_changed_model_file_is_refused(suffix: str, bundle: Path, watched: Run
     assert hashlib.sha256(bytes(data)).hexdigest() in done.stderr
 
 
+def test_a_file_that_is_missing_is_named(bundle: Path, watched: Run) -> None:
+    (bundle / "golden" / "00.mask.png").unlink()
+    done = watched("--bundle", bundle, "--check")
+    assert done.returncode == 2
+    assert "golden/00.mask.png: missing; the manifest lists it. Copy the bundle again." in done.stderr
+
+
 def drop(*keys: Any) -> Callable[[dict[str, Any]], None]:
     def change(manifest: dict[str, Any]) -> None:
         for key in keys[:-1]:
