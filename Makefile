@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= build
+# What boards still ship: its own environment, since it needs numpy 1, and on Linux alone up to Python 3.11.
+DEVICE ?= .venv-device
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -12,7 +14,7 @@ export: $(VENV)/.export
 	$(BIN)/lawder-edge export --model order --target all --precision all --out $(OUT)/order --report --overwrite
 	$(BIN)/lawder-edge verify $(OUT)/order --all
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(DEVICE)/.device
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.lint
@@ -33,9 +35,17 @@ $(VENV)/.test: $(VENV)/.export
 	$(PIP) --no-deps tflite-micro==0.dev20261023182759
 	touch $@
 
+$(DEVICE)/.device: Makefile
+	@mkdir -p $(DEVICE)
+	if $(PYTHON) -c 'import sys; sys.exit(sys.platform != "linux" or sys.version_info >= (3, 12))'; then \
+	    $(PYTHON) -m venv $(DEVICE) && $(DEVICE)/bin/python -m pip --disable-pip-version-check install --quiet \
+	        tflite-runtime==2.14.0 numpy==1.26.4 pillow==13.0.0; \
+	else echo "no tflite-runtime for this Python: its tests skip"; fi
+	touch $@
+
 $(VENV)/.lint: $(VENV)/.test
 	$(PIP) --editable '.[train,synth,onnx,openvino,tflite,test,lint]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(DEVICE) $(OUT)

@@ -351,6 +351,8 @@ inline Settings open_bundle(const std::filesystem::path& folder) {
         if (!is_inside(name))
             throw Failure("manifest.json: lists '" + name + "', which is no name inside the bundle. Copy it again.");
         listed = listed || name == model_file;
+        if (!std::filesystem::is_regular_file(folder / name))
+            throw Failure(name + ": missing; the manifest lists it. Copy the bundle again.");
         const std::string got = sha256(read_file(folder / name));
         if (got != entry.text("sha256"))
             throw Failure(name + ": changed since the export: expected sha256 " + entry.text("sha256") + ", got " +
