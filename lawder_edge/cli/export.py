@@ -160,7 +160,7 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
     from lawder_edge.cli import export_table as tables
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.evaluation.predict_files import write_png
+    from lawder_edge.files import write_png
     from lawder_edge.targets.picture import masks_of_bundle
 
     # What could not be run to compare it cannot be run to time it.

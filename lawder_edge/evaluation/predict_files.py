@@ -14,7 +14,7 @@ from lawder_edge.data.images import read_image
 from lawder_edge.data.layouts import IMAGE_SUFFIXES
 from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.evaluation.overlay import draw_overlay
-from lawder_edge.files import write_png as write_png
+from lawder_edge.files import write_png
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,8 @@ class OnnxRunner(ManifestRunner):
         import onnxruntime
 
         super().__init__(bundle.manifest)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(bundle.model_path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_session(str(bundle.model_path), threads=threads)
         except Exception as error:  # onnxruntime's error classes share no other base
             raise BadBundle(
                 f"{bundle.model_path}: onnxruntime {onnxruntime.__version__} refuses it ({error}). Update "
@@ -108,6 +103,16 @@ class OnnxRunner(ManifestRunner):
                 "wrong at this size; export again with a fixed --size."
             ) from error
         return output
+
+
+def open_session(model: str | bytes, *, threads: int) -> Any:
+    """onnxruntime on the CPU. model: path of a file, or what stands in it. Raises what onnxruntime raises."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:

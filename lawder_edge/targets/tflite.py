@@ -87,13 +87,13 @@ class TfliteRunner(ManifestRunner):
         super().__init__(bundle.manifest)
         self.kernels: Kernels = kernels
         try:
-            self._interpreter = _open(bundle.model_path, threads, kernels, keep_tensors)
+            self._interpreter = _open(bundle.model_path, threads, kernels, keep_tensors=keep_tensors)
         except (RuntimeError, ValueError) as error:
             if kernels != "fast":
                 raise _refused(bundle, error) from error
             # XNNPACK fails on scales that are legal: a convolution whose multiplier is 256 or more.
             try:
-                self._interpreter = _open(bundle.model_path, threads, "builtin", keep_tensors)
+                self._interpreter = _open(bundle.model_path, threads, "builtin", keep_tensors=keep_tensors)
             except (RuntimeError, ValueError) as second:
                 raise _refused(bundle, second) from second
             self.kernels = "builtin"
@@ -121,7 +121,7 @@ class TfliteRunner(ManifestRunner):
         return {d["name"]: self._interpreter.get_tensor(d["index"]) for d in details if d["name"]}
 
 
-def _open(path: Path, threads: int, kernels: Kernels, keep_tensors: bool) -> Any:
+def _open(path: Path, threads: int, kernels: Kernels, *, keep_tensors: bool) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(

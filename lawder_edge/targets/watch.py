@@ -20,6 +20,8 @@ from lawder_edge.graph.reference import dequantize, trace
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.tensors import QuantizedTensor
 from lawder_edge.targets import qdq
+from lawder_edge.targets.onnx import open_session
+from lawder_edge.targets.openvino import cpu_config
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import TfliteRunner, to_graph
 
@@ -85,8 +87,6 @@ class OnnxWatcher(ManifestRunner, Watcher):
     name = "onnxruntime"
 
     def __init__(self, bundle: Bundle, tensors: Sequence[QuantizedTensor], *, threads: int = 0) -> None:
-        import onnxruntime
-
         try:
             import onnx
         except ImportError as error:
@@ -103,12 +103,7 @@ class OnnxWatcher(ManifestRunner, Watcher):
             value = onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.INT8, None)
             watched.graph.output.append(value)
         self._names = {mine.name: theirs.name for mine, theirs in zip(tensors, found, strict=True)}
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(watched.SerializeToString(), threads=threads)
         self._input = proto.graph.input[0].name
 
     def read(self, x: Float) -> Watched:
@@ -149,10 +144,7 @@ class OpenVinoWatcher(ManifestRunner, Watcher):
         )
         for name in self._names:
             model.add_outputs(name)
-        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            config["INFERENCE_NUM_THREADS"] = threads
-        self._compiled = core.compile_model(model, "CPU", config)
+        self._compiled = core.compile_model(model, "CPU", cpu_config(threads))
 
     def read(self, x: Float) -> Watched:
         values = self._compiled([self._checked(x)])
