@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -68,7 +69,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     if spec.precision == "int8":
         qdq.check_quantized(proto)
         proto = qdq.with_plain_rounding_before_sums(qdq.to_uint8(proto))
-    network = ov.Core().read_model(proto.SerializeToString(deterministic=True))
+    network = core().read_model(proto.SerializeToString(deterministic=True))
     _describe(network, spec)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder, "network.xml")
@@ -94,8 +95,8 @@ class OpenVinoRunner(ManifestRunner):
 
         super().__init__(bundle.manifest)
         try:
-            core = ov.Core()
-            self._compiled = core.compile_model(core.read_model(str(bundle.model_path)), "CPU", cpu_config(threads))
+            network = core().read_model(str(bundle.model_path))
+            self._compiled = core().compile_model(network, "CPU", cpu_config(threads))
         except RuntimeError as error:
             raise BadBundle(
                 f"{bundle.model_path}: OpenVINO {ov.__version__} refuses it ({last_line(error)}). Update openvino, or "
@@ -120,6 +121,19 @@ class OpenVinoRunner(ManifestRunner):
             for info in (layer.get_rt_info() for layer in self._compiled.get_runtime_model().get_ops())
         )
         return tuple(LayerPrecision(kind, precision, count) for (kind, precision), count in sorted(layers.items()))
+
+
+@lru_cache(maxsize=1)
+def core() -> Any:
+    """The one openvino.Core of this process, which lives as long as it does.
+
+    OpenVINO 2026.4's CPU plugin gives the thread that loads it an alternate signal stack and frees that when the last
+    network of its Core is gone. With a second Core the thread is left with a freed one, and the next Ctrl-C is a
+    segmentation fault.
+    """
+    import openvino as ov
+
+    return ov.Core()
 
 
 def cpu_config(threads: int) -> dict[str, Any]:

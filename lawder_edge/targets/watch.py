@@ -21,7 +21,7 @@ from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.tensors import QuantizedTensor
 from lawder_edge.targets import qdq
 from lawder_edge.targets.onnx import open_session
-from lawder_edge.targets.openvino import cpu_config
+from lawder_edge.targets.openvino import core, cpu_config
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import TfliteRunner, to_graph
 
@@ -127,11 +127,8 @@ class OpenVinoWatcher(ManifestRunner, Watcher):
     name = "OpenVINO"
 
     def __init__(self, bundle: Bundle, tensors: Sequence[QuantizedTensor], *, threads: int = 0) -> None:
-        import openvino as ov
-
         super().__init__(bundle.manifest)
-        core = ov.Core()
-        model = core.read_model(str(bundle.model_path))
+        model = core().read_model(str(bundle.model_path))
         given = {name: out for op in model.get_ops() for out in op.outputs() for name in out.get_names()}
         self._all = len(tensors)
         self._names = [t.name for t in tensors if t.name in given]
@@ -144,7 +141,7 @@ class OpenVinoWatcher(ManifestRunner, Watcher):
         )
         for name in self._names:
             model.add_outputs(name)
-        self._compiled = core.compile_model(model, "CPU", cpu_config(threads))
+        self._compiled = core().compile_model(model, "CPU", cpu_config(threads))
 
     def read(self, x: Float) -> Watched:
         values = self._compiled([self._checked(x)])

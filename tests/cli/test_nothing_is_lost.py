@@ -252,12 +252,13 @@ def test_a_disk_that_fills_up_in_an_export_keeps_the_old_bundle(
 
 
 def test_a_disk_that_fills_up_keeps_the_old_certificate(
-    bundle: Path, checkpoint: Path, tmp_path: Path, disk: SimpleNamespace
+    bundle: Path, checkpoint: Path, phantom: Path, tmp_path: Path, disk: SimpleNamespace
 ) -> None:
     old = shutil.copytree(bundle, tmp_path / "bundle")
     before = _everything_below(old)
     disk.flushes_left = 0
-    refused(call_cli(["verify", old, "--model", checkpoint]), "certificate.json", "No space left")
+    given = ["--data", phantom, "--limit", 2]
+    refused(call_cli(["verify", old, "--model", checkpoint, *given]), "certificate.json", "No space left")
     assert _everything_below(old) == before
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -37,6 +39,24 @@ class TestOpenVino(EdgeContract):
     def stored_type(self, bundle: Bundle) -> str:
         network = openvino.Core().read_model(str(bundle.model_path))
         return {"u8": "uint8", "i8": "int8"}[network.input().element_type.get_type_name()]
+
+    def test_a_signal_after_networks_came_and_went_is_told_to_python(self, exported: Path) -> None:
+        code = (
+            "import gc, os, signal, sys\n"
+            "from pathlib import Path\n"
+            "from lawder_edge.bundle.store import open_bundle\n"
+            "from lawder_edge.targets.openvino import load\n"
+            "told = []\n"
+            "signal.signal(signal.SIGINT, lambda number, frame: told.append(number))\n"
+            "for _ in range(3):\n"
+            "    runners = [load(open_bundle(Path(sys.argv[1]))) for _ in range(2)]\n"
+            "    del runners\n"
+            "    gc.collect()\n"
+            "os.kill(os.getpid(), signal.SIGINT)\n"
+            "print(told)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(exported)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.strip()) == (0, "[2]"), done.stderr
 
     def test_the_two_files_alone_tell_how_to_use_them(self, exported: Path) -> None:
         path = open_bundle(exported).model_path

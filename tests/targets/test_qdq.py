@@ -9,6 +9,7 @@ from onnx import numpy_helper
 from qdq_graphs import QdqGraph, gated, summed
 
 from lawder_edge.errors import BadInput
+from lawder_edge.targets.openvino import core, cpu_config
 from lawder_edge.targets.qdq import (
     check_quantized,
     is_quantized,
@@ -177,11 +178,8 @@ def test_plain_rounding_before_a_sum_gives_the_same_numbers() -> None:
 
 
 def test_openvino_rounds_before_a_sum_as_others_do() -> None:
-    ov = pytest.importorskip("openvino")
     proto = with_plain_rounding_before_sums(to_uint8(summed()))
-    compiled = ov.Core().compile_model(
-        ov.Core().read_model(proto.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
+    compiled = core().compile_model(core().read_model(proto.SerializeToString()), "CPU", cpu_config(1))
     np.testing.assert_allclose(compiled([FRAME])[0], run(proto), rtol=0, atol=1e-5)
     kinds = {
         str(op.get_rt_info()["runtimePrecision"].astype(str))
