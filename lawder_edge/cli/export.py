@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from lawder_edge.targets.outcome import ExportOutcome
-    from lawder_edge.targets.request import ExportRequest
+    from lawder_edge.exporting.outcome import ExportOutcome
+    from lawder_edge.exporting.request import ExportRequest
 
 
 # What `--precision all` means: what every target has.
@@ -83,10 +83,10 @@ def export(
     """
     from lawder_edge.data.datasets import first_few
     from lawder_edge.errors import BadInput, OutputExists
+    from lawder_edge.exporting.outcome import export_isolated, export_verified
+    from lawder_edge.exporting.request import ExportRequest
     from lawder_edge.targets.engine import EngineOptions
-    from lawder_edge.targets.outcome import export_isolated, export_verified
     from lawder_edge.targets.registry import get_target, targets
-    from lawder_edge.targets.request import ExportRequest
 
     if precision is None:
         precision = "fp32" if target == "all" else get_target(target).usual_precision
@@ -160,8 +160,8 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
     from lawder_edge.cli import export_table as tables
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
+    from lawder_edge.exporting.picture import masks_of_bundle
     from lawder_edge.files import write_png
-    from lawder_edge.targets.picture import masks_of_bundle
 
     # What could not be run to compare it cannot be run to time it.
     bundles = [row.bundle for row in found if row.bundle and row.status != "unverified-here"]

@@ -76,9 +76,9 @@ def verify(
     from lawder_edge.bundle.store import has_certificate, open_bundle, read_certificate, reject
     from lawder_edge.cli.progress import progress
     from lawder_edge.data.datasets import first_few
-    from lawder_edge.targets.images import images_of
-    from lawder_edge.targets.outcome import outcome_of, source_model
-    from lawder_edge.targets.verify import verify_bundle
+    from lawder_edge.exporting.images import images_of
+    from lawder_edge.exporting.outcome import outcome_of, source_model
+    from lawder_edge.exporting.verify import verify_bundle
 
     opened = open_bundle(bundle)
     loaded = source_model(opened, model)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lawder_edge.targets.layers import Difference, Layer, Layers
+    from lawder_edge.exporting.layers import Difference, Layer, Layers
 
 DEFAULT_IMAGES = 4
 
@@ -29,10 +29,10 @@ def verify_layers(
     from lawder_edge.bundle.store import open_bundle
     from lawder_edge.cli.progress import progress
     from lawder_edge.errors import BadInput
-    from lawder_edge.targets.images import images_of
-    from lawder_edge.targets.layers import check_int8, compare_layers
-    from lawder_edge.targets.outcome import source_model
-    from lawder_edge.targets.verify import phantom_images
+    from lawder_edge.exporting.images import images_of
+    from lawder_edge.exporting.layers import check_int8, compare_layers
+    from lawder_edge.exporting.outcome import source_model
+    from lawder_edge.exporting.verify import phantom_images
 
     def on_bad(name: str, reason: str) -> None:
         print(f"left out {name}: {reason}", file=sys.stderr)
@@ -57,7 +57,7 @@ def verify_layers(
 
 def _print(found: Layers) -> None:
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.targets.layers import STARTS_AT
+    from lawder_edge.exporting.layers import STARTS_AT
 
     print(
         f"on {found.source}, in int8 steps; moved: PyTorch's int8 from activations that are not rounded (weights are)"

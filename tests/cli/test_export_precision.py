@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from cli_calls import call_cli, done
 
-from lawder_edge.targets import outcome
-from lawder_edge.targets.outcome import ExportOutcome
-from lawder_edge.targets.request import ExportRequest
+from lawder_edge.exporting import outcome
+from lawder_edge.exporting.outcome import ExportOutcome
+from lawder_edge.exporting.request import ExportRequest
 
 Asked = list[tuple[str, str]]
 

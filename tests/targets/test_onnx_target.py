@@ -15,11 +15,11 @@ from torch.nn import functional as F
 import lawder_edge
 from lawder_edge.bundle.store import Bundle, open_bundle
 from lawder_edge.errors import BadInput
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import images_in_memory, measure
 from lawder_edge.models import create_model
-from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.onnx import OPSETS, export
 from lawder_edge.targets.registry import ExportSpec
-from lawder_edge.targets.verify import images_in_memory, measure
 
 FIXED = ExportSpec(size=(64, 96))
 

@@ -18,10 +18,10 @@ from torch import nn
 
 from lawder_edge.bundle.store import Bundle, open_bundle
 from lawder_edge.errors import BadBundle, BadInput
-from lawder_edge.targets.export import export_bundle
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import measure, phantom_images
 from lawder_edge.targets.openvino import OpenVinoRunner, export
 from lawder_edge.targets.registry import ExportSpec, get_target
-from lawder_edge.targets.verify import measure, phantom_images
 
 FIXED = ExportSpec(size=(64, 96))
 

@@ -22,11 +22,11 @@ from lawder_edge.bundle.manifest import Manifest, WeightsInfo
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, open_bundle, read_certificate
 from lawder_edge.errors import BadBundle, BadInput, GateFailed, OutputExists
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import images_in_memory, logit_sizes, measure, phantom_images, verify_bundle
 from lawder_edge.models.attention import attend
 from lawder_edge.models.blocks import channel_shuffle, upsample
-from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec, get_target
-from lawder_edge.targets.verify import images_in_memory, logit_sizes, measure, phantom_images, verify_bundle
 from lawder_edge.weights import TorchRunner
 
 WEIGHTS = WeightsInfo(

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lawder_edge.bundle.certificate import Certificate, ImageAgreement, LogitDifference, agree, certify, unmeasured
+from lawder_edge.bundle.certificate import Certificate, ImageAgreement, LogitDifference, unmeasured
 from lawder_edge.bundle.manifest import InputSpec, Tool
 from lawder_edge.bundle.processing import Float, Frame
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, has_certificate, read_certificate, write_certificate
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
+from lawder_edge.exporting.judge import agree, certify
 from lawder_edge.targets.registry import Target, get_target, load_runner
 from lawder_edge.targets.versions import tool_of
 
@@ -207,8 +208,8 @@ def _pytorch(model: nn.Module, runner: Runner) -> Runner:
 
 
 def _integers(model: nn.Module, runner: Runner) -> Runner:
+    from lawder_edge.exporting.integer_reference import IntegerReference
     from lawder_edge.quantization.network import QuantizedNetwork
-    from lawder_edge.targets.integer_reference import IntegerReference
 
     if not isinstance(model, QuantizedNetwork):
         raise BadInput("these weights are not quantised, so there are no integers to compare with.")

@@ -20,9 +20,9 @@ from lawder_edge.bundle.store import Bundle, list_files, read_certificate, write
 from lawder_edge.cli.main import run
 from lawder_edge.errors import BadBundle, BadImage, BadInput, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.targets import outcome, verify
-from lawder_edge.targets.images import images_of
-from lawder_edge.targets.verify import (
+from lawder_edge.exporting import outcome, verify
+from lawder_edge.exporting.images import images_of
+from lawder_edge.exporting.verify import (
     VerifyImages,
     images_in_memory,
     logit_sizes,
