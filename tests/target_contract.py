@@ -22,8 +22,9 @@ from lawder_edge.bundle.manifest import Manifest, WeightsInfo
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, open_bundle, read_certificate
 from lawder_edge.errors import BadBundle, BadInput, GateFailed, OutputExists
+from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.exporting.export import export_bundle
-from lawder_edge.exporting.verify import images_in_memory, logit_sizes, measure, phantom_images, verify_bundle
+from lawder_edge.exporting.verify import VerifyImages, logit_sizes, measure, phantom_images, verify_bundle
 from lawder_edge.models.attention import attend
 from lawder_edge.models.blocks import channel_shuffle, upsample
 from lawder_edge.targets.registry import ExportSpec, get_target
@@ -99,6 +100,10 @@ def centred(model: nn.Module) -> nn.Module:
         head.bias -= logits.mean((0, 2, 3))
         head.bias *= scale
     return model
+
+
+def images_in_memory(source: str, *pairs: EvalPair) -> VerifyImages:
+    return VerifyImages(source, len(pairs), lambda: iter(pairs))
 
 
 def in_channels(model: nn.Module) -> int:
@@ -268,7 +273,7 @@ class TargetContract:
     def test_verifying_again_replaces_the_certificate(self, copied: Path, model: nn.Module) -> None:
         (copied / "certificate.json").unlink()
         frame = next(phantom_images(1).read()).frame[:200, :123]
-        images = images_in_memory("1 odd frame", ["odd"], [frame], [np.ones((200, 123), bool)], groups=["case"])
+        images = images_in_memory("1 odd frame", EvalPair("odd", "set", "case", frame, np.ones((200, 123), np.uint8)))
         certificate = verify_bundle(open_bundle(copied), model, images)
         assert read_certificate(open_bundle(copied)) == certificate
         assert certificate.source == "1 odd frame"

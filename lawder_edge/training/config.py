@@ -149,14 +149,13 @@ def read_config(path: Path, base: Config) -> Config:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, told after each step. `eta_s` counts the steps that are left at the recent pace."""
+    """Where a run stands, told after each step."""
 
     step: int
     steps: int
     pass_index: int
     passes: int
     loss: float
-    eta_s: float
     best_dice: float | None = None
 
 
