@@ -81,7 +81,6 @@ def export(
         hardware_compatible: of tensorrt classic: for every GPU from Ampere on.
         format: of the result on stdout.
     """
-    from lawder_edge.data.datasets import first_few
     from lawder_edge.errors import BadInput, OutputExists
     from lawder_edge.exporting.outcome import export_isolated, export_verified
     from lawder_edge.exporting.request import ExportRequest
@@ -113,14 +112,16 @@ def export(
                 found.append(export_isolated(name, replace(request, precision=each), out=folder))
     else:
         from lawder_edge.cli.progress import progress
+        from lawder_edge.cli.reading import ReadingNotes
 
-        interpreted: list[str] = []
+        notes = ReadingNotes()
         with progress("verifying") as tell:
             found = [
-                export_verified(target, request, out=out, progress=tell, on_bad=_tell_bad, on_note=interpreted.append)
+                export_verified(
+                    target, request, out=out, progress=tell, on_bad=notes.left_out, on_note=notes.interpreted
+                )
             ]
-        if interpreted:
-            print(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}", file=sys.stderr)
+        notes.finish()
     # A target whose runtime is not here costs its row alone.
     code = max(0 if target == "all" and row.exit_code == 4 else row.exit_code for row in found)
     if format == "json":
@@ -130,10 +131,6 @@ def export(
     else:
         _print(found)
     return code
-
-
-def _tell_bad(name: str, reason: str) -> None:
-    print(f"left out {name}: {reason}", file=sys.stderr)
 
 
 def _print(found: list[ExportOutcome]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from edge_contract import EdgeContract
 from numpy.typing import NDArray
-from target_contract import WEIGHTS, Tiny, images_in_memory, largest_difference, randomised
+from target_contract import WEIGHTS, BatchContract, Tiny, images_in_memory, largest_difference, randomised
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,7 +35,7 @@ def messages(message: object) -> list[object]:
     return found
 
 
-class TestOnnx(EdgeContract):
+class TestOnnx(EdgeContract, BatchContract):
     target = "onnx"
 
     def proto(self, exported: Path) -> onnx.ModelProto:
