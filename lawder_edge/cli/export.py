@@ -53,7 +53,7 @@ def export(
     Exit code 3 if the artifact gives other masks than PyTorch: it is then left as OUT.rejected.
 
     Args:
-        target: a name of `lawder-edge targets`, or all (a bundle each in OUT/TARGET).
+        target: a name of `lawder-edge targets`, or all: a bundle in OUT/TARGET of each that can give what is asked for.
         out: bundle folder to make.
         model: model name or checkpoint (.safetensors).
         size: height and width, multiples of 32, for a file of one size; any multiples of 32 when left out.
@@ -82,7 +82,7 @@ def export(
         format: of the result on stdout.
     """
     from lawder_edge.errors import BadInput, OutputExists
-    from lawder_edge.exporting.outcome import export_isolated, export_verified
+    from lawder_edge.exporting.outcome import export_isolated, export_verified, why_not
     from lawder_edge.exporting.request import ExportRequest
     from lawder_edge.targets.engine import EngineOptions
     from lawder_edge.targets.registry import get_target, targets
@@ -104,12 +104,16 @@ def export(
         found = []
         for each in BOTH if precision == "all" else (precision,):
             for name, record in targets().items():
-                if each not in record.precisions:
-                    print(f"left out {name}: it has no {each}", file=sys.stderr, flush=True)
+                one = replace(request, precision=each)
+                reason = why_not(name, one)
+                if reason:
+                    print(f"left out {name}: {reason}", file=sys.stderr, flush=True)
                     continue
                 folder = out / (name if each == record.usual_precision else f"{name}-{each}")
                 print(f"exporting {model} to {name} {each}", file=sys.stderr, flush=True)
-                found.append(export_isolated(name, replace(request, precision=each), out=folder))
+                found.append(export_isolated(name, one, out=folder))
+        if not found:
+            raise BadInput("no target can give what is asked for; `lawder-edge targets` lists what each can.")
     else:
         from lawder_edge.cli.progress import progress
         from lawder_edge.cli.reading import ReadingNotes

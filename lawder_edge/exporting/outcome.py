@@ -172,6 +172,16 @@ def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
     return loaded
 
 
+def why_not(target: str, request: ExportRequest) -> str:
+    """Why a target cannot give the precision, output and input that are asked for, "" where it can."""
+    asked = ExportSpec(precision=request.precision, output=request.kind, input_type=request.input_type)
+    try:
+        get_target(target).check(asked)
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
 def export_isolated(target: str, request: ExportRequest, *, out: Path, timeout_s: float = 900.0) -> ExportOutcome:
     """Export one target in a process of its own, so that a toolchain that crashes or hangs costs one row.
 
