@@ -182,7 +182,7 @@ def train(
             share = config.batch // world
             first = position * config.batch + rank * share
             size = _scaled(config, pass_index, state.step)
-            x, labels = augmented_batch(
+            batch = augmented_batch(
                 data,
                 permutation[first : first + share],
                 size=size,
@@ -197,8 +197,8 @@ def train(
             model.train()
             # For networks that draw numbers (dropout): the same in a resumed run.
             torch.manual_seed(_step_seed(config.seed, state.step, rank))
-            x = x.to(accelerator.device)
-            loss = trainee.loss(model(x), x, labels.to(accelerator.device))
+            batch = batch.to(accelerator.device)
+            loss = trainee.loss(model(batch.frames), batch)
             optimizer.zero_grad()
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(bare.parameters(), config.clip_norm)
