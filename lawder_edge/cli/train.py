@@ -67,7 +67,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.training.loop import train as fit
         from lawder_edge.training.prepare import prepare_run
         from lawder_edge.training.processes import is_first
-        from lawder_edge.training.teacher import prepare_taught
+        from lawder_edge.training.teacher import Teacher, prepare_taught
         from lawder_edge.weights import load_model
 
         limit_threads(threads)
@@ -81,8 +81,9 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             print(note, file=sys.stderr)
         trainee = None
         if teaching is not None:
+            known = Teacher(teaching.computed, teaching.record, teaching.sha256)
             with progress("asking the teacher", shown=is_first()) as report:
-                run, trainee = prepare_taught(recipe, run, teaching, out=out, progress=report, cpu=cpu)
+                run, trainee = prepare_taught(recipe, run, known, out=out, progress=report, cpu=cpu)
         with run_progress("training", run_file=out / RUN_FILE) as report:
             result = fit(
                 recipe, run.train, val=run.val, out=out, resume=resume, trainee=trainee,

@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 without its classifier: features of pictures, and the encoder of a teacher.
 
 Papers: EfficientNet - https://arxiv.org/abs/1905.11946, in TensorFlow's Lite form: no squeeze-and-excitation, ReLU6.
-Tensors are named as in the published weights (`lawder_edge.pretrained`).
+Tensors are named as in the published weights (`lawder_edge.training.pretrained`).
 """
 
 from __future__ import annotations

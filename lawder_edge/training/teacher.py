@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +30,16 @@ from lawder_edge.training.processes import first_alone, join_processes
 from lawder_edge.training.record import WeightsRecord
 from lawder_edge.training.trainee import FloatTrainee
 
-if TYPE_CHECKING:
-    from lawder_edge.weights import LoadedModel
-
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network to learn from: what it computes, the record of its weights, and their fingerprint."""
+
+    network: nn.Module
+    record: WeightsRecord
+    fingerprint: str
 
 
 @torch.no_grad()
@@ -62,7 +69,7 @@ def teach(
 
 
 def taught_by(
-    teacher: LoadedModel, data: TrainData, *, cache: Path, progress: Callable[[int, int], None] | None = None
+    teacher: Teacher, data: TrainData, *, cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> TrainData:
     """The data with what the teacher says of each picture, computed once and kept in the folder `cache`.
 
@@ -75,9 +82,9 @@ def taught_by(
             f"the teacher {record.model} has {record.in_channels} channels in and {record.num_classes} classes; wanted "
             f"{channels} and 1 (polyp or not). Train one for these pictures, or leave --teacher out."
         )
-    file = cache / f"taught-{teacher.sha256[:16]}-{data.said().rsplit(' ', 1)[1]}.npy"
+    file = cache / f"taught-{teacher.fingerprint[:16]}-{data.said().rsplit(' ', 1)[1]}.npy"
     if not file.exists():
-        said = teach(teacher.computed.eval(), at_size(data, record.size)[0], progress=progress)
+        said = teach(teacher.network.eval(), at_size(data, record.size)[0], progress=progress)
         stored = io.BytesIO()
         np.save(stored, said)
         cache.mkdir(parents=True, exist_ok=True)
@@ -89,7 +96,7 @@ def taught_by(
 def prepare_taught(
     config: TrainConfig,
     run: PreparedRun,
-    teacher: LoadedModel,
+    teacher: Teacher,
     *,
     out: Path,
     progress: Callable[[int, int], None] | None = None,
@@ -101,11 +108,11 @@ def prepare_taught(
     """
     processes = join_processes(cpu=cpu)
     with first_alone(processes):
-        teacher.computed.to(processes.device)
+        teacher.network.to(processes.device)
         train = taught_by(teacher, run.train, cache=out / CACHE_FOLDER, progress=progress)
     return (
         dataclasses.replace(run, train=train),
-        TaughtTrainee(config, teacher.record, fingerprint=teacher.sha256),
+        TaughtTrainee(config, teacher.record, fingerprint=teacher.fingerprint),
     )
 
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from lawder_edge.errors import BadInput
 from lawder_edge.models import MODELS, create_model
-from lawder_edge.pretrained import fill_lite0
 from lawder_edge.training.batches import Batch
 from lawder_edge.training.checkpoint import load_into, read_weights, save_weights
 from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.losses import LOSSES, supervised
+from lawder_edge.training.pretrained import fill_lite0
 from lawder_edge.training.record import WeightsRecord
 
 

@@ -7,8 +7,8 @@ import torch
 
 from lawder_edge.models import create_model
 from lawder_edge.models.lite0 import Lite0Trunk
-from lawder_edge.pretrained import fill_lite0, load_lite0
 from lawder_edge.training.config import TrainConfig
+from lawder_edge.training.pretrained import fill_lite0, load_lite0
 from lawder_edge.training.trainee import FloatTrainee
 
 
