@@ -7,7 +7,6 @@ can be told from what was captured. No accuracy measured on it says anything abo
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +15,8 @@ import numpy as np
 
 from lawder_edge.data.phantom import make_scene, scope_view
 from lawder_edge.errors import BadInput
-from lawder_edge.video.frames import Frame, Image, Map
+from lawder_edge.video.drawn import DrawnClip
+from lawder_edge.video.frames import Image, Map
 from lawder_edge.video.motion import Camera, Stop
 from lawder_edge.video.scope import Light, Scope, Surface
 
@@ -46,7 +46,7 @@ class _Segment:
     begins_s: float
 
 
-class ProceduralClip:
+class ProceduralClip(DrawnClip):
     """A `Source` of frames drawn here. The same seed, size and fps give the same frames, in any order.
 
     Raises BadInput for a size below 96 x 128 px, or fps or frames below 1.
@@ -61,15 +61,10 @@ class ProceduralClip:
         frames: int | None = None,
         live: bool = False,
     ) -> None:
-        """size: (H, W) in pixels. frames: None for a clip without an end. live: as a camera, which gives frames at
-        their time; otherwise `read` returns at once.
-        """
         (height, width), (least_high, least_wide) = size, MIN_SIDES_PX
         if height < least_high or width < least_wide:
             raise BadInput(f"a clip of {height} x {width} px was asked for; wanted {least_high} x {least_wide} or more")
-        if not fps >= 1 or (frames is not None and frames < 1):
-            raise BadInput(f"a clip of {frames} frames at {fps} fps was asked for; wanted 1 or more of both")
-        self.fps, self.live, self.size, self.frames = float(fps), live, size, frames
+        super().__init__(size=size, fps=fps, frames=frames, live=live)
         self._seed = seed
         optic = np.random.default_rng([seed, 0])
         light = Light(spots=float(optic.uniform(0.4, 1)))
@@ -78,31 +73,12 @@ class ProceduralClip:
         self._pool = ThreadPoolExecutor(1)
         self._scenes: list[Future[Surface]] = [self._pool.submit(self._make_scene, i) for i in range(_SCENES)]
         self._segment = lru_cache(maxsize=4)(self._make_segment)
-        self._next = 0
-        self._started_s: float | None = None
-        self._closed = False
-
-    def read(self) -> Frame | None:
-        """The next frame; None at the end or once closed."""
-        number = self._next
-        if self._closed or (self.frames is not None and number >= self.frames):
-            return None
-        image = self.picture_of(number)
-        if self.live:
-            self._started_s = self._started_s or time.monotonic()
-            time.sleep(max(0.0, self._started_s + number / self.fps - time.monotonic()))
-        self._next = number + 1
-        return Frame(number, time.monotonic(), image, cut=not self.follows(number))
-
-    def said(self) -> str:
-        return ""
 
     def close(self) -> None:
-        self._closed = True
+        super().close()
         self._pool.shutdown(wait=False)
 
     def picture_of(self, number: int) -> Image:
-        """The picture of a frame: (H, W, 3) uint8 RGB."""
         segment, within_s = self._at(number)
         # The clip itself begins with a clear picture.
         since_s = within_s if segment.begins_s else SEGMENT_S
@@ -112,7 +88,6 @@ class ProceduralClip:
         return image
 
     def mask_of(self, number: int) -> Image:
-        """The exact mask of a frame: (H, W) uint8, 1 where the polyp is seen."""
         segment, within_s = self._at(number)
         mask = self._scope.mask(segment.surface, segment.camera, at_s=within_s)
         top, left, side = _code_place(self.size)
@@ -120,16 +95,12 @@ class ProceduralClip:
         return mask
 
     def came_from(self, number: int) -> tuple[Map, Map] | None:
-        """Where in the frame before stood what each pixel of this one shows: a map (x, y) for cv2.remap, (H, W) float32
-        each; None where the frame does not follow on another.
-        """
         if not self.follows(number):
             return None
         segment, within_s = self._at(number)
         return segment.camera.came_from(within_s, within_s - 1 / self.fps)
 
     def follows(self, number: int) -> bool:
-        """Whether a frame is of the same place as the one before it."""
         return number > 0 and self._segment_number(number) == self._segment_number(number - 1)
 
     def _segment_number(self, number: int) -> int:

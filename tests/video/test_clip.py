@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lawder_edge.errors import BadInput
 from lawder_edge.video import clip as clip_module
+from lawder_edge.video import drawn
 from lawder_edge.video.clip import SEGMENT_S, ProceduralClip, read_code
 from lawder_edge.video.frames import Source
 
@@ -127,8 +128,8 @@ def test_a_picture_without_a_code_has_none(clip: ProceduralClip) -> None:
 
 def test_as_a_camera_it_gives_each_frame_at_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(clip_module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(clip_module.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
+    monkeypatch.setattr(drawn.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(drawn.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
     camera = ProceduralClip(seed=3, size=SIZE, fps=FPS, live=True)
 
     times = [f.captured_s for _ in range(4) if (f := camera.read()) is not None]
