@@ -18,6 +18,8 @@ def demo(
     runtime: str = "auto",
     compare: str | None = None,
     show: bool = False,
+    serve: str = "",
+    token: str = "",
     save: Path | None = None,
     record: Path | None = None,
     report: Path | None = None,
@@ -39,7 +41,7 @@ def demo(
 
     Example: lawder-edge demo --save out.webm --frames 300
 
-    Without --save or --record it is shown in a window. Keys: h figures, k keys, space pause, + and - threshold, b next
+    Without --serve, --save and --record it is shown in a window. Keys: h figures, k keys, space pause, + and - threshold, b next
     model, r record, s screenshot, q quit. Ctrl-C and SIGTERM end it, with whole files. Research use only.
 
     Exit code 4 if there is no display or runtime, 1 if the network failed on every frame.
@@ -51,6 +53,8 @@ def demo(
         runtime: what runs a model name or checkpoint: auto for the best one here, torch, or a target.
         compare: a second network beside the first one, with the difference of their masks.
         show: in a window.
+        serve: host and port of a web page to watch and control it, such as 127.0.0.1:8080.
+        token: what a browser must know; needed where other machines can reach the page.
         save: clip to write: .webm (VP9), .mp4, .mkv or .avi.
         record: folder for recordings, each with video, masks and a line a frame.
         report: file for what was measured, .json or .md.
@@ -73,8 +77,8 @@ def demo(
     from lawder_edge.video.demo import DemoRequest, run_demo
 
     request = DemoRequest(
-        source=source, models=model, runtime=runtime, compare=compare, show=show, save=save, record=record,
-        report=report, frames=frames, threshold=threshold, smooth=smooth, crop=crop, judge=judge, blur_text=blur_text,
+        source=source, models=model, runtime=runtime, compare=compare, show=show, serve=serve, token=token,
+        save=save, record=record, report=report, frames=frames, threshold=threshold, smooth=smooth, crop=crop, judge=judge, blur_text=blur_text,
         frame_skip=frame_skip, max_fps=max_fps, fps=fps, size=size, seed=seed, cpu=cpu, overwrite=overwrite,
     )  # fmt: skip
     with progress("showing", shown=frames > 0) as tell, Interrupt() as interrupt:

@@ -14,10 +14,12 @@ from lawder_edge.files import write_file
 from lawder_edge.video.frames import Controls, Source, Viewer
 from lawder_edge.video.live import without_password
 from lawder_edge.video.networks import Network, open_network
+from lawder_edge.video.page import Page
 from lawder_edge.video.pipeline import Outcome, Pipeline, Setting
 from lawder_edge.video.record import ClipWriter, Recorder, check_clip
 from lawder_edge.video.report import RunReport, report_of, to_json, to_markdown
-from lawder_edge.video.segment import Segmenter
+from lawder_edge.video.segment import Segmenter, unsteadied
+from lawder_edge.video.steadiness import Steady
 
 # Of the bundled clip, where it is only written: it has no end of its own.
 CLIP_FRAMES = 300
@@ -27,7 +29,8 @@ CLIP_FRAMES = 300
 class DemoRequest:
     """The options of `lawder-edge demo`. source: None for the procedural clip of `size` (H, W), `seed` and `fps`.
 
-    models: the first is shown, the others can be chosen. compare: beside the first. show: in a window. cpu: cores that
+    models: the first is shown, the others can be chosen. compare: beside the first. show: in a window. serve: HOST:PORT of a web
+    page. token: what a browser must know. cpu: cores that
     this process may use, 0 for all; it stays limited afterwards.
     """
 
@@ -36,6 +39,8 @@ class DemoRequest:
     runtime: str = "auto"
     compare: str | None = None
     show: bool = False
+    serve: str = ""
+    token: str = ""
     save: Path | None = None
     record: Path | None = None
     report: Path | None = None
@@ -77,7 +82,7 @@ class DemoRequest:
     @property
     def shown(self) -> bool:
         """Whether someone looks on: as asked for, or where nothing is written."""
-        return self.show or (self.save is None and self.record is None)
+        return self.show or bool(self.serve) or (self.save is None and self.record is None)
 
 
 @dataclass(frozen=True)
@@ -115,12 +120,14 @@ def run_demo(
         for network in networks:
             on_note(network.remark)
         controls = Controls(threshold=request.threshold, bundles=tuple(n.name for n in networks))
-        viewers = _viewers(request, controls, networks[0])
-        for viewer in viewers:
-            stack.callback(viewer.close)
         clip, recorder = _recorders(request, controls, source)
+        viewers = _viewers(request, controls, networks, recorder)
+        for viewer in viewers:
+            if isinstance(viewer, Page):
+                on_note(f"watch at {viewer.url}")
+            stack.callback(viewer.close)
         pipeline = Pipeline(
-            source, [_segmenter(n) for n in networks], controls,
+            source, [_segmenter(n, smooth=request.smooth) for n in networks], controls,
             viewers=viewers, recorders=[r for r in (clip, recorder) if r is not None],
             setting=_setting(request, source), stop=stop, on_progress=on_progress,
         )  # fmt: skip
@@ -181,16 +188,26 @@ def _name(request: DemoRequest) -> str:
     return without_password(request.source) if "://" in request.source else request.source
 
 
-def _segmenter(network: Network) -> Segmenter:
-    return Segmenter(network.name, network.predictor.runner, threshold=network.predictor.threshold)
+def _segmenter(network: Network, *, smooth: bool) -> Segmenter:
+    found = network.predictor
+    return Segmenter(network.name, found.runner, threshold=found.threshold, steadier=Steady if smooth else unsteadied)
 
 
-def _viewers(request: DemoRequest, controls: Controls, first: Network) -> list[Viewer]:
-    if not request.shown:
-        return []
-    from lawder_edge.video.window import Window
+def _viewers(request: DemoRequest, controls: Controls, networks: list[Network], recorder: Recorder) -> list[Viewer]:
+    thresholds = [n.predictor.threshold for n in networks]
+    viewers: list[Viewer] = []
+    if request.serve:
+        viewers.append(
+            Page(
+                controls, serve=request.serve, thresholds=thresholds, token=request.token,
+                recordings=lambda: recorder.recordings,
+            )
+        )  # fmt: skip
+    if request.show or (request.shown and not viewers):
+        from lawder_edge.video.window import Window
 
-    return [Window(controls, threshold=first.predictor.threshold)]
+        viewers.append(Window(controls, threshold=thresholds[0]))
+    return viewers
 
 
 def _recorders(request: DemoRequest, controls: Controls, source: Source) -> tuple[ClipWriter | None, Recorder]:
