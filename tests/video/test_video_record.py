@@ -147,8 +147,10 @@ def test_a_line_that_cannot_be_written_ends_the_recording(tmp_path: Path) -> Non
     recorder = Recorder(tmp_path, controls, fps=25, live=False)
     image = spotted(0)
     recorder.show(image, found(image, number=0), Status())
-    recorder._lines = open("/dev/full", "w", buffering=1)
-    recorder.show(image, found(image, number=1), Status())
+    with Path("/dev/full").open("w", buffering=1) as full:
+        recorder._lines = full
+        recorder.show(image, found(image, number=1), Status())
+        recorder._lines = None
     assert recorder.stopped == "recording ended: the disk is full"
     assert len(read_video(recorder.recordings[0] / "video.webm")) == 1
 
@@ -161,13 +163,7 @@ def test_text_in_the_picture_is_unreadable_in_what_is_recorded_and_readable_for_
     for blur_text in (True, False):
         watching, recording = Kept(), Kept()
         setting = Setting(blur_text=blur_text, judge=False)
-        Pipeline(
-            ListSource([image] * 2),
-            [segmenter()],
-            Controls(),
-            viewers=[watching],
-            recorders=[recording],
-            setting=setting,
-        ).run()
+        seen_by = {"viewers": [watching], "recorders": [recording]}
+        Pipeline(ListSource([image] * 2), [segmenter()], Controls(), setting=setting, **seen_by).run()
         assert watching.pictures[0][130:155, 20:170].max() == 255
         assert (recording.pictures[0][130:155, 20:170].max() == 255) == (not blur_text)

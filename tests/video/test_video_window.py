@@ -1,24 +1,27 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from video_parts import found, spotted
+from video_parts import spotted
 
 from lawder_edge.errors import Unavailable
-from lawder_edge.video.frames import Controls, Status
+from lawder_edge.video.draw import KEYS
+from lawder_edge.video.frames import Controls
 from lawder_edge.video.window import Window, press
 
 pytest.importorskip("tkinter", reason="this Python has no Tk; on Debian: apt-get install python3-tk")
 
 
-@pytest.fixture
-def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An X server without a screen."""
+@pytest.fixture(scope="module")
+def seen() -> dict[str, Any]:
+    """What `window_probe` saw on an X server without a screen."""
     if shutil.which("Xvfb") is None:
         pytest.skip("no Xvfb here; on Debian: apt-get install xvfb")
     reading, writing = os.pipe()
@@ -30,60 +33,37 @@ def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with os.fdopen(reading) as told:
         number = told.readline().strip()
     assert number, "Xvfb did not start"
-    monkeypatch.setenv("DISPLAY", f":{number}")
-    yield
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    ended = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("window_probe.py"))],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "DISPLAY": f":{number}", "PYTHONPATH": paths},
+    )  # fmt: skip
     server.terminate()
     server.wait()
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
 
 
-def show(window: Window, image: np.ndarray, number: int = 0) -> None:
-    window.show(image, found(image, number=number), Status())
-
-
-def test_the_window_shows_the_picture_pixel_by_pixel(display: None) -> None:
-    window = Window(Controls(), threshold=0.5)
+def test_the_window_shows_the_picture_pixel_by_pixel(seen: dict[str, Any]) -> None:
     image = spotted(3)
-    show(window, image)
-    photo = window._photo
-    assert photo is not None
-    assert (photo.height(), photo.width()) == image.shape[:2]
-    for row, column in ((0, 0), (36, 30), (95, 127)):
-        assert photo.get(column, row) == tuple(image[row, column])
-    window.close()
-    window.close()
+    assert seen["size"] == [96, 128]
+    assert len(seen["pixels"]) == 3
+    for (row, column), colour in seen["pixels"]:
+        assert colour == image[row, column].tolist()
 
 
-def test_a_picture_larger_than_the_screen_is_made_smaller(display: None) -> None:
-    window = Window(Controls(), threshold=0.5)
-    show(window, spotted(3, size=(1080, 1920)))
-    assert window._photo is not None
-    assert (window._photo.width(), window._photo.height()) == (576, 324)
-    window.close()
+def test_a_picture_larger_than_the_screen_is_made_smaller(seen: dict[str, Any]) -> None:
+    assert seen["large"] == [324, 576]
 
 
-def test_keys_act_while_pictures_are_shown(display: None) -> None:
-    controls = Controls(bundles=("a", "b"))
-    window = Window(controls, threshold=0.5)
-    show(window, spotted(0))
-    window._root.focus_force()
-    for key in ("h", "b", "r", "minus", "q"):
-        window._root.event_generate(f"<Key-{key}>")
-        show(window, spotted(1))
-    assert controls.figures
-    assert controls.bundle == 1
-    assert controls.recording
-    assert controls.threshold == pytest.approx(0.45)
-    assert controls.stopped
-    window.close()
+def test_keys_act_while_pictures_are_shown(seen: dict[str, Any]) -> None:
+    assert seen["keys"] == [True, 1, True, 0.45, False]
 
 
-def test_closing_the_window_ends_the_video(display: None) -> None:
-    controls = Controls()
-    window = Window(controls, threshold=0.5)
-    show(window, spotted(0))
-    window._root.tk.call(window._root.protocol("WM_DELETE_WINDOW"))
-    assert controls.stopped
-    window.close()
+def test_closing_the_window_ends_the_video(seen: dict[str, Any]) -> None:
+    assert seen["closed"]
 
 
 def test_without_a_display_it_says_so_and_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,8 +75,6 @@ def test_without_a_display_it_says_so_and_what_else_there_is(monkeypatch: pytest
 
 
 def test_every_key_that_is_listed_does_something() -> None:
-    from lawder_edge.video.draw import KEYS
-
     names = {"space": ("space",), "+ -": ("plus", "minus")}
     controls = Controls(bundles=("a", "b"))
     for key, _ in KEYS:
