@@ -38,7 +38,8 @@ class Surface:
         exposed = colour * min(1.0, _EXPOSURE / max(float(colour.mean()), 1e-3))
         level = gleam - 0.7 * cv2.GaussianBlur(gleam, (0, 0), 0.06 * min(mask.shape), borderType=cv2.BORDER_REFLECT)
         level = (level - level.mean()) / max(float(level.std()), 1e-6)
-        layers = np.dstack([exposed * 255, 110 + 36 * level])
+        # What faces the light most, the top of a polyp, would be white all over.
+        layers = np.dstack([exposed * 255, 110 + 36 * np.minimum(level, 2)])
         return cls(np.ascontiguousarray(np.clip(layers, 0, 255).round().astype(np.uint8)), mask)
 
 

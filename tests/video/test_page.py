@@ -351,6 +351,9 @@ def test_closing_lets_viewers_go_and_frees_the_port() -> None:
     with served() as page, Camera(page):
         watcher = Watcher(page)
         watcher.picture()
+        kept = http.client.HTTPConnection(*page.address, timeout=PATIENCE_S)
+        kept.request("GET", "/state")
+        assert kept.getresponse().read()
         port = page.address[1]
         page.close()
         page.close()
@@ -358,5 +361,9 @@ def test_closing_lets_viewers_go_and_frees_the_port() -> None:
         while end:
             end = watcher.socket.recv(1 << 20)
         watcher.close()
+        kept.request("GET", "/state")
+        ended = kept.getresponse().status
+        kept.close()
+    assert ended == 503
     with served(serve=f"127.0.0.1:{port}"):
         pass
