@@ -49,11 +49,15 @@ class Inference:
         controls: Controls,
         *,
         keep_up: bool,
+        fps: float = 0.0,
         together: bool = False,
         crop: bool = True,
         judge: bool = True,
     ) -> None:
-        """crop: whether a black border is cut away. judge: whether unusable pictures are told."""
+        """fps: of a file, whose frames are so far apart however fast they are read; 0 for live frames, which are as far
+        apart as they were captured. crop: whether a black border is cut away. judge: whether unusable pictures are
+        told.
+        """
         self.slot: Slot[Found] = Slot()
         self.failures = 0
         self.unseen = 0
@@ -61,7 +65,7 @@ class Inference:
         self.reasons: Counter[str] = Counter()
         self.busy_since_s = 0.0
         self._capture, self._segmenters, self._controls = capture, tuple(segmenters), controls
-        self._keep_up, self._together, self._crop, self._judge = keep_up, together, crop, judge
+        self._keep_up, self._fps, self._together, self._crop, self._judge = keep_up, fps, together, crop, judge
         self._finder = ViewFinder()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
@@ -108,7 +112,8 @@ class Inference:
         if reason:
             return without_mask(frame, reason)
         try:
-            found = segmenter.step(frame, view, small, pre_ms=pre_ms, threshold=self._controls.threshold)
+            at_s = frame.number / self._fps if self._fps else frame.captured_s
+            found = segmenter.step(frame, view, small, at_s=at_s, pre_ms=pre_ms, threshold=self._controls.threshold)
         # Whatever a runtime raises, the picture must go on: it is shown without a mask, and told.
         except Exception as error:
             self.failures += 1

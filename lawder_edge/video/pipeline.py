@@ -109,8 +109,8 @@ class Pipeline:
             skip=0 if self._setting.skip == "auto" else self._setting.skip, frames=self._setting.frames,
         )  # fmt: skip
         self._inference = Inference(
-            self._capture, segmenters, controls, keep_up=keep_up, together=self._setting.compare,
-            crop=self._setting.crop, judge=self._setting.judge,
+            self._capture, segmenters, controls, keep_up=keep_up, fps=0.0 if source.live else source.fps,
+            together=self._setting.compare, crop=self._setting.crop, judge=self._setting.judge,
         )  # fmt: skip
         self._meter = Meter()
         self._blur = TextBlur()

@@ -11,23 +11,15 @@ import numpy as np
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.video.border import View
 from lawder_edge.video.frames import Frame, Image, Map, Segmented, Steadier
+from lawder_edge.video.steadiness import OFF, Steady
 
 # How far from the threshold a pixel is set whose mask the steadiness decided against its probability.
 _DECIDED = 1e-3
 
 
-class Unsteadied:
-    """A `Steadier` that leaves every frame to itself."""
-
-    def __init__(self, threshold: Callable[[], float]) -> None:
-        self._threshold = threshold
-
-    def step(self, frame: Frame, probability: Map) -> tuple[Map, Image, bool]:
-        mask = (probability >= np.float32(self._threshold())).astype(np.uint8)
-        return probability, mask, bool(mask.any())
-
-    def reset(self) -> None:
-        pass
+def unsteadied(threshold: Callable[[], float]) -> Steadier:
+    """Every frame by itself. threshold: asked for at every frame."""
+    return Steady(threshold, OFF)
 
 
 class Segmenter:
@@ -42,7 +34,7 @@ class Segmenter:
         runner: Runner,
         *,
         threshold: float,
-        steadier: Callable[[Callable[[], float]], Steadier] = Unsteadied,
+        steadier: Callable[[Callable[[], float]], Steadier] = unsteadied,
     ) -> None:
         """steadier: makes one that asks for the threshold of each frame."""
         self.name, self.runner, self.threshold = name, runner, threshold
@@ -55,8 +47,11 @@ class Segmenter:
         for _ in range(calls):
             self.runner.infer(self.runner.prepare(grey))
 
-    def step(self, frame: Frame, view: View, small: Image, *, pre_ms: float, threshold: float | None) -> Segmented:
-        """frame: the whole. small: its `view` at the network's size, from `shrink`, which took `pre_ms`.
+    def step(
+        self, frame: Frame, view: View, small: Image, *, at_s: float, pre_ms: float, threshold: float | None
+    ) -> Segmented:
+        """frame: the whole. small: its `view` at the network's size, from `shrink`, which took `pre_ms`. at_s: when it
+        was, on the clock of the steadiness.
 
         Raises what the runner raises.
         """
@@ -71,9 +66,7 @@ class Segmenter:
         else:
             alone = self.runner.finish(output, size)
         self._cut_at = self.threshold if threshold is None or self.runner.kind == "mask" else threshold
-        if frame.cut:
-            self._steadier.reset()
-        seen = Frame(frame.number, frame.captured_s, small, cut=frame.cut)
+        seen = Frame(frame.number, at_s, small, cut=frame.cut)
         probability, mask, alarm = self._steadier.step(seen, alone)
         whole = frame.image.shape[0], frame.image.shape[1]
         full = view.paste(_enlarge(probability, mask, self._cut_at, view.size), whole)
