@@ -100,7 +100,8 @@ class Steady:
             fresh = 1 - np.exp(-gap_ms / config.smooth_ms)
             weight = 1 - np.float32(1 - fresh) * motion.trust
             before = motion.carry(past.probability)
-            now = before + weight * (now - before)
+            # Rounding may lead a hair's breadth out of the range.
+            now = np.clip(before + weight * (now - before), 0, 1)
         mask = _cut(now, threshold, config.hysteresis, before=motion.carry(past.mask) if past and motion else None)
         known_ms = motion.carry(past.known_ms) if past and motion else np.zeros(grid, np.float32)
         mask, known_ms = _regions(mask, known_ms, gap_ms, least_area=config.least_area)
