@@ -31,7 +31,7 @@ _LONGEST_GAP_MS = 500.0
 
 @dataclass(frozen=True)
 class SteadyConfig:
-    """What is done to steady masks. 0 turns a step off.
+    """What is done to steady masks. 0 turns a step off. The defaults are from benchmarks/steadiness.py on validation.
 
     smooth_ms: time constant of the probability's mixing, in ms. hysteresis: how far above the threshold a pixel must
     rise to enter the mask, and below it fall to leave. least_area: smallest region shown, as a share of the picture.
@@ -40,10 +40,10 @@ class SteadyConfig:
     otherwise they are used where it stood still. cuts: whether cuts are looked for beside those that the source told.
     """
 
-    smooth_ms: float = 250.0
+    smooth_ms: float = 120.0
     hysteresis: float = 0.1
     least_area: float = 0.002
-    least_ms: float = 100.0
+    least_ms: float = 0.0
     confirm_frames: int = 3
     follow: bool = True
     cuts: bool = True

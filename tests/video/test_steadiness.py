@@ -206,7 +206,7 @@ def test_the_threshold_is_asked_for_at_every_frame() -> None:
 
 def test_large_pictures_are_worked_on_small_and_come_back_at_their_size() -> None:
     size = (540, 720)
-    results = run(SteadyConfig(least_ms=0), [texture(size=size)] * 3, [disc(300, 200, 90, size).astype(float)] * 3)
+    results = run(SteadyConfig(), [texture(size=size)] * 3, [disc(300, 200, 90, size).astype(float)] * 3)
     shown, mask, _ = results[-1]
     truth = disc(300, 200, 90, size)
 
