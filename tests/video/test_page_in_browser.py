@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from browser import Browser, is_here
+from page_watcher import Watcher, wait_for
 
 from lawder_edge.video.clip import ProceduralClip
 from lawder_edge.video.frames import Controls, Segmented, Status
@@ -52,8 +51,14 @@ def test_frames_arrive_in_a_browser_and_its_controls_act(tmp_path: Path) -> None
             browser.open(page.url)
             assert TOKEN not in browser.run("return location.href")
             browser.until("return document.getElementById('live').naturalWidth === 320")
-            first = browser.run(LOOK)
-            browser.until(f"const now = (() => {{ {LOOK} }})(); return now !== {first!r}")
+            see_it_change(browser)
+            # The first of seven more never takes a picture.
+            watchers = [Watcher(page, receive_bytes=4096), *(Watcher(page) for _ in range(6))]
+            wait_for(lambda: page.viewers == 8)
+            see_it_change(browser)
+            assert all(watcher.picture()[1].any() for watcher in watchers[1:])
+            for watcher in watchers:
+                watcher.close()
             browser.until("return document.querySelectorAll('#figures dt').length > 5")
             assert browser.run("return document.querySelector('#recordings a').getAttribute('href')") == "/recordings/0"
             assert browser.run("return document.getElementById('threshold-value').textContent") == "0.54"
@@ -83,8 +88,6 @@ def test_frames_arrive_in_a_browser_and_its_controls_act(tmp_path: Path) -> None
     assert (tmp_path / "page.png").stat().st_size > 10_000
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+def see_it_change(browser: Browser) -> None:
+    first = browser.run(LOOK)
+    browser.until(f"const now = (() => {{ {LOOK} }})(); return now !== {first!r}")
