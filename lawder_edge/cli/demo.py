@@ -41,10 +41,10 @@ def demo(
 
     Example: lawder-edge demo --save out.webm --frames 300
 
-    Without --serve, --save and --record it is shown in a window. Keys: h figures, k keys, space pause, + and - threshold, b next
-    model, r record, s screenshot, q quit. Ctrl-C and SIGTERM end it, with whole files. Research use only.
+    Without --serve, --save and --record it is shown in a window. Keys: h figures, k keys, space pause, + and -
+    threshold, b next model, r record, s screenshot, q quit. Ctrl-C and SIGTERM end it, with whole files.
 
-    Exit code 4 if there is no display or runtime, 1 if the network failed on every frame.
+    Research use only. Exit code 4 if there is no display or runtime, 1 if the network failed on every frame.
 
     Args:
         source: camera number or device, video file, folder or pattern of images, address (rtsp://...), GStreamer
@@ -77,9 +77,10 @@ def demo(
     from lawder_edge.video.demo import DemoRequest, run_demo
 
     request = DemoRequest(
-        source=source, models=model, runtime=runtime, compare=compare, show=show, serve=serve, token=token,
-        save=save, record=record, report=report, frames=frames, threshold=threshold, smooth=smooth, crop=crop, judge=judge, blur_text=blur_text,
-        frame_skip=frame_skip, max_fps=max_fps, fps=fps, size=size, seed=seed, cpu=cpu, overwrite=overwrite,
+        source=source, models=model, runtime=runtime, compare=compare, show=show, serve=serve, token=token, save=save,
+        record=record, report=report, frames=frames, threshold=threshold, smooth=smooth, crop=crop, judge=judge,
+        blur_text=blur_text, frame_skip=frame_skip, max_fps=max_fps, fps=fps, size=size, seed=seed, cpu=cpu,
+        overwrite=overwrite,
     )  # fmt: skip
     with progress("showing", shown=frames > 0) as tell, Interrupt() as interrupt:
         result = run_demo(

@@ -29,9 +29,9 @@ CLIP_FRAMES = 300
 class DemoRequest:
     """The options of `lawder-edge demo`. source: None for the procedural clip of `size` (H, W), `seed` and `fps`.
 
-    models: the first is shown, the others can be chosen. compare: beside the first. show: in a window. serve: HOST:PORT of a web
-    page. token: what a browser must know. cpu: cores that
-    this process may use, 0 for all; it stays limited afterwards.
+    models: the first is shown, the others can be chosen. compare: beside the first. show: in a window. serve: HOST:PORT
+    of a web page. token: what a browser must know. cpu: cores that this process may use, 0 for all; it stays limited
+    afterwards.
     """
 
     source: str | None = None

@@ -59,6 +59,7 @@ class Inference:
         told.
         """
         self.slot: Slot[Found] = Slot()
+        self.error: Exception | None = None
         self.failures = 0
         self.unseen = 0
         self.segmented = 0
@@ -77,8 +78,6 @@ class Inference:
 
     def _run(self) -> None:
         try:
-            for segmenter in self._segmenters:
-                segmenter.warm_up()
             while not self._controls.stopped and not self._capture.slot.ended:
                 frame = self._capture.slot.take(TICK_S)
                 if frame is None:
@@ -89,6 +88,8 @@ class Inference:
                 if self._keep_up and self.slot.withdraw() is not None:
                     self.unseen += 1
                 self.slot.put(found, stop=lambda: self._controls.stopped)
+        except Exception as error:  # told by the thread that draws, which closes the files first
+            self.error = error
         finally:
             self.slot.close()
 

@@ -156,7 +156,7 @@ def open_stream(text: str) -> Source:
 
 def open_pipeline(text: str) -> Source:
     """text: a GStreamer pipeline that ends in appsink. Raises Unavailable where OpenCV was built without GStreamer."""
-    if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getStreamBackends():
+    if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise Unavailable(
             "a GStreamer pipeline was named, but this OpenCV was built without GStreamer, as those from pip are. Use "
             "the device (--source /dev/video0) or the address (rtsp://...), or the OpenCV of the system."

@@ -141,8 +141,9 @@ class Pipeline:
             self._capture.join(_JOIN_S)
             for viewer in (*self._recorders, *self._viewers):
                 viewer.close()
-        if self._capture.error is not None:
-            raise self._capture.error
+        for error in (self._capture.error, self._inference.error):
+            if error is not None:
+                raise error
         return self._outcome()
 
     def _loop(self) -> None:

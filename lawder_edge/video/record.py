@@ -231,7 +231,8 @@ class Recorder:
             try:
                 lines.close()
             except OSError as error:
-                self.stopped = f"recording ended: frames.jsonl: {error.strerror}"
+                # What could not be written tells it again when it is closed.
+                self.stopped = self.stopped or f"recording ended: frames.jsonl: {error.strerror}"
         if clip is not None:
             clip.close()
 

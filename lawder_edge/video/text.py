@@ -9,51 +9,66 @@ from numpy.typing import NDArray
 from lawder_edge.video.border import View, whole
 from lawder_edge.video.frames import Image
 
-# Letters are looked for at a height of about so many pixels of the whole frame.
-_LOOK_PX = 480
-# What a letter is at that size: a bright stroke, narrower than the top-hat's window.
-_STROKE_PX, _CONTRAST = 9, 60
-_HEIGHTS, _WIDEST = (5, 30), 30
+# The frame is looked at with its shorter side at these, for letters of all sizes; it is never enlarged.
+_LOOKS_PX = (270, 480, 900)
+# What a letter is at one of them: a bright or colourless stroke narrower than the top-hat's window.
+_STROKE_PX, _CONTRAST = 7, 36
+_HEIGHTS, _WIDEST = (6, 22), 30
 # Letters of one line stand closer than this, and so many make a line.
-_GAP_PX, _LEAST_LETTERS = 14, 4
+_GAP_PX, _LEAST_LETTERS = 21, 4
 # Standard deviation of their heights over the mean: capitals and small letters differ, spots of light more.
-_LARGEST_SPREAD = 0.35
+_LARGEST_SPREAD = 0.3
 _LOOK_EVERY = 5
 
 
 def find_text(image: Image) -> list[View]:
     """Boxes around lines of bright text in (H, W, 3) uint8 RGB. Finds too much rather than too little."""
+    shorter = min(image.shape[:2])
+    scales = dict.fromkeys(min(1.0, look / shorter) for look in _LOOKS_PX)
+    return [box for scale in scales for box in _lines(image, scale)]
+
+
+def _lines(image: Image, scale: float) -> list[View]:
     height, width = image.shape[:2]
-    scale = min(1.0, _LOOK_PX / min(height, width))
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = image
     if scale < 1:
-        grey = cv2.resize(grey, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
-    window = np.ones((_STROKE_PX, _STROKE_PX), np.uint8)
-    strokes = (cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, window) > _CONTRAST).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
-    wide, tall, area = (stats[:, i] for i in (cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_AREA))
-    letter = (tall >= _HEIGHTS[0]) & (tall <= _HEIGHTS[1]) & (wide <= _WIDEST) & (area >= 6)
-    letter[0] = False
-    joined = cv2.morphologyEx(
-        letter[labels].astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, _GAP_PX), np.uint8), borderValue=0
-    )
+        size = round(width * scale), round(height * scale)
+        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    labels, stats, letter = _letters(small)
+    joined = cv2.morphologyEx(letter[labels].astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, _GAP_PX), np.uint8))
     _, lines, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     found = []
     for number in range(1, len(boxes)):
         left, top, across, down, _ = (int(v) for v in boxes[number])
-        members = np.unique(
-            labels[top : top + down, left : left + across][lines[top : top + down, left : left + across] == number]
-        )
-        heights = tall[members[letter[members]]]
-        if len(heights) >= _LEAST_LETTERS and heights.std() <= _LARGEST_SPREAD * heights.mean() and across >= 2 * down:
-            pad = max(3, down // 3)
-            found.append(
-                View(
-                    max(0, int((top - pad) / scale)), min(height, int(np.ceil((top + down + pad) / scale))),
-                    max(0, int((left - pad) / scale)), min(width, int(np.ceil((left + across + pad) / scale))),
-                )
-            )  # fmt: skip
+        here = slice(top, top + down), slice(left, left + across)
+        members = np.unique(labels[here][lines[here] == number])
+        heights = stats[members[letter[members]], cv2.CC_STAT_HEIGHT]
+        alike = len(heights) >= _LEAST_LETTERS and heights.std() <= _LARGEST_SPREAD * heights.mean()
+        if not alike or across < 2 * down or down > 2 * heights.max():
+            continue
+        # A letter that touches a spot of light is none by its shape: its neighbours hide it.
+        aside, pad = round(1.5 * down), max(3, down // 3)
+        found.append(
+            View(
+                max(0, int((top - pad) / scale)), min(height, int(np.ceil((top + down + pad) / scale))),
+                max(0, int((left - aside) / scale)), min(width, int(np.ceil((left + across + aside) / scale))),
+            )
+        )  # fmt: skip
     return found
+
+
+def _letters(image: Image) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+    """Strokes by number (H, W), their boxes as OpenCV gives them, and which of them are shaped like letters."""
+    window = np.ones((_STROKE_PX, _STROKE_PX), np.uint8)
+    # White letters stand out from a red wall by what it lacks, coloured ones by their brightness.
+    strokes = np.zeros(image.shape[:2], np.uint8)
+    for values in (image.min(axis=2), cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)):
+        strokes |= (cv2.morphologyEx(values, cv2.MORPH_TOPHAT, window) > _CONTRAST).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
+    tall, wide, area = (stats[:, i] for i in (cv2.CC_STAT_HEIGHT, cv2.CC_STAT_WIDTH, cv2.CC_STAT_AREA))
+    letter = (tall >= _HEIGHTS[0]) & (tall <= _HEIGHTS[1]) & (wide <= _WIDEST) & (area >= _HEIGHTS[0])
+    letter[0] = False
+    return np.asarray(labels, np.int32), np.asarray(stats, np.int32), letter
 
 
 class TextBlur:
