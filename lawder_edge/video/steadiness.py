@@ -49,12 +49,37 @@ class SteadyConfig:
     cuts: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.smooth_ms, self.hysteresis, self.least_area, self.least_ms) < 0 or self.confirm_frames < 1:
-            raise BadInput(f"steadiness: nothing may be below 0 and an alarm needs a frame or more, got {self}")
+        values = self.smooth_ms, self.hysteresis, self.least_area, self.least_ms
+        # Not by a smallest value: what is not a number is smaller than nothing.
+        if not all(v >= 0 for v in values) or self.confirm_frames < 1:
+            raise BadInput(
+                f"steadiness: smooth-ms {values[0]}, hysteresis {values[1]}, least-area {values[2]}, least-ms "
+                f"{values[3]}, confirm-frames {self.confirm_frames}; wanted 0 or more of each, and a frame or more"
+            )
 
 
 OFF = SteadyConfig(smooth_ms=0, hysteresis=0, least_area=0, least_ms=0)
 """Each frame by itself; alarms are confirmed still."""
+
+
+def steady_config(
+    *,
+    on: bool = True,
+    smooth_ms: float | None = None,
+    hysteresis: float | None = None,
+    least_area: float | None = None,
+    least_ms: float | None = None,
+    confirm_frames: int | None = None,
+) -> SteadyConfig:
+    """The defaults, or with `on` false none of the steps, but for what is given. Raises BadInput as `SteadyConfig`."""
+    default = SteadyConfig() if on else OFF
+    return SteadyConfig(
+        smooth_ms=default.smooth_ms if smooth_ms is None else smooth_ms,
+        hysteresis=default.hysteresis if hysteresis is None else hysteresis,
+        least_area=default.least_area if least_area is None else least_area,
+        least_ms=default.least_ms if least_ms is None else least_ms,
+        confirm_frames=default.confirm_frames if confirm_frames is None else confirm_frames,
+    )
 
 
 @dataclass(frozen=True)

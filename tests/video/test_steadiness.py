@@ -10,7 +10,7 @@ from lawder_edge.errors import BadInput
 from lawder_edge.video import measures
 from lawder_edge.video.clip import ProceduralClip
 from lawder_edge.video.frames import Frame, Steadier
-from lawder_edge.video.steadiness import OFF, Confirmation, Steady, SteadyConfig
+from lawder_edge.video.steadiness import OFF, Confirmation, Steady, SteadyConfig, steady_config
 
 SIZE = (96, 128)
 FPS = 30.0
@@ -218,7 +218,16 @@ def test_large_pictures_are_worked_on_small_and_come_back_at_their_size() -> Non
     assert (mask > 0)[~truth].mean() < 0.01
 
 
-@pytest.mark.parametrize("wrong", [{"smooth_ms": -1.0}, {"least_area": -0.1}, {"confirm_frames": 0}])
+def test_what_a_person_leaves_out_is_the_default_or_off() -> None:
+    assert steady_config() == SteadyConfig()
+    assert steady_config(on=False) == OFF
+    assert steady_config(hysteresis=0.0) == replace(SteadyConfig(), hysteresis=0.0)
+    assert steady_config(on=False, least_ms=80.0, confirm_frames=5) == replace(OFF, least_ms=80.0, confirm_frames=5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"smooth_ms": -1.0}, {"least_area": -0.1}, {"hysteresis": float("nan")}, {"confirm_frames": 0}]
+)
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(BadInput, match="steadiness"):
         SteadyConfig(**wrong)  # type: ignore[arg-type]
