@@ -26,6 +26,11 @@ def demo(
     frames: int = 0,
     threshold: float | None = None,
     smooth: bool = True,
+    smooth_ms: float | None = None,
+    hysteresis: float | None = None,
+    least_area: float | None = None,
+    least_ms: float | None = None,
+    confirm_frames: int | None = None,
     crop: bool = True,
     judge: bool = True,
     blur_text: bool = True,
@@ -60,7 +65,12 @@ def demo(
         report: file for what was measured, .json or .md.
         frames: to capture; 0 for all.
         threshold: probability from which a pixel is polyp; the one stored with the weights when left out.
-        smooth: steady the masks over time.
+        smooth: steady the masks over time, by the next four; 0 turns one of them off.
+        smooth_ms: time constant in which earlier frames fade; 120 when left out.
+        hysteresis: how far above the threshold a pixel enters the mask, and below it leaves; 0.1 when left out.
+        least_area: smallest region shown, as a share of the picture; 0.002 when left out.
+        least_ms: how long a region must have been found before it is shown; 0 when left out.
+        confirm_frames: frames in a row that must show a region before an alarm; 3 when left out.
         crop: cut away the black border for the network.
         judge: tell pictures that are dark, blurred or outside the body, and draw no mask on them.
         blur_text: make burnt-in text unreadable in what is saved and recorded.
@@ -75,11 +85,16 @@ def demo(
     from lawder_edge.cli.progress import progress
     from lawder_edge.training.interrupt import Interrupt
     from lawder_edge.video.demo import DemoRequest, run_demo
+    from lawder_edge.video.steadiness import steady_config
 
     request = DemoRequest(
         source=source, models=model, runtime=runtime, compare=compare, show=show, serve=serve, token=token, save=save,
-        record=record, report=report, frames=frames, threshold=threshold, smooth=smooth, crop=crop, judge=judge,
-        blur_text=blur_text, frame_skip=frame_skip, max_fps=max_fps, fps=fps, size=size, seed=seed, cpu=cpu,
+        record=record, report=report, frames=frames, threshold=threshold, crop=crop, judge=judge, blur_text=blur_text,
+        steady=steady_config(
+            on=smooth, smooth_ms=smooth_ms, hysteresis=hysteresis, least_area=least_area, least_ms=least_ms,
+            confirm_frames=confirm_frames,
+        ),
+        frame_skip=frame_skip, max_fps=max_fps, fps=fps, size=size, seed=seed, cpu=cpu,
         overwrite=overwrite,
     )  # fmt: skip
     with progress("showing", shown=frames > 0) as tell, Interrupt() as interrupt:

@@ -14,11 +14,12 @@ from lawder_edge.video.frames import Image, Map
 _SIDE, _REACH = 32, 6
 # Chroma bins of 32 steps.
 _BINS = 8
+_LEVEL = 80.0
 # Below this standard deviation (of 255) a thumbnail shows no structure to compare: a lens on the wall, a dark lumen.
 _FLAT = 6.0
-# On clips from validation stills at 30 frames a second the largest difference of neighbours was 0.08 (0.19 on the
-# procedural clip), of 378 pairs of different places 1 % were below 0.27; ClinicDB's sequences meet at 0.40 or more.
-UNLIKE = 0.3
+# On clips from validation stills at 30 frames a second the largest difference of neighbours was 0.08 (0.14 on the
+# procedural clip), of 190 pairs of different places 1 % were below 0.28; ClinicDB's sequences meet at 0.43 or more.
+UNLIKE = 0.25
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Glance:
 def glance(image: Image) -> Glance:
     """image: (H, W, 3) uint8 RGB, any size."""
     small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    # Exposure is levelled: chroma grows with light.
+    small = cv2.convertScaleAbs(small, alpha=_LEVEL / max(float(small.mean()), _LEVEL / 8))
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
     colours = cv2.calcHist([lab], [1, 2], None, [_BINS * 2, _BINS * 2], [64, 192, 64, 192])
     colours = cv2.GaussianBlur(colours, (3, 3), 0.8)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +19,8 @@ from lawder_edge.video.page import Page
 from lawder_edge.video.pipeline import Outcome, Pipeline, Setting
 from lawder_edge.video.record import ClipWriter, Recorder, check_clip
 from lawder_edge.video.report import RunReport, report_of, to_json, to_markdown
-from lawder_edge.video.segment import Segmenter, unsteadied
-from lawder_edge.video.steadiness import Steady
+from lawder_edge.video.segment import Segmenter
+from lawder_edge.video.steadiness import Steady, SteadyConfig
 
 # Of the bundled clip, where it is only written: it has no end of its own.
 CLIP_FRAMES = 300
@@ -46,7 +47,7 @@ class DemoRequest:
     report: Path | None = None
     frames: int = 0
     threshold: float | None = None
-    smooth: bool = True
+    steady: SteadyConfig = field(default_factory=SteadyConfig)
     crop: bool = True
     judge: bool = True
     blur_text: bool = True
@@ -127,7 +128,7 @@ def run_demo(
                 on_note(f"watch at {viewer.url}")
             stack.callback(viewer.close)
         pipeline = Pipeline(
-            source, [_segmenter(n, smooth=request.smooth) for n in networks], controls,
+            source, [_segmenter(n, request.steady) for n in networks], controls,
             viewers=viewers, recorders=[r for r in (clip, recorder) if r is not None],
             setting=_setting(request, source), stop=stop, on_progress=on_progress,
         )  # fmt: skip
@@ -188,9 +189,9 @@ def _name(request: DemoRequest) -> str:
     return without_password(request.source) if "://" in request.source else request.source
 
 
-def _segmenter(network: Network, *, smooth: bool) -> Segmenter:
+def _segmenter(network: Network, steady: SteadyConfig) -> Segmenter:
     found = network.predictor
-    return Segmenter(network.name, found.runner, threshold=found.threshold, steadier=Steady if smooth else unsteadied)
+    return Segmenter(network.name, found.runner, threshold=found.threshold, steadier=partial(Steady, config=steady))
 
 
 def _viewers(request: DemoRequest, controls: Controls, networks: list[Network], recorder: Recorder) -> list[Viewer]:

@@ -88,8 +88,13 @@ class Requests(BaseHTTPRequestHandler):
             self._send_state()
 
     def _allowed(self, given: str) -> bool:
-        """Refuses, and returns false, where the request is not from this page or does not know the token."""
+        """Refuses, and returns false, where the page is closed, was not what sent this, or the token is not known."""
         page = self._page
+        if page.closed:
+            # A connection that a browser keeps open outlives the server that took it.
+            self.close_connection = True
+            self._refuse(503, "the demo has ended")
+            return False
         origin = self.headers.get("Origin")
         if self.headers.get("Sec-Fetch-Site") == "cross-site" or (
             origin is not None and urlsplit(origin).netloc != self.headers.get("Host")

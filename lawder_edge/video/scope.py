@@ -38,7 +38,8 @@ class Surface:
         exposed = colour * min(1.0, _EXPOSURE / max(float(colour.mean()), 1e-3))
         level = gleam - 0.7 * cv2.GaussianBlur(gleam, (0, 0), 0.06 * min(mask.shape), borderType=cv2.BORDER_REFLECT)
         level = (level - level.mean()) / max(float(level.std()), 1e-6)
-        layers = np.dstack([exposed * 255, 110 + 36 * level])
+        # What faces the light most, the top of a polyp, would be white all over.
+        layers = np.dstack([exposed * 255, 110 + 36 * np.minimum(level, 2)])
         return cls(np.ascontiguousarray(np.clip(layers, 0, 255).round().astype(np.uint8)), mask)
 
 
@@ -144,17 +145,26 @@ def _ripple(rng: np.random.Generator, size: tuple[int, int], short: int) -> Imag
 
 
 def _smear(image: Image, dx: float, dy: float) -> Image:
-    """Blurred along a way of (dx, dy) pixels; below a pixel it does not show."""
-    length = min(float(np.hypot(dx, dy)), _LONGEST_BLUR_PX)
-    if length < 1:
-        return image
-    side = int(np.ceil(length)) | 1
-    kernel = np.zeros((side, side), np.float32)
-    middle = (side - 1) / 2
-    angle = np.arctan2(dy, dx)
-    for step in np.linspace(-length / 2, length / 2, 4 * side):
-        kernel[round(middle + step * np.sin(angle)), round(middle + step * np.cos(angle))] += 1
-    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101), np.uint8)
+    """Blurred along a way of (dx, dy) pixels about its middle; below two pixels it does not show.
+
+    By halves: the mean of two copies a half of the way apart, of that two a quarter apart, and so on. A filter over the
+    whole way took 44 ms of a 1080p frame's 66.
+    """
+    length = float(np.hypot(dx, dy))
+    share = min(length, _LONGEST_BLUR_PX) / max(length, 1e-6)
+    x, y = dx * share / 4, dy * share / 4
+    while max(abs(x), abs(y)) >= 0.5:
+        right, down = round(x), round(y)
+        height, width = image.shape[:2]
+        ahead, behind = (
+            image[max(2 * v, 0) : height + min(2 * v, 0), max(2 * h, 0) : width + min(2 * h, 0)]
+            for h, v in ((right, down), (-right, -down))
+        )
+        mixed = image.copy()
+        inner = np.s_[abs(down) : height - abs(down), abs(right) : width - abs(right)]
+        mixed[inner] = cv2.addWeighted(ahead, 0.5, behind, 0.5, 0)
+        image, x, y = mixed, x / 2, y / 2
+    return image
 
 
 def _touching(image: Image, haze: float) -> Image:

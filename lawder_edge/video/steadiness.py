@@ -31,7 +31,7 @@ _LONGEST_GAP_MS = 500.0
 
 @dataclass(frozen=True)
 class SteadyConfig:
-    """What is done to steady masks. 0 turns a step off.
+    """What is done to steady masks. 0 turns a step off. The defaults are from benchmarks/steadiness.py on validation.
 
     smooth_ms: time constant of the probability's mixing, in ms. hysteresis: how far above the threshold a pixel must
     rise to enter the mask, and below it fall to leave. least_area: smallest region shown, as a share of the picture.
@@ -40,21 +40,46 @@ class SteadyConfig:
     otherwise they are used where it stood still. cuts: whether cuts are looked for beside those that the source told.
     """
 
-    smooth_ms: float = 250.0
+    smooth_ms: float = 120.0
     hysteresis: float = 0.1
     least_area: float = 0.002
-    least_ms: float = 100.0
+    least_ms: float = 0.0
     confirm_frames: int = 3
     follow: bool = True
     cuts: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.smooth_ms, self.hysteresis, self.least_area, self.least_ms) < 0 or self.confirm_frames < 1:
-            raise BadInput(f"steadiness: nothing may be below 0 and an alarm needs a frame or more, got {self}")
+        values = self.smooth_ms, self.hysteresis, self.least_area, self.least_ms
+        # Not by a smallest value: what is not a number is smaller than nothing.
+        if not all(v >= 0 for v in values) or self.confirm_frames < 1:
+            raise BadInput(
+                f"steadiness: smooth-ms {values[0]}, hysteresis {values[1]}, least-area {values[2]}, least-ms "
+                f"{values[3]}, confirm-frames {self.confirm_frames}; wanted 0 or more of each, and a frame or more"
+            )
 
 
 OFF = SteadyConfig(smooth_ms=0, hysteresis=0, least_area=0, least_ms=0)
 """Each frame by itself; alarms are confirmed still."""
+
+
+def steady_config(
+    *,
+    on: bool = True,
+    smooth_ms: float | None = None,
+    hysteresis: float | None = None,
+    least_area: float | None = None,
+    least_ms: float | None = None,
+    confirm_frames: int | None = None,
+) -> SteadyConfig:
+    """The defaults, or with `on` false none of the steps, but for what is given. Raises BadInput as `SteadyConfig`."""
+    default = SteadyConfig() if on else OFF
+    return SteadyConfig(
+        smooth_ms=default.smooth_ms if smooth_ms is None else smooth_ms,
+        hysteresis=default.hysteresis if hysteresis is None else hysteresis,
+        least_area=default.least_area if least_area is None else least_area,
+        least_ms=default.least_ms if least_ms is None else least_ms,
+        confirm_frames=default.confirm_frames if confirm_frames is None else confirm_frames,
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +125,8 @@ class Steady:
             fresh = 1 - np.exp(-gap_ms / config.smooth_ms)
             weight = 1 - np.float32(1 - fresh) * motion.trust
             before = motion.carry(past.probability)
-            now = before + weight * (now - before)
+            # Rounding may lead a hair's breadth out of the range.
+            now = np.clip(before + weight * (now - before), 0, 1)
         mask = _cut(now, threshold, config.hysteresis, before=motion.carry(past.mask) if past and motion else None)
         known_ms = motion.carry(past.known_ms) if past and motion else np.zeros(grid, np.float32)
         mask, known_ms = _regions(mask, known_ms, gap_ms, least_area=config.least_area)

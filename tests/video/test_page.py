@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from page_watcher import PATIENCE_S, Watcher, wait_for
 
 from lawder_edge.errors import BadInput
 from lawder_edge.video.frames import Controls, Frame, Segmented, Status
@@ -20,7 +19,6 @@ from lawder_edge.video.page import MOST_VIEWERS, Page, parse_address
 
 TOKEN = "a-long-enough-secret"
 SIZE = (48, 64)
-PATIENCE_S = 30
 
 
 def segmented(number: int) -> tuple[np.ndarray, Segmented]:
@@ -77,42 +75,6 @@ def ask(
     data = answer.read()
     connection.close()
     return answer.status, dict(answer.getheaders()), data
-
-
-class Watcher:
-    """Reads the picture stream."""
-
-    def __init__(self, page: Page, receive_bytes: int = 0) -> None:
-        self.socket = socket.socket()
-        if receive_bytes:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.socket.settimeout(PATIENCE_S)
-        self.socket.connect(page.address)
-        self.socket.sendall(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        self._file = self.socket.makefile("rb")
-        self.head = self._headers()
-
-    def _headers(self) -> dict[str, str]:
-        lines = []
-        while (line := self._file.readline().decode().strip()) or not lines:
-            lines.append(line)
-        return dict(line.split(": ", 1) for line in lines if ": " in line)
-
-    def picture(self) -> tuple[int, np.ndarray]:
-        head = self._headers()
-        data = self._file.read(int(head["Content-Length"]))
-        return int(head["X-Frame"]), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-
-    def close(self) -> None:
-        self._file.close()
-        self.socket.close()
-
-
-def wait_for(condition: Any) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.01)
 
 
 def test_the_page_brings_all_it_needs_and_lets_nothing_else_in() -> None:
@@ -351,6 +313,9 @@ def test_closing_lets_viewers_go_and_frees_the_port() -> None:
     with served() as page, Camera(page):
         watcher = Watcher(page)
         watcher.picture()
+        kept = http.client.HTTPConnection(*page.address, timeout=PATIENCE_S)
+        kept.request("GET", "/state")
+        assert kept.getresponse().read()
         port = page.address[1]
         page.close()
         page.close()
@@ -358,5 +323,9 @@ def test_closing_lets_viewers_go_and_frees_the_port() -> None:
         while end:
             end = watcher.socket.recv(1 << 20)
         watcher.close()
+        kept.request("GET", "/state")
+        ended = kept.getresponse().status
+        kept.close()
+    assert ended == 503
     with served(serve=f"127.0.0.1:{port}"):
         pass

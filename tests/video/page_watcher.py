@@ -1,0 +1,51 @@
+"""Who watches the page's picture stream over a plain socket."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from lawder_edge.video.page import Page
+
+PATIENCE_S = 60
+
+
+class Watcher:
+    """Reads the picture stream."""
+
+    def __init__(self, page: Page, receive_bytes: int = 0) -> None:
+        self.socket = socket.socket()
+        if receive_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.settimeout(PATIENCE_S)
+        self.socket.connect(page.address)
+        secret = f"Authorization: Bearer {page.token}\r\n" if page.token else ""
+        self.socket.sendall(f"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n{secret}\r\n".encode())
+        self._file = self.socket.makefile("rb")
+        self.head = self._headers()
+
+    def _headers(self) -> dict[str, str]:
+        lines = []
+        while (line := self._file.readline().decode().strip()) or not lines:
+            lines.append(line)
+        return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+    def picture(self) -> tuple[int, np.ndarray]:
+        head = self._headers()
+        data = self._file.read(int(head["Content-Length"]))
+        return int(head["X-Frame"]), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+    def close(self) -> None:
+        self._file.close()
+        self.socket.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
