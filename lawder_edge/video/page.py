@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import ipaddress
 import socket
 import threading
 import time
@@ -22,7 +21,9 @@ import cv2
 import numpy as np
 
 from lawder_edge.errors import BadInput
+from lawder_edge.video.address import is_loopback, parse_address
 from lawder_edge.video.frames import Controls, Image, Segmented, Status
+from lawder_edge.video.page_requests import Requests
 
 MOST_VIEWERS = 32
 LEAST_TOKEN = 12
@@ -56,26 +57,6 @@ class Shown:
     status: Status
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """`127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or a port alone, which is that of this machine only.
-
-    Returns: host and port; port 0 takes a free one. Raises BadInput.
-    """
-    host, _, port = text.rpartition(":") if ":" in text else ("127.0.0.1", "", text)
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise BadInput(f"--serve {text}: wanted an address and a port, such as 127.0.0.1:8080")
-    return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 class Page:
     """Serves from its making to `close`.
 
@@ -94,8 +75,6 @@ class Page:
         token: str = "",
         recordings: Callable[[], Sequence[Path]] = lambda: (),
     ) -> None:
-        from lawder_edge.video.page_requests import Requests
-
         host, port = parse_address(serve)
         if not token and not is_loopback(host):
             raise BadInput(
@@ -113,7 +92,7 @@ class Page:
         self._shown: Shown | None = None
         self._viewers = 0
         self._closed = False
-        self._server = _listen(host, port, serve, Requests)
+        self._server = _listen(host, port, serve)
         self._server.page = self
         self.address: tuple[str, int] = (host, self._server.server_address[1])
         self._threads = [
@@ -228,10 +207,10 @@ class _PageServer6(PageServer):
     address_family = socket.AF_INET6
 
 
-def _listen(host: str, port: int, text: str, requests: type) -> PageServer:
+def _listen(host: str, port: int, text: str) -> PageServer:
     kind = _PageServer6 if ":" in host else PageServer
     try:
-        return kind((host, port), requests)
+        return kind((host, port), Requests)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise BadInput(

@@ -10,6 +10,7 @@ import contextlib
 import hmac
 import json
 import re
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+from lawder_edge.video.address import is_loopback
 
 if TYPE_CHECKING:
     from lawder_edge.video.page import Page, PageServer
@@ -104,8 +107,6 @@ class Requests(BaseHTTPRequestHandler):
         if not page.token:
             # A name of another site that was pointed at this machine arrives as that site's.
             host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
-            from lawder_edge.video.page import is_loopback
-
             if not is_loopback(host):
                 self._refuse(403, "this page is for this machine: open it by its address")
                 return False
@@ -149,20 +150,27 @@ class Requests(BaseHTTPRequestHandler):
             self.close_connection = True
             self._head(200, f"multipart/x-mixed-replace; boundary={_BOUNDARY.decode()}", None, {"Connection": "close"})
             last = 0
-            while not page.closed:
+            # Chromium shows a picture when it has read the head of the part after it: so that head follows at once, and
+            # not with the next picture, of which it can tell nothing.
+            head = b"\r\n--%s\r\nContent-Type: image/jpeg\r\n\r\n" % _BOUNDARY
+            self.wfile.write(head)
+            while not page.closed and not self._gone():
                 shot = page.next_shot(last, wait_s=1.0)
                 if shot is None:
                     continue
                 last = shot.count
-                head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\nX-Frame: %d\r\n\r\n" % (
-                    _BOUNDARY, len(shot.data), shot.number,
-                )  # fmt: skip
-                self.wfile.write(head + shot.data + b"\r\n")
+                self.wfile.write(shot.data + head)
         except OSError:
             # The viewer went away, or takes nothing any more: there is nobody to tell.
             return
         finally:
             page.leave()
+
+    def _gone(self) -> bool:
+        """Whether the viewer has hung up: where no picture is sent, no write fails."""
+        if not select.select([self.connection], [], [], 0)[0]:
+            return False
+        return not self.connection.recv(1, socket.MSG_PEEK)
 
     def _send_recording(self, index: int) -> None:
         recordings = list(self._page.recordings())

@@ -26,18 +26,23 @@ class Watcher:
         secret = f"Authorization: Bearer {page.token}\r\n" if page.token else ""
         self.socket.sendall(f"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n{secret}\r\n".encode())
         self._file = self.socket.makefile("rb")
-        self.head = self._headers()
+        self.head = self._until(b"\r\n\r\n").decode()
+        self._between = b"\r\n--" + self.head.partition("boundary=")[2].split("\r\n")[0].encode()
+        self._between += b"\r\nContent-Type: image/jpeg\r\n\r\n"
+        self._until(self._between)
 
-    def _headers(self) -> dict[str, str]:
-        lines = []
-        while (line := self._file.readline().decode().strip()) or not lines:
-            lines.append(line)
-        return dict(line.split(": ", 1) for line in lines if ": " in line)
+    def picture(self) -> np.ndarray:
+        """The next picture, (H, W, 3)."""
+        return cv2.imdecode(np.frombuffer(self._until(self._between), np.uint8), cv2.IMREAD_COLOR)
 
-    def picture(self) -> tuple[int, np.ndarray]:
-        head = self._headers()
-        data = self._file.read(int(head["Content-Length"]))
-        return int(head["X-Frame"]), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    def _until(self, end: bytes) -> bytes:
+        """What comes before `end`, which is taken too."""
+        taken = bytearray()
+        while not taken.endswith(end):
+            piece = self._file.read(1)
+            assert piece, "the stream has ended"
+            taken += piece
+        return bytes(taken[: -len(end)])
 
     def close(self) -> None:
         self._file.close()

@@ -56,7 +56,7 @@ def test_frames_arrive_in_a_browser_and_its_controls_act(tmp_path: Path) -> None
             watchers = [Watcher(page, receive_bytes=4096), *(Watcher(page) for _ in range(6))]
             wait_for(lambda: page.viewers == 8)
             see_it_change(browser)
-            assert all(watcher.picture()[1].any() for watcher in watchers[1:])
+            assert all(watcher.picture().any() for watcher in watchers[1:])
             for watcher in watchers:
                 watcher.close()
             browser.until("return document.querySelectorAll('#figures dt').length > 5")
@@ -86,6 +86,22 @@ def test_frames_arrive_in_a_browser_and_its_controls_act(tmp_path: Path) -> None
         camera.join()
         page.close()
     assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_one_picture_is_seen_though_no_other_follows(tmp_path: Path) -> None:
+    page = Page(Controls(), serve="127.0.0.1:0", thresholds=(0.5,))
+    try:
+        clip = ProceduralClip(seed=1, size=(240, 320))
+        frame = clip.read()
+        assert frame
+        mask = clip.mask_of(0)
+        page.show(frame.image, Segmented(frame, mask.astype("float32"), mask, 21.0, 1.0, 2.0, alarm=False), Status())
+        with Browser(tmp_path / "profile") as browser:
+            browser.open(page.url)
+            browser.until("return document.getElementById('live').naturalWidth === 320")
+            browser.until("return document.getElementById('banner').textContent.startsWith('No new picture')")
+    finally:
+        page.close()
 
 
 def see_it_change(browser: Browser) -> None:
