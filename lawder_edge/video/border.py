@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from lawder_edge.video.frames import Image, Map
+from lawder_edge.video.frames import Image
+
+Sample = TypeVar("Sample", np.uint8, np.float32, np.bool_)
 
 # Brightest channel above which a pixel belongs to the picture. Sensor noise in the border stays below 20.
 _DARK = 24
@@ -35,17 +39,9 @@ class View:
         """(H, W) in pixels."""
         return self.bottom - self.top, self.right - self.left
 
-    def crop(self, image: Image) -> Image:
+    def crop(self, image: NDArray[Sample]) -> NDArray[Sample]:
         """The part of (H, W, ...) that it is, without a copy."""
         return image[self.top : self.bottom, self.left : self.right]
-
-    def paste(self, part: Map, size: tuple[int, int]) -> Map:
-        """The inverse of `crop`: a map (h, w) of this view in one of the frame's `size` (H, W), 0 around it."""
-        if part.shape == size:
-            return part
-        whole: Map = np.zeros(size, part.dtype)
-        whole[self.top : self.bottom, self.left : self.right] = part
-        return whole
 
     def joined(self, other: View) -> View:
         """The smallest view that holds both."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from lawder_edge.evaluation.metrics import dice
-from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, Colour, draw_contour
+from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, Colour
 from lawder_edge.video.frames import Image, Segmented, Status
 
 RESEARCH = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
@@ -24,6 +25,8 @@ KEYS = (
     ("q", "quit"),
 )
 _WHITE: Colour = (255, 255, 255)
+# One pixel of outline for so many of the frame's shorter side, as on still images.
+_SIDE_PER_LINE_PX = 128
 # Okabe & Ito's vermilion, for what is wrong: told from the sky blue of "only here" and the yellow of a polyp.
 _WRONG: Colour = (213, 94, 0)
 _TINT = 0.25
@@ -61,10 +64,18 @@ def draw_mask(segmented: Segmented, *, base: Image | None = None) -> Image:
     rows = slice(max(0, top - margin), top + height + margin)
     columns = slice(max(0, left - margin), left + width + margin)
     out = np.array(image)
-    part, inside = out[rows, columns], mask[rows, columns]
-    tinted = cv2.addWeighted(part, 1 - _TINT, np.full_like(part, PREDICTION), _TINT, 0)
-    cv2.copyTo(tinted, inside, part)
-    out[rows, columns] = draw_contour(part, inside, PREDICTION if segmented.alarm else _WHITE)
+    inside = np.ascontiguousarray(mask[rows, columns])
+    part = np.ascontiguousarray(image[rows, columns])
+    part = _painted(part, cv2.addWeighted(part, 1 - _TINT, _plain(inside, PREDICTION), _TINT, 0), inside)
+    # By growing and shrinking: a line drawn along the thousands of points of a 1080p outline takes 16 ms, this 2 ms.
+    line = max(2, round(min(mask.shape) / _SIDE_PER_LINE_PX))
+    halo = cv2.subtract(cv2.dilate(inside, np.ones((5, 5), np.uint8)), inside)
+    # The frame's edge is no edge of the mask.
+    kernel = np.ones((2 * line + 1, 2 * line + 1), np.uint8)
+    edge = cv2.subtract(inside, cv2.erode(inside, kernel, borderType=cv2.BORDER_REPLICATE))
+    part = _painted(part, np.zeros_like(part), halo)
+    part = _painted(part, _plain(inside, PREDICTION if segmented.alarm else _WHITE), edge)
+    out[rows, columns] = part
     return out
 
 
@@ -129,6 +140,16 @@ def side_by_side(
     pen.line(f"only {names[1]}", _WRONG)
     pen.last_line(RESEARCH)
     return np.concatenate([left, right, between], axis=1)
+
+
+def _plain(like: Image, colour: Colour) -> Image:
+    """(h, w, 3) uint8 of one colour. Merged from planes: numpy takes twenty times as long to repeat three values."""
+    return np.asarray(cv2.merge([np.full(like.shape, value, np.uint8) for value in colour]), np.uint8)
+
+
+def _painted(picture: Image, paint: Any, where: Any) -> Image:
+    """`paint` where `where` is not 0, else `picture`."""
+    return np.asarray(cv2.copyTo(paint, where, picture), np.uint8)
 
 
 def _figures(segmented: Segmented, status: Status, threshold: float | None) -> list[str]:

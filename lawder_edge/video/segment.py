@@ -68,9 +68,14 @@ class Segmenter:
         self._cut_at = self.threshold if threshold is None or self.runner.kind == "mask" else threshold
         seen = Frame(frame.number, at_s, small, cut=frame.cut)
         probability, mask, alarm = self._steadier.step(seen, alone)
-        whole = frame.image.shape[0], frame.image.shape[1]
-        full = view.paste(_enlarge(probability, mask, self._cut_at, view.size), whole)
-        found = (full >= np.float32(self._cut_at)).astype(np.uint8)
+        full: Map = np.zeros(frame.image.shape[:2], np.float32)
+        found: Image = np.zeros(frame.image.shape[:2], np.uint8)
+        part = view.crop(full)
+        cv2.resize(
+            _decided(probability, mask, self._cut_at), (part.shape[1], part.shape[0]), dst=part,
+            interpolation=cv2.INTER_LINEAR,
+        )  # fmt: skip
+        np.greater_equal(part, np.float32(self._cut_at), out=view.crop(found).view(np.bool_))
         ended_s = time.perf_counter()
         return Segmented(
             frame=frame,
@@ -99,22 +104,19 @@ def shrink(image: Image, size: tuple[int, int]) -> Image:
         )
     if image.shape[:2] == size:
         return np.ascontiguousarray(image)
-    smaller = image.shape[0] >= height and image.shape[1] >= width
-    way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
+    # Of less than twice the size no pixel is passed over.
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _enlarge(probability: Map, mask: Image, threshold: float, size: tuple[int, int]) -> Map:
-    """A probability at `size` (H, W) whose cut at `threshold` is the enlarged mask.
+def _decided(probability: Map, mask: Image, threshold: float) -> Map:
+    """A probability whose cut at `threshold` is the mask, to be enlarged: all are (h, w).
 
-    Where the steadiness decided against the probability, the probability is set to just the other side: so the outline
-    is as smooth as the probability's, wherever the two agree.
+    Where the steadiness decided against the probability, it is set to just the other side: so the outline stays as
+    smooth as the probability's, wherever the two agree.
     """
     cut = np.float32(threshold)
     on = mask != 0
-    if not np.array_equal(probability >= cut, on):
-        probability = np.where(
-            on, np.maximum(probability, cut + np.float32(_DECIDED)), np.minimum(probability, cut - np.float32(_DECIDED))
-        ).astype(np.float32)
-    enlarged = cv2.resize(probability, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(enlarged, np.float32)
+    if np.array_equal(probability >= cut, on):
+        return probability
+    inside, outside = cut + np.float32(_DECIDED), cut - np.float32(_DECIDED)
+    return np.where(on, np.maximum(probability, inside), np.minimum(probability, outside)).astype(np.float32)
