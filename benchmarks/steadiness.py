@@ -73,7 +73,6 @@ def variants() -> dict[str, SteadyConfig]:
         "smoothing": replace(OFF, smooth_ms=full.smooth_ms),
         "smoothing, not followed": replace(OFF, smooth_ms=full.smooth_ms, follow=False),
         "hysteresis": replace(OFF, hysteresis=full.hysteresis),
-        "least area": replace(OFF, least_area=full.least_area),
         "all (the default)": full,
         "all, not followed": replace(full, follow=False),
         "all, least duration 100 ms": replace(full, least_ms=100.0),
@@ -212,8 +211,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--part", choices=sorted(SEEDS), required=True)
     parser.add_argument("--model", default="order")
-    parser.add_argument("--textured", type=int, default=12, help="clips of real stills")
-    parser.add_argument("--procedural", type=int, default=4, help="procedural clips")
+    parser.add_argument("--textured", type=int, default=10, help="clips of real stills")
+    parser.add_argument("--procedural", type=int, default=3, help="procedural clips")
     parser.add_argument("--grid", action="store_true", help="the settings that the defaults were chosen from")
     parser.add_argument("--cache", type=Path, help="folder for probabilities, so that another run is quick")
     args = parser.parse_args()

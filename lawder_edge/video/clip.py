@@ -72,7 +72,7 @@ class ProceduralClip(DrawnClip):
         # Later scenes are drawn while the first is shown.
         self._pool = ThreadPoolExecutor(1)
         self._scenes: list[Future[Surface]] = [self._pool.submit(self._make_scene, i) for i in range(_SCENES)]
-        self._segment = lru_cache(maxsize=4)(self._make_segment)
+        self._segment = lru_cache(maxsize=2)(self._make_segment)
 
     def close(self) -> None:
         super().close()
