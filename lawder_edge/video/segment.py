@@ -91,9 +91,9 @@ class Segmenter:
 def shrink(image: Image, size: tuple[int, int]) -> Image:
     """A picture at the network's size, anti-aliased, within a millisecond or two from 1080p.
 
-    Each axis is halved by averages while twice the size remains, then the rest is resized by OpenCV. The one resize of `bundle.processing`
-    is exact on every machine and takes 15 to 90 ms here, more than the network; a test holds how far the masks are
-    apart. image: (H, W, 3) uint8. size: (h, w) in pixels. Returns: (h, w, 3) uint8.
+    Each axis is halved by averages while twice the size remains, then the rest is resized by OpenCV. The one resize of
+    `bundle.processing` is exact on every machine and takes 15 to 90 ms here, more than the network; tests hold how far
+    the two are apart. image: (H, W, 3) uint8. size: (h, w) in pixels. Returns: (h, w, 3) uint8.
     """
     height, width = size
     while image.shape[0] >= 2 * height or image.shape[1] >= 2 * width:
