@@ -23,6 +23,7 @@ def demo(
     save: Path | None = None,
     record: Path | None = None,
     report: Path | None = None,
+    vp9: bool = False,
     frames: int = 0,
     threshold: float | None = None,
     smooth: bool = True,
@@ -60,8 +61,9 @@ def demo(
         show: in a window.
         serve: host and port of a web page to watch and control it, such as 127.0.0.1:8080.
         token: what a browser must know; needed where other machines can reach the page.
-        save: clip to write: .webm (VP9), .mp4, .mkv or .avi.
+        save: clip to write: .webm, .mp4 (H.264 where this OpenCV can), .mkv or .avi.
         record: folder for recordings, each with video, masks and a line a frame.
+        vp9: encode .webm as VP9 rather than VP8: four times the work, about the same size.
         report: file for what was measured, .json or .md.
         frames: to capture; 0 for all.
         threshold: probability from which a pixel is polyp; the one stored with the weights when left out.
@@ -89,7 +91,8 @@ def demo(
 
     request = DemoRequest(
         source=source, models=model, runtime=runtime, compare=compare, show=show, serve=serve, token=token, save=save,
-        record=record, report=report, frames=frames, threshold=threshold, crop=crop, judge=judge, blur_text=blur_text,
+        record=record, report=report, vp9=vp9, frames=frames, threshold=threshold, crop=crop, judge=judge,
+        blur_text=blur_text,
         steady=steady_config(
             on=smooth, smooth_ms=smooth_ms, hysteresis=hysteresis, least_area=least_area, least_ms=least_ms,
             confirm_frames=confirm_frames,

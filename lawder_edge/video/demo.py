@@ -45,6 +45,7 @@ class DemoRequest:
     save: Path | None = None
     record: Path | None = None
     report: Path | None = None
+    vp9: bool = False
     frames: int = 0
     threshold: float | None = None
     steady: SteadyConfig = field(default_factory=SteadyConfig)
@@ -217,9 +218,9 @@ def _recorders(request: DemoRequest, controls: Controls, source: Source) -> tupl
     fps = min(source.fps, request.max_fps or source.fps)
     clip = None
     if request.save is not None:
-        clip = ClipWriter(request.save, fps=fps, live=live, overwrite=request.overwrite)
+        clip = ClipWriter(request.save, fps=fps, live=live, vp9=request.vp9, overwrite=request.overwrite)
     controls.recording = request.record is not None
-    return clip, Recorder(request.record or Path("recordings"), controls, fps=fps, live=live)
+    return clip, Recorder(request.record or Path("recordings"), controls, fps=fps, live=live, vp9=request.vp9)
 
 
 def _setting(request: DemoRequest, source: Source) -> Setting:

@@ -25,10 +25,11 @@ from lawder_edge.errors import BadInput, OutputExists, Unavailable
 from lawder_edge.files import encode_png
 from lawder_edge.video.frames import Controls, Image, Segmented, Status
 
-# By suffix, those that a browser plays first. OpenCV's wheels hold no H.264 encoder; a system's OpenCV may.
-_CODECS = {".webm": ("VP90", "VP80"), ".mp4": ("avc1", "mp4v"), ".mkv": ("VP90", "MJPG"), ".avi": ("MJPG",)}
-# VP9 takes 78 ms of CPU a frame at 640 x 480, VP8 16 ms: live pictures do not wait.
-_LIVE_CODECS = {**_CODECS, ".webm": ("VP80",)}
+# By suffix, those that a browser plays first. OpenCV's wheels hold no H.264 encoder; a system's OpenCV may. Of the two
+# that WebM takes, VP9 needs 121 ms of CPU for a frame of the procedural clip at 480 x 360 and VP8 28 ms, for files of
+# the same size: OpenCV cannot ask either for more speed.
+_CODECS = {".webm": ("VP80", "VP90"), ".mp4": ("avc1", "mp4v"), ".mkv": ("VP80", "MJPG"), ".avi": ("MJPG",)}
+VP9 = "VP90"
 _WAITING = 8
 # A recording ends while the disk still has room for the index at its end.
 _LEAST_FREE_BYTES = 64 << 20
@@ -59,9 +60,18 @@ class ClipWriter:
     """
 
     def __init__(
-        self, path: Path, *, fps: float, live: bool, free: FreeBytes = free_bytes, overwrite: bool = False
+        self,
+        path: Path,
+        *,
+        fps: float,
+        live: bool,
+        vp9: bool = False,
+        free: FreeBytes = free_bytes,
+        overwrite: bool = False,
     ) -> None:
-        """live: pictures come at their own time, so they are repeated or left out to keep that of the clip."""
+        """live: pictures come at their own time, so they are repeated or left out to keep that of the clip. vp9: as
+        the encoder of WebM, where there is time for it.
+        """
         check_clip(path, overwrite=overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
@@ -69,7 +79,7 @@ class ClipWriter:
         self.codec = ""
         self.written = 0
         self.missed = 0
-        self._fps, self._live, self._free = fps, live, free
+        self._fps, self._live, self._vp9, self._free = fps, live, vp9, free
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
         self._queue: queue.Queue[tuple[Image, int] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
@@ -115,7 +125,7 @@ class ClipWriter:
                 picture, repeats = item
                 if writer is None:
                     size = _even(picture)
-                    writer, self.codec = open_writer(self._partial, fps=self._fps, size=size, live=self._live)
+                    writer, self.codec = open_writer(self._partial, fps=self._fps, size=size, vp9=self._vp9)
                 if self._free(self.path.parent) < _LEAST_FREE_BYTES:
                     self.stopped = f"{self.path}: ended, the disk is full"
                     continue
@@ -153,11 +163,20 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: Path, controls: Controls, *, fps: float, live: bool, free: FreeBytes = free_bytes
+        self,
+        folder: Path,
+        controls: Controls,
+        *,
+        fps: float,
+        live: bool,
+        vp9: bool = False,
+        free: FreeBytes = free_bytes,
     ) -> None:
+        """fps, live, vp9: of its clips, as of `ClipWriter`."""
         self.recordings: list[Path] = []
         self.stopped = ""
-        self._folder, self._controls, self._fps, self._live, self._free = folder, controls, fps, live, free
+        self._folder, self._controls, self._free = folder, controls, free
+        self._fps, self._live, self._vp9 = fps, live, vp9
         self._clip: ClipWriter | None = None
         self._lines: IO[str] | None = None
         self._last = -1
@@ -185,7 +204,7 @@ class Recorder:
         self.stopped = ""
         self._last = -1
         self.recordings.append(folder)
-        self._clip = ClipWriter(folder / "video.webm", fps=self._fps, live=self._live, free=self._free)
+        self._clip = ClipWriter(folder / "video.webm", fps=self._fps, live=self._live, vp9=self._vp9, free=self._free)
         # A line is on its way to the disk as soon as it is whole.
         self._lines = (folder / "frames.jsonl").open("w", buffering=1)
 
@@ -249,12 +268,13 @@ def write_screenshot(folder: Path, picture: Image, number: int) -> Path:
     return path
 
 
-def open_writer(path: Path, *, fps: float, size: tuple[int, int], live: bool) -> tuple[cv2.VideoWriter, str]:
+def open_writer(path: Path, *, fps: float, size: tuple[int, int], vp9: bool = False) -> tuple[cv2.VideoWriter, str]:
     """A writer for `size` (H, W) in pixels, with the best encoder that this OpenCV has for the suffix.
 
     Returns: it, and the encoder's four letters. Raises Unavailable where it has none.
     """
-    wanted = (_LIVE_CODECS if live else _CODECS)[path.suffix.lower()]
+    known = _CODECS[path.suffix.lower()]
+    wanted = tuple(dict.fromkeys((VP9, *known))) if vp9 and VP9 in known else known
     for codec in wanted:
         with _quiet_stderr():
             writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, (size[1], size[0]))
