@@ -80,9 +80,7 @@ def boxes(image: Image) -> np.ndarray:
 
 def print_shrink(data: Path, predictor: Predictor) -> None:
     print("\n## The fast way to the network's size\n")
-    print(
-        f"{predictor.name}, masks of images enlarged to 1440x1080: by the one exact resize, and by that of live video.\n"
-    )
+    print(f"{predictor.name}, masks of images enlarged to 1440x1080: by the one exact resize, and by that of video.\n")
     print("| images | of | mask Dice between the two, mean | worst | Dice with the truth, exact | fast |")
     print("|---|---|---|---|---|---|")
     for folder, step in FOLDERS:
