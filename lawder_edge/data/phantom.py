@@ -41,6 +41,19 @@ class PhantomFrame:
 
 
 @dataclass(frozen=True)
+class PhantomScene:
+    """What a scope could look over, without scope, camera and specular spots.
+
+    colour: (H, W, 3) float32 linear RGB, 0 to about 1.2. gleam: (H, W) float32, how straight the surface sends light
+    back, 0 to about 1.1: where it is high, a wet film shows specular spots. mask: (H, W) uint8, 1 where the polyp is.
+    """
+
+    colour: Map
+    gleam: Map
+    mask: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class _Polyp:
     mask: Flags
     cover: Map  # the mask with an outline one pixel soft, as a lens draws it
@@ -73,20 +86,47 @@ def make_frame(
     if area is not None and not (0 < area <= MAX_AREA and pixels >= 1):
         raise BadInput(f"area is {area} of {height} x {width} px; it must be a pixel or more and at most {MAX_AREA}")
 
-    visible = _scope(shape_rng, size)
+    visible = scope_view(shape_rng, size)
     if pixels > 0.8 * visible.sum():
         # The border would leave no room for a polyp of this area.
         visible = np.ones(size, bool)
     light, relief = _wall(wall_rng, size)
     albedo = _mucosa(skin_rng, size)
-    found = _polyp(polyp_rng, visible, light, pixels) if polyp else None
+    found = _polyp(polyp_rng, visible, light, pixels, within=visible) if polyp else None
     if found:
-        albedo = _polyp_albedo(polyp_rng, albedo, found)
-        light = _polyp_light(light, found)
-        relief = relief + found.height
-    image = _camera(camera_rng, _shade(wet_rng, albedo, light, relief), visible)
+        albedo, light, relief = _with_polyp(polyp_rng, albedo, light, relief, found)
+    colour, gleam = _shade(wet_rng, albedo, light, relief)
+    image = _camera(camera_rng, _wet(wet_rng, colour, gleam), visible)
     mask = found.mask if found else np.zeros(size, bool)
     return PhantomFrame(image, mask.astype(np.uint8))
+
+
+def make_scene(
+    rng: np.random.Generator, *, size: tuple[int, int], area: float | None, within: Flags | None = None
+) -> PhantomScene:
+    """A scene of `size` (H, W) for a camera to move over. The same state of `rng` gives the same bytes.
+
+    area: the polyp's share of all pixels, None for a scene without one. within: (H, W) bool, where its middle may lie;
+    None for anywhere. Raises BadInput for a side below 32 px, or an area outside (0, 0.5] or of less than a pixel.
+    """
+    height, width = size
+    if min(size) < MIN_SIDE_PX:
+        raise BadInput(f"a scene of {height} x {width} px was asked for; each side needs {MIN_SIDE_PX} px or more")
+    pixels = round((area or 0) * height * width)
+    if area is not None and not (0 < area <= MAX_AREA and pixels >= 1):
+        raise BadInput(f"area is {area} of {height} x {width} px; it must be a pixel or more and at most {MAX_AREA}")
+    seeds = rng.integers(0, 2**63, size=4)
+    wall_rng, polyp_rng, skin_rng, wet_rng = (np.random.default_rng(s) for s in seeds)
+    light, relief = _wall(wall_rng, size)
+    albedo = _mucosa(skin_rng, size)
+    mask = np.zeros(size, bool)
+    if pixels:
+        everywhere = np.ones(size, bool)
+        found = _polyp(polyp_rng, everywhere, light, pixels, within=everywhere if within is None else within)
+        albedo, light, relief = _with_polyp(polyp_rng, albedo, light, relief, found)
+        mask = found.mask
+    colour, gleam = _shade(wet_rng, albedo, light, relief)
+    return PhantomScene(colour.astype(np.float32), gleam.astype(np.float32), mask.astype(np.uint8))
 
 
 def _axes(size: tuple[int, int]) -> tuple[Map, Map]:
@@ -118,8 +158,11 @@ def _blur(x: Map, sigma_px: float) -> Map:
     return np.asarray(cv2.GaussianBlur(x, (0, 0), max(sigma_px, 0.3), borderType=cv2.BORDER_REFLECT))
 
 
-def _scope(rng: np.random.Generator, size: tuple[int, int]) -> Flags:
-    """What the scope shows: an octagon, a circle with its sides cut, or the whole frame; at times less a corner box."""
+def scope_view(rng: np.random.Generator, size: tuple[int, int]) -> Flags:
+    """What the scope shows: an octagon, a circle with its sides cut, or the whole frame; at times less a corner box.
+
+    Returns: (H, W) bool.
+    """
     x, y = _axes(size)
     x, y = x / np.abs(x).max(), y / np.abs(y).max()
     kind = rng.choice(["octagon", "circle", "full"], p=[0.6, 0.3, 0.1])
@@ -211,11 +254,14 @@ def _vessels(rng: np.random.Generator, size: tuple[int, int]) -> Map:
     return _blur((canvas / 255).astype(np.float32), 0.003 * short)
 
 
-def _polyp(rng: np.random.Generator, visible: Flags, light: Map, pixels: int) -> _Polyp:
-    """A polyp of exactly `pixels` visible pixels: the sublevel set of a field that has its lobes, stalk and outline."""
+def _polyp(rng: np.random.Generator, visible: Flags, light: Map, pixels: int, *, within: Flags) -> _Polyp:
+    """A polyp of exactly `pixels` visible pixels: the sublevel set of a field that has its lobes, stalk and outline.
+
+    Its middle lies `within`.
+    """
     size = (visible.shape[0], visible.shape[1])
     radius = np.sqrt(pixels / np.pi)
-    row, column = _place(rng, visible, light, radius)
+    row, column = _place(rng, within, light, radius)
     y, x = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
     x, y = (x - column) / radius, (y - row) / radius
     kind = rng.choice(["dome", "flat", "lobed", "stalked"], p=[0.45, 0.15, 0.25, 0.15])
@@ -275,6 +321,11 @@ def _place(rng: np.random.Generator, visible: Flags, light: Map, radius: float) 
     return at // visible.shape[1], at % visible.shape[1]
 
 
+def _with_polyp(rng: np.random.Generator, albedo: Map, light: Map, relief: Map, polyp: _Polyp) -> tuple[Map, Map, Map]:
+    """Albedo, light and relief of the wall with the polyp on it."""
+    return _polyp_albedo(rng, albedo, polyp), _polyp_light(light, polyp), relief + polyp.height
+
+
 def _polyp_albedo(rng: np.random.Generator, albedo: Map, polyp: _Polyp) -> Map:
     """The wall's tone with a tint, without its vessels, with a pit pattern."""
     size = (albedo.shape[0], albedo.shape[1])
@@ -294,10 +345,11 @@ def _polyp_light(light: Map, polyp: _Polyp) -> Map:
     return _mix(light * (1 - 0.75 * polyp.shadow), 1.12 * even, polyp.cover)
 
 
-def _shade(rng: np.random.Generator, albedo: Map, light: Map, relief: Map) -> Map:
-    """Linear RGB (H, W, 3): Lambertian shading by the relief's slopes, a tone curve, specular spots."""
-    size = (light.shape[0], light.shape[1])
-    short = min(size)
+def _shade(rng: np.random.Generator, albedo: Map, light: Map, relief: Map) -> tuple[Map, Map]:
+    """Lambertian shading by the relief's slopes, and a tone curve.
+
+    Returns: linear RGB (H, W, 3), and how straight the surface sends light back (H, W).
+    """
     slope_x = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
     slope_y = cv2.Sobel(relief, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
     lx, ly = rng.uniform(-0.45, 0.1), rng.uniform(-0.6, -0.25)
@@ -309,13 +361,18 @@ def _shade(rng: np.random.Generator, albedo: Map, light: Map, relief: Map) -> Ma
     colour = albedo * lit[..., None] ** np.array([0.9, 1.12, 1.2], np.float32)
     glare = _ramp(lit, 0.95, 1.3)[..., None]
     colour = colour + glare * 0.35 * np.array([1.0, 0.9, 0.75], np.float32)
+    return colour, facing**4 * np.minimum(lit, 1.1)
 
-    # Wet film: fine ripples on the relief send the light straight back in scattered small spots.
+
+def _wet(rng: np.random.Generator, colour: Map, gleam: Map) -> Map:
+    """Linear RGB with a wet film: fine ripples on the relief send the light straight back in scattered small spots."""
+    size = (gleam.shape[0], gleam.shape[1])
+    short = min(size)
     ripple = _noise(rng, size, 30) + 0.8 * _noise(rng, size, 64)
     wet = _ramp(_noise(rng, size, 4), rng.uniform(-0.6, 0.6), 1.6)
-    gleam = facing**4 * np.minimum(lit, 1.1) * (0.6 + 0.4 * wet) + 0.2 * ripple * (0.35 + wet)
+    film = gleam * (0.6 + 0.4 * wet) + 0.2 * ripple * (0.35 + wet)
     threshold = rng.uniform(0.9, 1.15)
-    spots = _blur(_ramp(gleam, threshold, threshold + 0.12), 0.002 * short)[..., None]
+    spots = _blur(_ramp(film, threshold, threshold + 0.12), 0.002 * short)[..., None]
     return np.asarray(colour * (1 - spots) + 1.05 * spots, dtype=np.float32)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from lawder_edge.data import phantom_files
 from lawder_edge.data.datasets import find_samples
 from lawder_edge.data.load import load_pair
-from lawder_edge.data.phantom import AREA_RANGE, PhantomFrame, make_frame
+from lawder_edge.data.phantom import AREA_RANGE, PhantomFrame, make_frame, make_scene
 from lawder_edge.data.phantom_files import write_phantom_dataset
 from lawder_edge.errors import BadInput, OutputExists
 
@@ -171,3 +172,23 @@ def test_a_disk_that_fills_leaves_the_old_folder_and_no_rest(tmp_path: Path, mon
 def test_a_dataset_of_no_frames_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="0 frames"):
         write_phantom_dataset(tmp_path / "phantom", n=0)
+
+
+def test_a_scenes_polyp_has_its_area_and_lies_where_it_was_asked_for() -> None:
+    within = np.zeros((96, 200), bool)
+    within[30:60, 30:60] = True
+    scene = make_scene(np.random.default_rng(2), size=(96, 200), area=0.02, within=within)
+    rows, columns = np.nonzero(scene.mask)
+
+    assert scene.colour.shape == (96, 200, 3)
+    assert scene.colour.dtype == scene.gleam.dtype == np.float32
+    assert int(scene.mask.sum()) == round(0.02 * 96 * 200)
+    assert 20 < rows.mean() < 70
+    assert 20 < columns.mean() < 70
+    assert not make_scene(np.random.default_rng(2), size=(96, 200), area=None).mask.any()
+
+
+@pytest.mark.parametrize("wrong", [{"size": (20, 200)}, {"area": 0.7}, {"area": 0.0}, {"area": 1e-9}])
+def test_a_scene_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        make_scene(np.random.default_rng(0), **{"size": (96, 200), "area": 0.02, **wrong})

@@ -1,0 +1,1 @@
+"""Live video: a source's frames, segmented, steadied, drawn, shown and recorded."""

@@ -1,0 +1,219 @@
+"""Where frames come from: what a person names becomes a `Source`. Reads files; live ones are in `live`."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lawder_edge.data.images import read_image
+from lawder_edge.data.layouts import IMAGE_SUFFIXES
+from lawder_edge.errors import BadImage, BadInput
+from lawder_edge.video.frames import Frame, Image, Source
+
+# As OpenCV gives it: (H, W) or (H, W, 1, 3 or 4), uint8 or uint16, BGR.
+Decoded: TypeAlias = NDArray[np.integer[Any]]
+
+# Of folders, and of files that do not tell.
+USUAL_FPS = 25.0
+# Files and cameras tell nonsense now and then: 0, -1, or the 90000 of their clock.
+_PLAUSIBLE_FPS = (1.0, 240.0)
+_GLOB = re.compile(r"[*?\[]")
+
+
+def open_source(text: str, *, fps: float | None = None) -> Source:
+    """A source from what a person names.
+
+    text: a video file; a folder of images, or a pattern such as `frames/*.png`; the number of a camera or its device;
+    an address with `://`; a GStreamer pipeline, which holds ` ! `. fps: to play at, None for the source's own.
+
+    Raises BadInput for what cannot be opened, Unavailable for GStreamer where OpenCV lacks it.
+    """
+    from lawder_edge.video.live import open_camera, open_pipeline, open_stream
+
+    if fps is not None and not fps > 0:
+        raise BadInput(f"{fps} frames a second were asked for; wanted more than 0.")
+    if " ! " in text:
+        return open_pipeline(text)
+    if "://" in text:
+        return open_stream(text)
+    if text.isdigit() or text.startswith("/dev/video"):
+        return open_camera(text)
+    path = Path(text)
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (_GLOB.search(text) and not path.exists()):
+        return FolderSource(_pictures(path), fps=fps or USUAL_FPS)
+    return FileSource(path, fps=fps)
+
+
+def to_rgb(image: Decoded) -> Image:
+    """What OpenCV decoded as (H, W, 3) uint8 RGB: BGR turned, grey repeated, 16 bits cut to their high byte."""
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB), np.uint8)
+
+
+def plausible_fps(told: float) -> float:
+    """The rate that a file or a camera told, or the usual one where that cannot be."""
+    return told if _PLAUSIBLE_FPS[0] <= told <= _PLAUSIBLE_FPS[1] else USUAL_FPS
+
+
+def quiet_ffmpeg() -> None:
+    """Keep FFmpeg's remarks on damaged streams off stderr; what is lost is counted and said here.
+
+    Says something only before the first video is opened.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+class FolderSource:
+    """Images by name, each a frame. What cannot be read is left out and counted. `skipped`: how many so far."""
+
+    live = False
+
+    def __init__(self, pictures: Sequence[Path], *, fps: float = USUAL_FPS) -> None:
+        self.fps = fps
+        self.skipped = 0
+        self._pictures = tuple(pictures)
+        self._next = 0
+        self._read = 0
+        self._size: tuple[int, ...] | None = None
+        self._said = ""
+
+    def read(self) -> Frame | None:
+        while self._next < len(self._pictures):
+            path = self._pictures[self._next]
+            self._next += 1
+            try:
+                image = read_image(path)
+            except BadImage as error:
+                self.skipped += 1
+                self._said = f"{self.skipped} images left out, the last: {error}"
+                continue
+            cut = self._read == 0 or image.shape != self._size
+            self._size = image.shape
+            self._read += 1
+            return Frame(self._read - 1, time.monotonic(), image, cut=cut)
+        if not self._read and self._pictures:
+            raise BadInput(f"none of {len(self._pictures)} images could be read; {self._said}")
+        return None
+
+    def said(self) -> str:
+        return self._said
+
+    def close(self) -> None:
+        self._next = len(self._pictures)
+
+
+class FileSource:
+    """A video file, frame by frame. `skipped`: frames that could not be decoded or are missing, so far.
+
+    Raises BadInput for a file that is missing, empty, or no video that can be opened.
+    """
+
+    live = False
+
+    def __init__(self, path: Path, *, fps: float | None = None) -> None:
+        quiet_ffmpeg()
+        self._path = path
+        if not path.is_file():
+            raise BadInput(
+                f"{path}: no such file or folder. Wanted a video, a folder of images, the number of a camera, or an "
+                "address such as rtsp://HOST/STREAM."
+            )
+        if path.stat().st_size == 0:
+            raise BadInput(f"{path}: the file is empty (0 bytes). Copy it again from its source.")
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise BadInput(
+                f"{path}: no video that can be opened. It may be truncated (an MP4 needs its end), or of a kind that "
+                "FFmpeg does not know."
+            )
+        self.fps = fps or plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
+        self.skipped = 0
+        self._interval_ms = 1000 / plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
+        self._announced = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._lock = threading.Lock()
+        self._closed = False
+        self._read = 0
+        self._last_ms = 0.0
+        self._size: tuple[int, ...] | None = None
+        self._said = ""
+
+    def read(self) -> Frame | None:
+        with self._lock:
+            if self._closed:
+                return None
+            image = _decode(self._capture)
+            at_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        if image is None:
+            self._end()
+            return None
+        gap = self._gap(at_ms)
+        if gap:
+            self.skipped += gap
+            self._said = f"{self.skipped} frames of the file could not be decoded"
+        cut = self._read == 0 or bool(gap) or image.shape != self._size
+        self._size = image.shape
+        self._read += 1
+        return Frame(self._read - 1, time.monotonic(), to_rgb(image), cut=cut)
+
+    def _gap(self, at_ms: float) -> int:
+        """How many frames are missing before the one at `at_ms`, by its time. Frames out of order count for none."""
+        missing = round((at_ms - self._last_ms) / self._interval_ms) - 1 if self._read else 0
+        self._last_ms = max(at_ms, self._last_ms)
+        # Beyond a minute it is a clock that jumped.
+        return missing if 0 < missing * self._interval_ms < 60_000 else 0
+
+    def _end(self) -> None:
+        if not self._read:
+            raise BadInput(f"{self._path}: opened, but no frame of it can be decoded. Copy it again from its source.")
+        missing = self._announced - self._read
+        # Containers without an index round their count from the duration: one more or less says nothing.
+        if missing > max(1, self.skipped):
+            self.skipped = missing
+            self._said = f"{missing} of {self._announced} frames of the file could not be decoded"
+
+    def said(self) -> str:
+        return self._said
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._capture.release()
+
+
+def _decode(capture: cv2.VideoCapture) -> Decoded | None:
+    """The next frame as OpenCV has it, None at the end or where it cannot be decoded."""
+    try:
+        ok, image = capture.read()
+    except cv2.error:
+        return None
+    return np.asarray(image) if ok and image is not None and image.size else None
+
+
+def _pictures(path: Path) -> list[Path]:
+    """The images of a folder, of a pattern, or the one of a file, in natural order: 2 before 10."""
+    if path.is_dir():
+        found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+    elif _GLOB.search(path.name):
+        found = [p for p in path.parent.glob(path.name) if p.suffix.lower() in IMAGE_SUFFIXES]
+    else:
+        found = [path] if path.is_file() else []
+    if not found:
+        raise BadInput(f"{path}: no images here (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> tuple[tuple[int, int | str], ...]:
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name) if part)
