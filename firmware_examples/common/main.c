@@ -1,6 +1,7 @@
 /**
  * @file main.c
- * Segment the frames that frames.py wrote and hold the CRC of each mask against the integer reference's.
+ * Segment the frames that frames.py wrote and hold the CRC of each mask against the integer reference's. With ROWS defined
+ * picture and mask are handed over row by row, and neither is in RAM.
  *
  * Exit codes: 0 every mask is right, 1 one is not, 2 a status of the network, 3 more stack than was set aside.
  */
@@ -8,18 +9,18 @@
 #include "frames.h"
 #include "network.h"
 
-#define PIXELS (LW_NETWORK_OUT_HEIGHT * LW_NETWORK_OUT_WIDTH)
-#define PICTURE_BYTES (LW_NETWORK_HEIGHT * LW_NETWORK_WIDTH * LW_NETWORK_CHANNELS)
+#define ROW_BYTES (LW_NETWORK_WIDTH * LW_NETWORK_CHANNELS)
 #define PAINT 0xA5A5A5A5u
 
 #ifndef ARENA_BYTES
+#ifdef ROWS
+#define ARENA_BYTES LW_NETWORK_ROWS_ARENA_BYTES
+#else
 #define ARENA_BYTES LW_NETWORK_ARENA_BYTES
+#endif
 #endif
 
 static uint8_t arena[ARENA_BYTES] __attribute__((section(".arena"), aligned(LW_ARENA_ALIGNMENT)));
-/* In RAM as from a camera, so that the memory that is told is a device's. */
-static uint8_t picture[PICTURE_BYTES], mask[PIXELS];
-
 /** As zlib's crc32. crc: of what came before, 0 at the start. */
 static uint32_t crc32_of(uint32_t crc, const uint8_t *data, uint32_t count)
 {
@@ -79,23 +80,77 @@ static uint32_t stack_used(void)
     return (uint32_t)((uintptr_t)__stack_top - (uintptr_t)word);
 }
 
-static int run_frame(uint32_t number)
+#ifdef ROWS
+
+#define FRAME_BYTES 0u
+
+/** What the network's functions work on. crc: of the rows of the mask so far. */
+typedef struct {
+    const uint8_t *rgb;
+    uint32_t crc;
+} camera;
+
+static int read_row(void *context, uint32_t row, uint8_t *rgb)
 {
-    for (uint32_t i = 0; i < PICTURE_BYTES; i++) {
+    const uint8_t *from = ((const camera *)context)->rgb + row * ROW_BYTES;
+    for (uint32_t i = 0; i < ROW_BYTES; i++) {
+        rgb[i] = from[i];
+    }
+    return 0;
+}
+
+static int write_row(void *context, uint32_t row, const uint8_t *mask)
+{
+    camera *to = (camera *)context;
+    (void)row;
+    to->crc = crc32_of(to->crc, mask, LW_NETWORK_OUT_WIDTH);
+    return 0;
+}
+
+static lw_status segment(uint32_t number, uint32_t *crc, uint64_t *instructions)
+{
+    camera at = {frames[number], 0};
+    const uint64_t before = board_instructions();
+    const lw_status status = lw_network_run_rows(read_row, write_row, &at, arena, sizeof arena);
+    *instructions = board_instructions() - before;
+    *crc = at.crc;
+    return status;
+}
+
+#else
+
+#define FRAME_BYTES (sizeof picture + sizeof mask)
+
+/* In RAM as from a camera, so that the memory that is told is a device's. */
+static uint8_t picture[LW_NETWORK_HEIGHT * ROW_BYTES], mask[LW_NETWORK_OUT_HEIGHT * LW_NETWORK_OUT_WIDTH];
+
+static lw_status segment(uint32_t number, uint32_t *crc, uint64_t *instructions)
+{
+    for (uint32_t i = 0; i < sizeof picture; i++) {
         picture[i] = frames[number][i];
     }
     const uint64_t before = board_instructions();
     const lw_status status = lw_network_run(picture, mask, arena, sizeof arena);
-    const uint64_t after = board_instructions();
+    *instructions = board_instructions() - before;
+    *crc = crc32_of(0, mask, sizeof mask);
+    return status;
+}
+
+#endif
+
+static int run_frame(uint32_t number)
+{
+    uint32_t crc = 0;
+    uint64_t instructions = 0;
+    const lw_status status = segment(number, &crc, &instructions);
     if (status != LW_OK) {
         write_number("the network returned status ", (uint64_t)status);
         return 2;
     }
-    const uint32_t crc = crc32_of(0, mask, PIXELS);
     write_number("frame ", number);
     write_crc("  crc ", crc);
     write_crc("  reference ", frame_crc[number]);
-    write_number("  instructions ", after - before);
+    write_number("  instructions ", instructions);
     return crc == frame_crc[number] ? 0 : 1;
 }
 
@@ -110,8 +165,8 @@ int main(void)
     const uint32_t stack_bytes = (uint32_t)((uintptr_t)__stack_top - (uintptr_t)__stack_limit);
     const uint32_t used = stack_used();
     write_number("arena bytes ", sizeof arena);
-    write_number("picture and mask bytes ", sizeof picture + sizeof mask);
-    write_number("other static bytes ", (uint32_t)(__ram_end - __ram_start) - (uint32_t)(sizeof picture + sizeof mask));
+    write_number("picture and mask bytes ", FRAME_BYTES);
+    write_number("other static bytes ", (uint32_t)(__ram_end - __ram_start) - (uint32_t)FRAME_BYTES);
     write_number("stack bytes ", stack_bytes);
     write_number("stack used bytes ", used);
     write_number("flash bytes ", (uint64_t)(__flash_end - __flash_start) +

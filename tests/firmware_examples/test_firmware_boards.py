@@ -91,6 +91,16 @@ def test_masks_of_every_board_are_the_integer_references(
     assert 0 < used < most
 
 
+@pytest.mark.parametrize("board", ["netduinoplus2", "mps3-an547"])
+def test_row_by_row_masks_are_the_same_and_no_frame_is_in_memory(
+    board: str, small: Path, project_root: Path, arm: None
+) -> None:
+    done = make("cortex_m", "board", small, project_root, f"BOARD={board}", "DEFINES=-DROWS")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert RIGHT in done.stdout
+    assert "picture and mask bytes 0\n" in done.stdout
+
+
 def test_the_same_run_counts_the_same_instructions(small: Path, project_root: Path, arm: None) -> None:
     first, again = (make("cortex_m", "board", small, project_root).stdout for _ in range(2))
     counts = [int(n) for n in re.findall(r"instructions (\d+)", first)]
@@ -219,4 +229,4 @@ def test_frames_come_from_the_bundle_and_masks_from_the_reference(order: Path) -
     masks = reference_masks(bundle, pictures[:1])
     assert masks[0].shape == (64, 64)
     with pytest.raises(BadInput, match="exported from other weights"):
-        reference_masks(bundle, pictures[:1], model="mk_unet_t")
+        reference_masks(bundle, pictures[:1], model="lawder_edge.models.unet:UNet")

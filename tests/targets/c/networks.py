@@ -84,6 +84,41 @@ class Compiled:
         return status
 
 
+READ_ROW = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+
+
+class ByRows:
+    """Calls a network's `run_rows` and keeps what it asks for and gives. stop: (read or write, row) that fails."""
+
+    def __init__(self, compiled: Compiled, picture: NDArray[np.uint8], *, stop: tuple[str, int] | None = None) -> None:
+        _, height, width, _ = compiled.graph.tensor(compiled.graph.outputs[0]).shape
+        self.mask = np.zeros((height, width), np.uint8)
+        self.events: list[tuple[str, int]] = []
+        need = compiled.source.rows.arena_bytes
+        memory = aligned(need + 64)
+
+        def read(_: int, row: int, to: int) -> int:
+            ctypes.memmove(to, picture[row].tobytes(), picture[row].size)
+            return self._told("read", row, stop)
+
+        def write(_: int, row: int, given: int) -> int:
+            self.mask[row] = np.frombuffer(ctypes.string_at(given, width), np.uint8)
+            return self._told("write", row, stop)
+
+        function = getattr(compiled.library, f"lw_{compiled.source.name}_run_rows")
+        pointers = (READ_ROW(read), READ_ROW(write), None, ctypes.c_void_p(memory.ctypes.data))
+        self.status: int = function(*pointers, ctypes.c_size_t(need))
+        self.is_inside = bool((memory[need:] == 0x55).all())
+
+    def _told(self, what: str, row: int, stop: tuple[str, int] | None) -> int:
+        self.events.append((what, row))
+        return int((what, row) == stop)
+
+    def rows(self, what: str) -> list[int]:
+        """Those that were read or written, in order."""
+        return [row for name, row in self.events if name == what]
+
+
 def compile_network(graph: Graph, folder: Path, *flags: str, row_by_row: RowByRow = "needed") -> Compiled:
     source = write_files(graph, folder, row_by_row=row_by_row)
     probed = folder / "probed.c"

@@ -256,7 +256,7 @@ def rewritten_again(folder: Path, name: str, data: bytes) -> Bundle:
 def test_kernels_of_another_release_do_not_compile(copied: Path) -> None:
     text = (copied / "lawder_kernels.h").read_text()
     with pytest.raises(BadBundle, match="of another release"):
-        load(rewritten(copied, "lawder_kernels.h", text.replace("KERNELS_VERSION 1", "KERNELS_VERSION 2").encode()))
+        load(rewritten(copied, "lawder_kernels.h", text.replace("KERNELS_VERSION 2", "KERNELS_VERSION 1").encode()))
 
 
 def test_a_changed_file_is_refused(copied: Path) -> None:
