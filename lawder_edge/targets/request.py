@@ -27,7 +27,7 @@ def option_of(what: OutputKind | InputType) -> str:
 class ExportRequest:
     """The options of `lawder-edge export`, without target and place. size: (H, W), None for any multiples of 32.
 
-    io: None for the target's own.
+    io: None for the target's own. ram_bytes: that a microcontroller has for arena, picture and mask, None for any.
     """
 
     model: str = "order"
@@ -45,6 +45,7 @@ class ExportRequest:
     engine: EngineOptions = field(default_factory=EngineOptions)
     output: Output = "logits"
     io: Io | None = None
+    ram_bytes: int | None = None
 
     @property
     def kind(self) -> OutputKind:
@@ -63,6 +64,7 @@ class ExportRequest:
             words += ["--size", *map(str, self.size)]
         single = (
             ("opset", self.opset), ("threshold", self.threshold), ("data", self.data), ("card", self.card),
+            ("ram", self.ram_bytes),
         )  # fmt: skip
         for flag, value in single:
             if value is not None:

@@ -11,7 +11,9 @@ import numpy as np
 
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import Conv2D, Graph, Reshape, Tensor
+from lawder_edge.targets.c.budget import Need
 from lawder_edge.targets.c.calls import Argument, Call, Operand, calls_of
+from lawder_edge.targets.c.memory import memory_table
 from lawder_edge.targets.c.names import array, comment, identifier, literal
 from lawder_edge.targets.c.plan import FrameRows, Plan, frame_rows, needed_streams, plan
 from lawder_edge.targets.c.probability import probability_table
@@ -29,7 +31,8 @@ class Source:
     """name: as C spells it. files: names and text, the first is the network itself, whose sha256 the header holds.
 
     rows: what is added to the plan where picture and mask are given and taken row by row. constants_bytes: of weights,
-    biases, multipliers, tables and parameters, as 32-bit targets store them.
+    biases, multipliers, tables and parameters, as 32-bit targets store them. frame_bytes: of a picture and its mask.
+    memory: `memory_table` of it.
     """
 
     name: str
@@ -37,6 +40,13 @@ class Source:
     plan: Plan
     rows: FrameRows
     constants_bytes: int
+    frame_bytes: int
+    memory: str
+
+    @property
+    def need(self) -> Need:
+        """RAM that a program sets aside."""
+        return Need(self.plan.arena_bytes, self.frame_bytes, self.rows.arena_bytes)
 
 
 def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_by_row: RowByRow = "needed") -> Source:
@@ -61,9 +71,7 @@ def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_
     table = Constant("probability", "uint8_t", probability_table(logits, threshold)[0])
     if logits.shape[3] == 1:
         writer.constant(table, "probability")
-    source = network_source(
-        stem, writer.declarations(), body, memory=memory, rows=rows, image=image, logits=logits
-    )
+    source = network_source(stem, writer.declarations(), body, memory=memory, rows=rows, image=image, logits=logits)
     header = network_header(
         stem,
         image,
@@ -74,7 +82,9 @@ def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_
         threshold=threshold,
     )
     files = ((f"{stem}.c", source), (f"{stem}.h", header), ("network.h", generic_header(stem, logits.shape[3])))
-    return Source(stem, files, memory, rows, writer.constants_bytes)
+    table_of_memory = memory_table(graph, memory, found, plan(graph, outside=outside))
+    frame_bytes = image.size + logits.shape[1] * logits.shape[2]
+    return Source(stem, files, memory, rows, writer.constants_bytes, frame_bytes, table_of_memory)
 
 
 def _interface(graph: Graph) -> tuple[Tensor, Tensor]:

@@ -31,12 +31,13 @@ class Buffer:
 class Plan:
     """offsets: of each tensor in the arena, in bytes; tensors that share memory have the same. arena_bytes: all of it.
 
-    bound_bytes: the most that is alive at one operator, which no placement can go below.
+    bound_bytes: the most that is alive at one operator, which no placement can go below. alive_bytes: at each operator.
     """
 
     offsets: Mapping[str, int]
     arena_bytes: int
     bound_bytes: int
+    alive_bytes: tuple[int, ...]
 
 
 def plan(graph: Graph, *, outside: frozenset[str] = frozenset(), streams: Sequence[Stream] = ()) -> Plan:
@@ -127,7 +128,8 @@ def _placed(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) 
     buffers = _buffers(graph, home, streams)
     offsets, arena_bytes = place(buffers)
     found = {name: offsets[at.root] + at.shift for name, at in home.items()}
-    return Plan(found, arena_bytes, live_bound(buffers))
+    alive = tuple(alive_at(buffers, i) for i in range(len(graph.ops)))
+    return Plan(found, arena_bytes, live_bound(buffers), alive)
 
 
 def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
@@ -146,10 +148,12 @@ def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
 def live_bound(buffers: Iterable[Buffer]) -> int:
     """The most bytes needed at one operator."""
     buffers = tuple(buffers)
-    return max(
-        (sum(_aligned(b.size_bytes) for b in buffers if b.first <= at <= b.last) for at in {b.first for b in buffers}),
-        default=0,
-    )
+    return max((alive_at(buffers, at) for at in {b.first for b in buffers}), default=0)
+
+
+def alive_at(buffers: Sequence[Buffer], operator: int) -> int:
+    """Bytes needed at an operator."""
+    return sum(_aligned(b.size_bytes) for b in buffers if b.first <= operator <= b.last)
 
 
 def writes_in_place(op: Op, graph: Graph) -> tuple[str, ...]:

@@ -33,8 +33,8 @@ def network_source(
 #error "lawder_kernels.h is of another release than this network; take the one that was exported with it"
 #endif
 
-/* Called with each operator's number, output and its bytes; define it to look at them, or to time them. The output of one
-   that is never whole in memory is null. */
+/* Called with each operator's number, output and its bytes; define it to look at them, or to time them. The output of
+   one that is never whole in memory is null. */
 #ifndef LW_AFTER_OPERATOR
 #define LW_AFTER_OPERATOR(number, output, bytes) ((void)0)
 #endif
@@ -128,7 +128,8 @@ def _read_whole(image: Tensor, rows: FrameRows) -> str:
         return ""
     return f"""    frame.picture = (const uint8_t *)arena + {rows.picture_offset};
     for (uint32_t row = 0; row < {image.shape[1]}; row++) {{
-        if (read_row(context, row, (uint8_t *)arena + {rows.picture_offset} + row * {image.size // image.shape[1]}) != 0) {{
+        uint8_t *to = (uint8_t *)arena + {rows.picture_offset} + row * {image.size // image.shape[1]};
+        if (read_row(context, row, to) != 0) {{
             return LW_ERROR_ROW;
         }}
     }}
@@ -214,8 +215,7 @@ lw_status lw_{stem}_run({_SIGNATURE.format("uint8_t *prob")});
  * As lw_{stem}_run, taking the picture and giving the mask row by row, so that neither need be in memory.
  *
  * read_row:    called at most once for each row of the picture, from the top, when it is needed
- * write_row:   called once for each row of the mask, from the top, when it is made; rows come before all are read where the
- *              network allows it
+ * write_row:   called once for each row of the mask, from the top, when it is made, maybe before all rows are read
  * context:     handed to both
  * arena_bytes: its size, at least lw_{stem}_rows_arena_bytes()
  *
