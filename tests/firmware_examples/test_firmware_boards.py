@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from frames import Bytes, golden_pictures, reference_masks, resized, write_frames
 from int8_network import quantized_tiny
+from kernel_library import KERNELS
+from networks import Made, pictures, write_files
 from PIL import Image
 
 from lawder_edge.bundle.store import open_bundle
 from lawder_edge.data.phantom import make_frame
 from lawder_edge.errors import BadInput
+from lawder_edge.graph.ir import Add, Conv2D, DepthwiseConv2D, Graph, Logistic, Mean, Mul, Sub
 from lawder_edge.targets.c import export
 from lawder_edge.targets.c.probability import reference_mask
 from lawder_edge.targets.nhwc import to_graph
@@ -89,6 +92,47 @@ def test_masks_of_every_board_are_the_integer_references(
     assert len(set(crcs)) > 1
     used, most = (int(re.search(rf"^stack {w} (\d+)$", done.stdout, re.M).group(1)) for w in ("used bytes", "bytes"))  # type: ignore[union-attr]
     assert 0 < used < most
+
+
+def convolutions(seed: int) -> Graph:
+    """Every way through the convolutions: strides, dilations, channels of any count, windows wider than maps."""
+    m = Made(45, 40, 3, seed, weight_scale=0.008)
+    x = m.add(Conv2D(), "image", shape=(8, 1, 1))
+    for size, stride, dilation in ((3, 1, 1), (1, 1, 1), (5, 1, 1), (3, 1, 2), (7, 1, 1), (5, 2, 1), (3, 1, 1)):
+        window = DepthwiseConv2D("same", (stride, stride), dilation=(dilation, dilation))
+        x = m.add(Add(), *(m.add(window, x, shape=(8, size, size)),) * 2)
+    for channels, size in ((6, 1), (5, 3), (7, 1), (4, 1), (12, 2), (9, 1)):
+        x = m.add(Conv2D("same", activation="relu6"), x, shape=(channels, size, size))
+    x = m.add(DepthwiseConv2D("same", (3, 3)), x, shape=(9, 3, 3))
+    x = m.add(DepthwiseConv2D("same", (2, 2)), m.add(Conv2D(), x, shape=(16, 1, 1)), shape=(16, 5, 5))
+    x = m.add(Sub(), m.add(Conv2D(), x, shape=(16, 1, 1)), x)
+    scaled = m.add(Mul(), x, m.add(Logistic(), m.add(Mean((1, 2)), x)))
+    return m.graph(m.add(Conv2D(), scaled, shape=(1, 1, 1)))
+
+
+@pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547"])
+def test_instructions_for_signals_give_the_bits_of_portable_c(
+    board: str, tmp_path: Path, project_root: Path, arm: None
+) -> None:
+    """With Arm's DSP extension and without: the same masks, in fewer instructions."""
+    graph = convolutions(0)
+    made = pictures(graph, 8)
+    (tmp_path / "bundle-64").mkdir()
+    write_files(graph, tmp_path / "bundle-64")
+    for source in KERNELS.iterdir():
+        shutil.copy(source, tmp_path / "bundle-64")
+    masks = [reference_mask(graph, p, 0.5) for p in made]
+    assert len({m.tobytes() for m in masks}) == len(masks)
+    assert len({int(v) for m in masks for v in m.reshape(-1)}) > 40
+    write_frames(made, masks, tmp_path / "frames-64")
+    (tmp_path / "bundle-64" / "manifest.json").write_text("{}")
+    os.utime(tmp_path / "frames-64" / "frames.h")
+    counts = []
+    for defines in ("", "-DLW_NO_DSP"):
+        done = make("cortex_m", "board", tmp_path, project_root, f"BOARD={board}", f"DEFINES={defines}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        counts.append(sum(int(n) for n in re.findall(r"instructions (\d+)", done.stdout)))
+    assert counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("board", ["netduinoplus2", "mps3-an547"])

@@ -111,7 +111,10 @@ typedef struct {
     uint32_t a_step[3], b_step[3];
 } lw_broadcast;
 
-/** A sum or difference: each operand is shifted left by 20 and scaled down to twice the larger of both scales. */
+/**
+ * A sum or difference: each operand is shifted left by 20 and scaled down to twice the larger of both scales. That one's
+ * multiplier is 2^30 at shift 0.
+ */
 typedef struct {
     int8_t a_zero_point, b_zero_point, out_zero_point;
     int8_t out_min, out_max;
