@@ -1,10 +1,10 @@
 # The network of every example: a C bundle a size, and the frames with their CRCs. OUT/bundle-SIZE and OUT/frames-SIZE.
 
 PYTHON ?= python3
-HERE := $(dir $(lastword $(MAKEFILE_LIST)))
+HERE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 OUT ?= $(abspath $(HERE)/../build/firmware)
-export PYTHONPATH := $(abspath $(HERE)/..):$(PYTHONPATH)
-CODE := $(shell find $(HERE)/../lawder_edge/targets/c $(HERE)/../lawder_edge/graph $(HERE)/../export/c -name '*.[chp]*' -type f)
+export PYTHONPATH := $(abspath $(HERE)/..)$(if $(PYTHONPATH),:$(PYTHONPATH))
+CODE := $(shell find $(HERE)/../lawder_edge/targets/c $(HERE)/../lawder_edge/graph $(HERE)/../export/c -name '*.[ch]' -o -name '*.py')
 
 .PRECIOUS: $(OUT)/bundle-%/manifest.json $(OUT)/frames-%/frames.h
 

@@ -114,7 +114,7 @@ def convolutions(seed: int) -> Graph:
 def test_instructions_for_signals_give_the_bits_of_portable_c(
     board: str, tmp_path: Path, project_root: Path, arm: None
 ) -> None:
-    """With Arm's DSP extension and without: the same masks, in fewer instructions."""
+    """With vectors, with pairs and with neither: the same masks, each in fewer instructions than the next."""
     graph = convolutions(0)
     made = pictures(graph, 8)
     (tmp_path / "bundle-64").mkdir()
@@ -128,11 +128,11 @@ def test_instructions_for_signals_give_the_bits_of_portable_c(
     (tmp_path / "bundle-64" / "manifest.json").write_text("{}")
     os.utime(tmp_path / "frames-64" / "frames.h")
     counts = []
-    for defines in ("", "-DLW_NO_DSP"):
+    for defines in ("", "-DLW_NO_MVE", "-DLW_NO_MVE -DLW_NO_DSP")[0 if board == "mps3-an547" else 1 :]:
         done = make("cortex_m", "board", tmp_path, project_root, f"BOARD={board}", f"DEFINES={defines}")
         assert done.returncode == 0, done.stdout + done.stderr
         counts.append(sum(int(n) for n in re.findall(r"instructions (\d+)", done.stdout)))
-    assert counts[0] < counts[1]
+    assert counts == sorted(set(counts))
 
 
 @pytest.mark.parametrize("board", ["netduinoplus2", "mps3-an547"])

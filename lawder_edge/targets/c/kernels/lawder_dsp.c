@@ -283,7 +283,7 @@ static __attribute__((noinline)) void depthwise4(const lw_conv2d_params *p, cons
 int lw_dsp_depthwise_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
     const int32_t channels = p->out_channels, taps = p->kernel_height * p->kernel_width;
-    const int8_t *from[MAX_TAPS];
+    const int8_t *from[LW_MAX_WINDOW_ROWS];
     if (channels % 4 != 0 || p->in_channels != channels || p->dilation_x != 1 || taps > MAX_TAPS ||
         !can_scale(p, taps)) {
         return 0;

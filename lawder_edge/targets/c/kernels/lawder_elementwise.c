@@ -1,5 +1,5 @@
 /** @file lawder_elementwise.c Sums, products and functions of one value. */
-#include "lawder_arithmetic.h"
+#include "lawder_mve.h"
 
 /** TensorFlow Lite's headroom of sums, in bits. */
 #define ADD_SHIFT 20
@@ -35,6 +35,11 @@ static inline void add_wide(const lw_add_params *p, const lw_broadcast *shape, o
 static inline void add_signed(const lw_add_params *p, const lw_broadcast *shape, int32_t sign, const int8_t *a,
                               const int8_t *b, int8_t *y)
 {
+#if LW_MVE
+    if (lw_mve_add(p, shape, sign, a, b, y)) {
+        return;
+    }
+#endif
     const operand first = {a, shape->a_step, p->a_zero_point, p->a_multiplier, p->a_shift, 1};
     const operand second = {b, shape->b_step, p->b_zero_point, p->b_multiplier, p->b_shift, sign};
     if (first.multiplier == 1 << 30 && first.shift == 0) {
@@ -57,6 +62,11 @@ LW_KERNEL void lw_sub(const lw_add_params *p, const lw_broadcast *shape, const i
 LW_KERNEL void lw_mul(const lw_mul_params *params, const lw_broadcast *shape, const int8_t *a, const int8_t *b,
                       int8_t *y)
 {
+#if LW_MVE
+    if (lw_mve_mul(params, shape, a, b, y)) {
+        return;
+    }
+#endif
     const lw_mul_params p = *params;
     const uint32_t count = shape->count[2], a_step = shape->a_step[2], b_step = shape->b_step[2];
     for (uint32_t i = 0; i < shape->count[0]; i++) {
