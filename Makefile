@@ -1,4 +1,4 @@
-# Two commands do everything: `make export` and `make test`. Both set up what they need in .venv.
+# `make export`, `make test` and `make firmware` set up what they need in .venv; firmware also installs Debian packages.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ DEVICE ?= .venv-device
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: export test lint clean
+.PHONY: export test lint firmware clean
 
 export: $(VENV)/.export
 	$(BIN)/lawder-edge export --model order --target all --precision all --out $(OUT)/order --report --overwrite
@@ -16,6 +16,10 @@ export: $(VENV)/.export
 
 test: $(VENV)/.test $(DEVICE)/.device
 	$(BIN)/python -m pytest
+
+firmware: $(VENV)/.export
+	sh firmware_examples/install.sh
+	$(MAKE) -C firmware_examples run PYTHON=$(abspath $(BIN)/python) OUT=$(abspath $(OUT))/firmware
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -44,13 +44,14 @@ def export(
     timing_cache: Path | None = None,
     dla_core: int | None = None,
     hardware_compatible: bool = False,
+    ram: str | None = None,
     format: Literal["table", "json"] = "table",
 ) -> int:
     """Export a trained model, verify it against PyTorch, and hand out a bundle that runs on the device.
 
     Example: lawder-edge export --model order --target onnx --out order-onnx --data polyps --split test.txt
 
-    Exit code 3 if the artifact gives other masks than PyTorch: it is then left as OUT.rejected.
+    Exit code 3 if the artifact gives other masks than PyTorch: it is then left as OUT.rejected; 5 over --ram.
 
     Args:
         target: a name of `lawder-edge targets`, or all: a bundle in OUT/TARGET of each that can give what is asked for.
@@ -70,7 +71,8 @@ def export(
         limit: the most images to verify on, evenly picked; 0 for all.
         skip_bad: leave out images that cannot be read, and count them.
         card: model card to put into the bundle; that of the bundled weights when left out.
-        report: also measure latency and memory, and draw the masks of a few frames into OUT.png.
+        report: also measure latency and memory, and draw the masks of a few frames into OUT.png and, of c, what of the
+            arena is in use at each operator into BUNDLE.ram.png.
         overwrite: replace bundles that exist.
         flavor: of tensorrt: rtx is built without a GPU, classic on the GPU that it is for.
         compute: of tensorrt rtx: compute capabilities to build for, such as 8.9; TensorRT's choice when left out.
@@ -79,11 +81,14 @@ def export(
         timing_cache: of tensorrt classic: file of timings to use and to extend.
         dla_core: of tensorrt classic on a Jetson: the DLA to run on.
         hardware_compatible: of tensorrt classic: for every GPU from Ampere on.
+        ram: of c: what the device has for arena, picture and mask, such as 256K; exit code 5 with the
+            smallest that works.
         format: of the result on stdout.
     """
     from lawder_edge.errors import BadInput, OutputExists
     from lawder_edge.exporting.outcome import export_isolated, export_verified, why_not
     from lawder_edge.exporting.request import ExportRequest
+    from lawder_edge.targets.c.budget import bytes_of
     from lawder_edge.targets.engine import EngineOptions
     from lawder_edge.targets.registry import get_target, targets
 
@@ -93,7 +98,7 @@ def export(
         model=model, size=size, dynamic_batch=dynamic_batch, precision=precision, opset=opset, threshold=threshold,
         data=data, split=split, limit=limit, skip_bad=skip_bad, card=card, overwrite=overwrite,
         engine=EngineOptions(flavor, compute, profile, workspace_mib, timing_cache, dla_core, hardware_compatible),
-        output=output, io=io,
+        output=output, io=io, ram_bytes=None if ram is None else bytes_of(ram),
     )  # fmt: skip
     if precision == "all" and target != "all":
         raise BadInput(f"--precision all goes with --target all; target {target!r} alone has one precision a bundle.")
@@ -162,7 +167,8 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
     from lawder_edge.exporting.picture import masks_of_bundle
-    from lawder_edge.files import write_png
+    from lawder_edge.files import write_file, write_png
+    from lawder_edge.targets.c import memory
 
     # What could not be run to compare it cannot be run to time it.
     bundles = [row.bundle for row in found if row.bundle and row.status != "unverified-here"]
@@ -180,4 +186,9 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
         drawn = masks_of_bundle(Path(bundles[0]), data=request.data, split=request.split, skip_bad=request.skip_bad)
         write_png(picture, drawn)
         print(f"masks drawn in {picture}")
+    for bundle in (Path(row.bundle) for row in found if row.bundle and row.target == "c"):
+        drawn_at = bundle.with_name(f"{bundle.name}.ram.png")
+        table = (bundle / memory.FILE).read_text()
+        write_file(drawn_at, memory.draw_memory(table, title=f"{bundle.name}: RAM over time"))
+        print(f"RAM over time drawn in {drawn_at}")
     return timed.exit_code

@@ -122,6 +122,7 @@ def export_verified(
         engine=request.engine,
         output=request.kind,
         input_type=request.input_type,
+        ram_bytes=request.ram_bytes,
     )
     check_free(out, overwrite=request.overwrite)
     loaded = load_model(request.model, int8=request.precision == "int8")
@@ -192,6 +193,7 @@ def export_isolated(target: str, request: ExportRequest, *, out: Path, timeout_s
         request,
         opset=request.opset if "opset" in reads else None,
         engine=request.engine if "engine" in reads else EngineOptions(),
+        ram_bytes=request.ram_bytes if "ram" in reads else None,
     )
     command = [sys.executable, "-m", "lawder_edge", "export", "--target", target, "--out", str(out), "--format", "json"]
     try:

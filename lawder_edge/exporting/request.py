@@ -14,7 +14,7 @@ from lawder_edge.targets.words import INPUT_TYPES, OUTPUT_KINDS, Io, Output
 class ExportRequest:
     """The options of `lawder-edge export`, without target and place. size: (H, W), None for any multiples of 32.
 
-    io: None for the target's own.
+    io: None for the target's own. ram_bytes: that a microcontroller has for arena, picture and mask, None for any.
     """
 
     model: str = "order"
@@ -32,6 +32,7 @@ class ExportRequest:
     engine: EngineOptions = field(default_factory=EngineOptions)
     output: Output = "logits"
     io: Io | None = None
+    ram_bytes: int | None = None
 
     @property
     def kind(self) -> OutputKind:
@@ -50,6 +51,7 @@ class ExportRequest:
             words += ["--size", *map(str, self.size)]
         single = (
             ("opset", self.opset), ("threshold", self.threshold), ("data", self.data), ("card", self.card),
+            ("ram", self.ram_bytes),
         )  # fmt: skip
         for flag, value in single:
             if value is not None:

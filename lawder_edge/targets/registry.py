@@ -40,7 +40,8 @@ class ExportSpec:
     takes any multiples of `multiple_of`. dynamic_batch: any batch size rather than 1. opset: of the ONNX family, None
     for the target's default. notes: key and value pairs for formats that carry metadata, the same from every machine.
     engine: read by the target `tensorrt` alone. output: what the file gives; masks are cut at `threshold`. input_type:
-    of the file, None for the target's own: `Target.input_type` tells.
+    of the file, None for the target's own: `Target.input_type` tells. ram_bytes: that the device has for arena, picture
+    and mask, None for any; read by the target `c` alone.
 
     Raises BadInput for a size that is no positive multiple of `multiple_of`, naming the nearest that are.
     """
@@ -58,6 +59,7 @@ class ExportSpec:
     output: OutputKind = "logits"
     input_type: InputType | None = None
     threshold: float = 0.5
+    ram_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None:
@@ -110,7 +112,7 @@ class Target:
     runs_by_name: tuple[tuple[str, tuple[str, ...]], ...] = ()
     beside: tuple[str, ...] = ()
     any_size: bool = True
-    reads: tuple[Literal["opset", "engine"], ...] = ()
+    reads: tuple[Literal["opset", "engine", "ram"], ...] = ()
     outputs: tuple[OutputKind, ...] = ("logits", "probabilities", "mask")
     inputs: tuple[InputType, ...] = ("float32", "uint8", "int8")
     refused: tuple[tuple[str, OutputKind | InputType, str], ...] = ()
@@ -199,6 +201,7 @@ class Target:
         """
         self._check_precision(spec.precision)
         unread = ["--opset"] if spec.opset is not None and "opset" not in self.reads else []
+        unread += ["--ram"] if spec.ram_bytes is not None and "ram" not in self.reads else []
         if "engine" not in self.reads:
             unread += [word for word in spec.engine.arguments() if word.startswith("--")]
         if unread:

@@ -69,6 +69,7 @@ OFF_DEFAULTS = {
     "overwrite": True,
     "output": "mask",
     "io": "uint8",
+    "ram_bytes": 262144,
 }
 ENGINES_OFF_DEFAULTS = (
     EngineOptions(compute=("8.9", "12.0"), profile=(64, 128, 192), workspace_mib=64),
@@ -100,7 +101,7 @@ def test_every_option_of_an_engine_is_off_its_default_in_one_of_those_requests()
     assert changed == {f.name for f in fields(plain)}
 
 
-@pytest.mark.parametrize("target", ["onnx", "tensorrt", "tflite"])
+@pytest.mark.parametrize("target", ["onnx", "tensorrt", "tflite", "c"])
 def test_of_several_targets_each_gets_the_options_that_it_reads(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,8 +112,10 @@ def test_of_several_targets_each_gets_the_options_that_it_reads(
         return subprocess.CompletedProcess((), 0, json.dumps(asdict(CERTIFIED)), "")
 
     monkeypatch.setattr(subprocess, "run", end)
-    export_isolated(target, ExportRequest(opset=18, engine=EngineOptions("classic")), out=tmp_path)
-    assert ("--opset" in called[0], "--flavor" in called[0]) == (target != "tflite", target == "tensorrt")
+    export_isolated(target, ExportRequest(opset=18, engine=EngineOptions("classic"), ram_bytes=9), out=tmp_path)
+    assert ("--opset" in called[0], "--flavor" in called[0], "--ram" in called[0]) == (
+        target in ("onnx", "tensorrt"), target == "tensorrt", target == "c"
+    )  # fmt: skip
 
 
 def test_a_target_that_takes_too_long_is_a_failed_row_of_its_precision(

@@ -29,6 +29,7 @@ TARGET = Target(
     gates=(("int8", EXACT_LIMITS),),
     rounding="half away from zero, after the product with a 31-bit multiplier and again after its shift",
     any_size=False,
+    reads=("ram",),
     outputs=("logits",),
     inputs=("float32",),
     exact=True,
@@ -40,24 +41,29 @@ TARGET = Target(
 def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     """Write the network as NAME.c beside `out`, NAME being the part of the spec's name before its first dash.
 
-    With it NAME.h, whose sha256 is that of NAME.c; network.h; the kernels; and example.picture.pnm, a phantom frame,
-    with example.mask.pgm, what the integer reference makes of it. The picture is the caller's, a byte a sample; the
-    same program and spec give the same bytes.
+    With it NAME.h, whose sha256 is that of NAME.c; network.h; the kernels; memory.csv, what of the arena is in use
+    at each operator; and example.picture.pnm, a phantom frame, with example.mask.pgm, what the integer reference makes
+    of it. The picture is the caller's, a byte a sample; the same program and spec give the same bytes.
 
-    Raises BadInput for anything but an int8 program of one size, and for what the kernels cannot do.
+    Raises BadInput for anything but an int8 program of one size, and for what the kernels cannot do; OverBudget where
+    the network needs more than the spec's RAM.
     """
+    from lawder_edge.targets.c.budget import check_ram
     from lawder_edge.targets.c.example import picture_and_mask
+    from lawder_edge.targets.c.memory import FILE
     from lawder_edge.targets.c.network import write
     from lawder_edge.targets.nhwc import to_graph
 
     threshold = float(dict(spec.notes).get("threshold", "0.5"))
     graph = to_graph(program, spec)
     source = write(graph, name=spec.name.split("-")[0], version=__version__, threshold=threshold)
+    fits = (check_ram(source.need, spec.ram_bytes),) if spec.ram_bytes is not None else ()
     kernels = {f.name: f.read_bytes() for f in (importlib.resources.files(__name__) / "kernels").iterdir()}
     own = {name: text.encode() for name, text in source.files}
     if len(own) < len(source.files) or own.keys() & {*kernels, "main.c"}:
         raise BadInput(f"the network is called {source.name!r}, as a file of every bundle is. Call it otherwise.")
     example = dict(zip(("example.picture.pnm", "example.mask.pgm"), picture_and_mask(graph, threshold), strict=True))
+    example[FILE] = source.memory.encode()
     for name, data in sorted((own | kernels | example).items()):
         write_file(out.with_name(name), data)
     model = source.files[0][0]
@@ -68,7 +74,9 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
         (Tool("lawder-edge", __version__), tool_of("torch")),
         remarks=(
             f"arena {source.plan.arena_bytes} bytes (no placement of these tensors needs less than "
-            f"{source.plan.bound_bytes}), constants {source.constants_bytes} bytes",
+            f"{source.plan.bound_bytes}), row by row {source.rows.arena_bytes}, picture and mask {source.frame_bytes}, "
+            f"constants {source.constants_bytes} bytes",
+            *fits,
         ),
     )
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import Conv2D, Graph, Reshape, Tensor
+from lawder_edge.targets.c.budget import Need
 from lawder_edge.targets.c.calls import Argument, Call, Operand, calls_of
+from lawder_edge.targets.c.memory import memory_table
 from lawder_edge.targets.c.names import array, comment, identifier, literal
-from lawder_edge.targets.c.plan import Plan, needed_streams, plan
+from lawder_edge.targets.c.plan import FrameRows, Plan, frame_rows, needed_streams, plan
 from lawder_edge.targets.c.probability import probability_table
 from lawder_edge.targets.c.records import LAYOUTS, Constant, Record, Value, record, size_of
 from lawder_edge.targets.c.stream import Stage, Stream, streams
@@ -28,13 +30,23 @@ WHOLE = 255
 class Source:
     """name: as C spells it. files: names and text, the first is the network itself, whose sha256 the header holds.
 
-    constants_bytes: of weights, biases, multipliers, tables and parameters, as 32-bit targets store them.
+    rows: what is added to the plan where picture and mask are given and taken row by row. constants_bytes: of weights,
+    biases, multipliers, tables and parameters, as 32-bit targets store them. frame_bytes: of a picture and its mask.
+    memory: `memory_table` of it.
     """
 
     name: str
     files: tuple[tuple[str, str], ...]
     plan: Plan
+    rows: FrameRows
     constants_bytes: int
+    frame_bytes: int
+    memory: str
+
+    @property
+    def need(self) -> Need:
+        """RAM that a program sets aside."""
+        return Need(self.plan.arena_bytes, self.frame_bytes, self.rows.arena_bytes)
 
 
 def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_by_row: RowByRow = "needed") -> Source:
@@ -53,23 +65,26 @@ def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_
     if row_by_row == "needed":
         found = needed_streams(graph, outside=outside)
     memory = plan(graph, outside=outside, streams=found)
-    writer = _Writer(graph, memory, found, image, logits)
+    rows = frame_rows(graph, memory, found)
+    writer = _Writer(graph, memory, found, rows)
     body = writer.body()
     table = Constant("probability", "uint8_t", probability_table(logits, threshold)[0])
     if logits.shape[3] == 1:
         writer.constant(table, "probability")
-    source = network_source(stem, writer.declarations(), body, memory=memory, logits=logits)
+    source = network_source(stem, writer.declarations(), body, memory=memory, rows=rows, image=image, logits=logits)
     header = network_header(
         stem,
         image,
         logits,
-        arena_bytes=memory.arena_bytes,
+        arena_bytes=(memory.arena_bytes, rows.arena_bytes),
         version=version,
         sha256=hashlib.sha256(source.encode()).hexdigest(),
         threshold=threshold,
     )
     files = ((f"{stem}.c", source), (f"{stem}.h", header), ("network.h", generic_header(stem, logits.shape[3])))
-    return Source(stem, files, memory, writer.constants_bytes)
+    table_of_memory = memory_table(graph, memory, found, plan(graph, outside=outside))
+    frame_bytes = image.size + logits.shape[1] * logits.shape[2]
+    return Source(stem, files, memory, rows, writer.constants_bytes, frame_bytes, table_of_memory)
 
 
 def _interface(graph: Graph) -> tuple[Tensor, Tensor]:
@@ -98,8 +113,9 @@ def _only_convolved(graph: Graph, image: Tensor) -> bool:
 class _Writer:
     """Collects declarations while it writes calls. Equal constants become one."""
 
-    def __init__(self, graph: Graph, memory: Plan, streams: Sequence[Stream], image: Tensor, logits: Tensor) -> None:
-        self._graph, self._plan, self._image, self._logits = graph, memory, image, logits
+    def __init__(self, graph: Graph, memory: Plan, streams: Sequence[Stream], rows: FrameRows) -> None:
+        self._graph, self._plan, self._frame_rows = graph, memory, rows
+        self._image, self._logits = graph.tensor(graph.inputs[0]), graph.tensor(graph.outputs[0])
         self._streams = {s.first: s for s in streams}
         self._streamed = {i for s in streams for i in range(s.first, s.last + 1)}
         self._declared: dict[tuple[str, str], str] = {}
@@ -150,8 +166,7 @@ class _Writer:
         text = f"{{{table}, {tensors}, {len(stages)}}}"
         params = self._declare("lw_stream_params", "", text, f"stream_{stream.first}", size_of("lw_stream_params"))
         lines = [f"    /* {stream.first} to {stream.last}: row by row */"]
-        picture = "rgb" if "rgb" in (self._place(n) for n in names) else "NULL"
-        lines.append(f"    lw_stream(&{params}, memory, {picture}, logits);")
+        lines.append(f"    if (lw_stream(&{params}, memory, frame) != LW_OK) {{\n        return LW_ERROR_ROW;\n    }}")
         for i, name in enumerate(outputs):
             if name in stream.whole:
                 size = self._graph.tensor(name).size
@@ -162,12 +177,18 @@ class _Writer:
         tensor = self._graph.tensor(name)
         place = 2 if name == self._logits.name else 0 if name in self._plan.offsets else 1
         maker = outputs.index(name) if name in outputs else WHOLE
+        at = self._frame_rows
+        offset, ring = (
+            (self._plan.offsets[name], stream.rings.get(name, tensor.shape[1])) if place == 0
+            else (at.picture_offset, at.picture_rows) if place == 1
+            else (at.logits_offset, at.logits_rows)
+        )  # fmt: skip
         values = record(
             "lw_rows",
-            offset=0 if place else self._plan.offsets[name],
+            offset=offset,
             row_bytes=tensor.size // tensor.shape[1],
             height=tensor.shape[1],
-            ring=stream.rings.get(name, tensor.shape[1]),
+            ring=ring,
             place=place,
             maker=maker,
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lawder_edge.graph.ir import Add, DepthwiseConv2D, Graph, Logistic, Mul, Op, Relu, Relu6, Reshape, Softmax, Sub
-from lawder_edge.targets.c.stream import Stream, lag, streams
+from lawder_edge.targets.c.stream import Stream, lag, rows_kept, streams
 
 # Bytes: what a 128-bit load wants. LW_ARENA_ALIGNMENT in lawder_kernels.h.
 ALIGNMENT = 16
@@ -31,12 +31,13 @@ class Buffer:
 class Plan:
     """offsets: of each tensor in the arena, in bytes; tensors that share memory have the same. arena_bytes: all of it.
 
-    bound_bytes: the most that is alive at one operator, which no placement can go below.
+    bound_bytes: the most that is alive at one operator, which no placement can go below. alive_bytes: at each operator.
     """
 
     offsets: Mapping[str, int]
     arena_bytes: int
     bound_bytes: int
+    alive_bytes: tuple[int, ...]
 
 
 def plan(graph: Graph, *, outside: frozenset[str] = frozenset(), streams: Sequence[Stream] = ()) -> Plan:
@@ -51,16 +52,66 @@ def plan(graph: Graph, *, outside: frozenset[str] = frozenset(), streams: Sequen
     )
 
 
-def needed_streams(graph: Graph, *, outside: frozenset[str] = frozenset()) -> tuple[Stream, ...]:
-    """Of the runs that can be computed row by row those without which the arena would be larger.
+@dataclass(frozen=True)
+class FrameRows:
+    """Where picture and logits lie while a program gives and takes them row by row: after the arena, row r at r % rows.
 
-    The others cost tables and time, and are left out one by one, the smallest first.
+    picture_offset, logits_offset: in bytes. picture_rows, logits_rows: kept there, all of them where no stream reads or
+    makes them alone. arena_bytes: with what they take.
     """
+
+    picture_offset: int
+    picture_rows: int
+    logits_offset: int
+    logits_rows: int
+    arena_bytes: int
+
+
+def frame_rows(graph: Graph, memory: Plan, streams: Sequence[Stream]) -> FrameRows:
+    """memory: of the same graph and streams."""
+    picture, logits = graph.tensor(graph.inputs[0]), graph.tensor(graph.outputs[0])
+    arena_bytes = memory.arena_bytes
+    found: list[tuple[int, int]] = []
+    for tensor, rows in ((picture, _picture_rows(graph, memory, streams)), (logits, _logits_rows(graph, streams))):
+        if rows == tensor.shape[1] and tensor.name in memory.offsets:
+            found.append((memory.offsets[tensor.name], rows))
+        else:
+            found.append((arena_bytes, rows))
+            arena_bytes += _aligned(tensor.size // tensor.shape[1] * rows)
+    return FrameRows(*found[0], *found[1], arena_bytes)
+
+
+def _picture_rows(graph: Graph, memory: Plan, streams: Sequence[Stream]) -> int:
+    name = graph.inputs[0]
+    readers = {i for i, op in enumerate(graph.ops) if name in op.inputs}
+    alone = [s for s in streams if readers <= {*range(s.first, s.last + 1)}]
+    return rows_kept(alone[0], name) if alone and name not in memory.offsets else graph.tensor(name).shape[1]
+
+
+def _logits_rows(graph: Graph, streams: Sequence[Stream]) -> int:
+    name = graph.outputs[0]
+    makers = [i for i, op in enumerate(graph.ops) if name in op.outputs]
+    is_streamed = any(s.first <= i <= s.last for s in streams for i in makers) and not [*graph.users(name)]
+    return 1 if is_streamed else graph.tensor(name).shape[1]
+
+
+def needed_streams(graph: Graph, *, outside: frozenset[str] = frozenset()) -> tuple[Stream, ...]:
+    """Of the runs that can be computed row by row those without which memory would be larger.
+
+    That is the arena, with the rows of picture and logits where a program gives and takes them one by one. The other
+    runs cost tables and time, and are left out one by one, the smallest first.
+    """
+
+    def cost(runs: tuple[Stream, ...]) -> tuple[int, int]:
+        memory = plan(graph, outside=outside, streams=runs)
+        return memory.arena_bytes, frame_rows(graph, memory, runs).arena_bytes
+
     kept = streams(graph)
-    least = plan(graph, outside=outside, streams=kept).arena_bytes
+    arena_bytes, with_rows = cost(kept)
     for stream in sorted(kept, key=lambda s: sum(graph.tensor(stage.output).size for stage in s.stages)):
         fewer = tuple(s for s in kept if s is not stream)
-        if plan(graph, outside=outside, streams=fewer).arena_bytes <= least:
+        found = cost(fewer)
+        if found[0] <= arena_bytes and found[1] <= with_rows:
             kept = fewer
     return kept
 
@@ -77,7 +128,8 @@ def _placed(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) 
     buffers = _buffers(graph, home, streams)
     offsets, arena_bytes = place(buffers)
     found = {name: offsets[at.root] + at.shift for name, at in home.items()}
-    return Plan(found, arena_bytes, live_bound(buffers))
+    alive = tuple(alive_at(buffers, i) for i in range(len(graph.ops)))
+    return Plan(found, arena_bytes, live_bound(buffers), alive)
 
 
 def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
@@ -96,10 +148,12 @@ def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
 def live_bound(buffers: Iterable[Buffer]) -> int:
     """The most bytes needed at one operator."""
     buffers = tuple(buffers)
-    return max(
-        (sum(_aligned(b.size_bytes) for b in buffers if b.first <= at <= b.last) for at in {b.first for b in buffers}),
-        default=0,
-    )
+    return max((alive_at(buffers, at) for at in {b.first for b in buffers}), default=0)
+
+
+def alive_at(buffers: Sequence[Buffer], operator: int) -> int:
+    """Bytes needed at an operator."""
+    return sum(_aligned(b.size_bytes) for b in buffers if b.first <= operator <= b.last)
 
 
 def writes_in_place(op: Op, graph: Graph) -> tuple[str, ...]:

@@ -59,11 +59,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """One row of an output, and the first row that it reads of each operand."""
+    """One row of an output, and the first and last row that it reads of each operand."""
 
     output: str
     row: int
-    reads: tuple[tuple[str, int], ...]
+    reads: tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,21 @@ def _rows_needed(steps: Sequence[Step], stages: Sequence[Stage]) -> dict[str, in
     done = {s.output: 0 for s in stages}
     kept = {s.output: 1 for s in stages}
     for step in steps:
-        for name, first in step.reads:
+        for name, first, _ in step.reads:
             if name in done:
                 kept[name] = max(kept[name], done[name] - first)
         done[step.output] += 1
+    return kept
+
+
+def rows_kept(stream: Stream, name: str) -> int:
+    """Rows of a tensor from outside of the stream that have to be kept where each is read when it is needed."""
+    read = kept = 0
+    for step in stream.steps:
+        for x, first, last in step.reads:
+            if x == name:
+                read = max(read, last + 1)
+                kept = max(kept, read - first)
     return kept
 
 
@@ -205,7 +216,7 @@ def lag(graph: Graph, stream: Stream, *, old: str, new: str) -> int:
     reads, so that none is written where one is still to be read."""
     most, oldest = 0, _height(graph, old)
     for step in reversed(stream.steps):
-        oldest = min((oldest, *(first for name, first in step.reads if name == old)))
+        oldest = min((oldest, *(first for name, first, _ in step.reads if name == old)))
         if step.output == new:
             most = max(most, step.row - oldest + 1)
     return most
@@ -238,7 +249,7 @@ def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[Step]:
             while before is not None:
                 number, before = before, waits_for(stages[before], done[before])
             stage, row = stages[number], done[number]
-            yield Step(stage.output, row, tuple((x, rows(stage, i, row)[0]) for i, x in enumerate(stage.inputs)))
+            yield Step(stage.output, row, tuple((x, *rows(stage, i, row)) for i, x in enumerate(stage.inputs)))
             done[number] += 1
 
 

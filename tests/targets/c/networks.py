@@ -13,7 +13,9 @@ from kernel_library import SOURCES, compile_library
 from numpy.typing import NDArray
 from target_contract import randomised
 
-from lawder_edge.graph.ir import Graph
+from lawder_edge.graph.geometry import output_shape
+from lawder_edge.graph.ir import Attributes, Conv2D, DepthwiseConv2D, Graph, Logistic, Op, Quantization, Tensor
+from lawder_edge.graph.validate import SQUASHED, validate
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.network import QuantizedNetwork
@@ -82,6 +84,88 @@ class Compiled:
         size = ctypes.c_size_t(self.source.plan.arena_bytes if arena_bytes is None else arena_bytes)
         status: int = getattr(self.library, f"lw_{self.source.name}_{name}")(*arguments, size)
         return status
+
+
+PICTURE = Quantization.of(1 / 128, 0)
+
+
+class Made:
+    """A graph while it grows from a picture. Scales: that of the picture, but for squashed values."""
+
+    def __init__(
+        self, height: int, width: int, channels: int = 3, seed: int = 0, *, weight_scale: float = 0.01
+    ) -> None:
+        self._weight_scale = weight_scale
+        self.tensors = [Tensor("image", (1, height, width, channels), "int8", PICTURE)]
+        self.ops: list[Op] = []
+        self._rng = np.random.default_rng(seed)
+
+    def add(self, kind: Attributes, *inputs: str, shape: tuple[int, ...] | None = None) -> str:
+        by_name = {t.name: t for t in self.tensors}
+        constants: list[Tensor] = []
+        x = by_name[inputs[0]]
+        name = f"t{len(self.ops)}"
+        if isinstance(kind, Conv2D | DepthwiseConv2D):
+            out, size = (shape[0], shape[1:]) if shape else (4, (3, 3))
+            depthwise = isinstance(kind, DepthwiseConv2D)
+            full = (1, *size, x.shape[3]) if depthwise else (out, *size, x.shape[3])
+            count = x.shape[3] if depthwise else out
+            steps = Quantization.per_channel(np.full(count, self._weight_scale, np.float32), axis=3 if depthwise else 0)
+            bias = Quantization.per_channel(np.full(count, self._weight_scale * x.scale, np.float32), axis=0)
+            constants = [
+                Tensor(f"{name}w", full, "int8", steps, self._rng.integers(-127, 128, full).astype(np.int8)),
+                Tensor(f"{name}b", (count,), "int32", bias, self._rng.integers(-900, 900, count).astype(np.int32)),
+            ]
+            shape = None
+        names = (*inputs, *(c.name for c in constants))
+        self.tensors += constants
+        by_name |= {c.name: c for c in constants}
+        made = shape or output_shape(kind, [by_name[n].shape for n in names])
+        assert made is not None
+        q = SQUASHED if isinstance(kind, Logistic) else x.quantization
+        self.tensors.append(Tensor(name, made, "int8", q))
+        self.ops.append(Op(kind, names, (name,)))
+        return name
+
+    def graph(self, output: str) -> Graph:
+        made = Graph("made", tuple(self.tensors), tuple(self.ops), ("image",), (output,))
+        validate(made)
+        return made
+
+
+READ_ROW = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
+
+
+class ByRows:
+    """Calls a network's `run_rows` and keeps what it asks for and gives. stop: (read or write, row) that fails."""
+
+    def __init__(self, compiled: Compiled, picture: NDArray[np.uint8], *, stop: tuple[str, int] | None = None) -> None:
+        _, height, width, _ = compiled.graph.tensor(compiled.graph.outputs[0]).shape
+        self.mask = np.zeros((height, width), np.uint8)
+        self.events: list[tuple[str, int]] = []
+        need = compiled.source.rows.arena_bytes
+        memory = aligned(need + 64)
+
+        def read(_: int, row: int, to: int) -> int:
+            ctypes.memmove(to, picture[row].tobytes(), picture[row].size)
+            return self._told("read", row, stop)
+
+        def write(_: int, row: int, given: int) -> int:
+            self.mask[row] = np.frombuffer(ctypes.string_at(given, width), np.uint8)
+            return self._told("write", row, stop)
+
+        function = getattr(compiled.library, f"lw_{compiled.source.name}_run_rows")
+        pointers = (READ_ROW(read), READ_ROW(write), None, ctypes.c_void_p(memory.ctypes.data))
+        self.status: int = function(*pointers, ctypes.c_size_t(need))
+        self.is_inside = bool((memory[need:] == 0x55).all())
+
+    def _told(self, what: str, row: int, stop: tuple[str, int] | None) -> int:
+        self.events.append((what, row))
+        return int((what, row) == stop)
+
+    def rows(self, what: str) -> list[int]:
+        """Those that were read or written, in order."""
+        return [row for name, row in self.events if name == what]
 
 
 def compile_network(graph: Graph, folder: Path, *flags: str, row_by_row: RowByRow = "needed") -> Compiled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernel_library import KERNELS, SANITIZERS, SOURCES, WARNINGS, run
-from networks import Compiled, aligned, compile_network, pictures, quantized_graph, write_files
+from networks import READ_ROW, ByRows, Compiled, aligned, compile_network, pictures, quantized_graph, write_files
 from numpy.typing import NDArray
 from runtimes import one_op
 
@@ -57,6 +58,11 @@ def check_trace(compiled: Compiled, picture: NDArray[np.uint8], *, every: bool) 
     assert compiled.call("logits", picture, logits) == 0
     np.testing.assert_array_equal(logits, expected[-1][1])
     np.testing.assert_array_equal(mask, reference_mask(graph, picture, 0.5))
+    by_rows = ByRows(compiled, picture)
+    assert (by_rows.status, by_rows.is_inside) == (0, True)
+    np.testing.assert_array_equal(by_rows.mask, mask)
+    assert by_rows.rows("read") == [*range(picture.shape[0])]
+    assert by_rows.rows("write") == [*range(mask.shape[0])]
 
 
 @pytest.mark.slow
@@ -190,6 +196,49 @@ def test_a_call_that_cannot_be_served_says_why_and_writes_nothing(small: Compile
     assert (arena == 0x55).all()
     assert small.call("run", picture, out, arena=arena, arena_bytes=need) == 0
     assert (arena[need:] == 0x55).all()
+
+
+def test_rows_are_read_when_they_are_needed_and_given_as_they_are_made(small: Compiled) -> None:
+    picture = pictures(small.graph, 1)[0]
+    # A window of three rows, and one of three on top: the first row of the mask needs three of the picture.
+    assert ByRows(small, picture).events[:5] == [("read", 0), ("read", 1), ("read", 2), ("write", 0), ("read", 3)]
+    assert small.source.rows.picture_rows == 3
+    assert small.source.rows.logits_rows == 1
+    assert small.source.rows.arena_bytes < small.source.plan.arena_bytes + picture.size
+
+
+@pytest.mark.parametrize("row_by_row", ["never", "needed"])
+def test_a_row_that_cannot_be_read_or_written_stops_the_network(
+    row_by_row: RowByRow, tmp_path: Path, needs_gcc: None
+) -> None:
+    graph = small_graph()
+    compiled = compile_network(graph, tmp_path, row_by_row=row_by_row)
+    for stop in (("read", 0), ("read", 3), ("write", 0), ("write", 4)):
+        found = ByRows(compiled, pictures(graph, 1)[0], stop=stop)
+        assert found.status == 4
+        assert found.events[-1] == stop
+
+
+def test_a_call_by_rows_that_cannot_be_served_writes_nothing(small: Compiled) -> None:
+    need = small.source.rows.arena_bytes
+    memory = aligned(need + 16)
+    called: list[int] = []
+    function = small.library.lw_net_run_rows
+
+    def told(_: int, row: int, __: int) -> int:
+        called.append(row)
+        return 0
+
+    rows, none = READ_ROW(told), READ_ROW()
+    at = memory.ctypes.data
+    for arguments, status in (
+        ((none, rows, at, need), 1), ((rows, none, at, need), 1), ((rows, rows, None, need), 1),
+        ((rows, rows, at + 4, need), 2), ((rows, rows, at, need - 1), 3), ((rows, rows, at, 0), 3),
+    ):  # fmt: skip
+        read, write, arena, size = arguments
+        assert function(read, write, None, ctypes.c_void_p(arena), ctypes.c_size_t(size)) == status
+    assert (memory == 0x55).all()
+    assert called == []
 
 
 def test_nothing_outside_of_arena_and_mask_is_written_and_nothing_kept(small: Compiled) -> None:

@@ -8,76 +8,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Compiled, aligned, compile_network, pictures
+from networks import Compiled, Made, aligned, compile_network, pictures
 from numpy.typing import NDArray
 
-from lawder_edge.graph.geometry import output_shape
 from lawder_edge.graph.ir import (
     Add,
-    Attributes,
     AveragePool2D,
     Concat,
     Conv2D,
     DepthwiseConv2D,
-    Graph,
     Logistic,
     MaxPool2D,
     Mean,
     Mul,
-    Op,
-    Quantization,
     ReduceMax,
     Relu,
     ResizeBilinear,
-    Tensor,
 )
 from lawder_edge.graph.reference import run
-from lawder_edge.graph.validate import SQUASHED, validate
 from lawder_edge.targets.c.plan import needed_streams
 from lawder_edge.targets.c.stream import streams
-
-PICTURE = Quantization.of(1 / 128, 0)
-
-
-class Made:
-    """A graph while it grows from a picture. Scales: that of the picture, but for squashed values."""
-
-    def __init__(self, height: int, width: int, channels: int = 3, seed: int = 0) -> None:
-        self.tensors = [Tensor("image", (1, height, width, channels), "int8", PICTURE)]
-        self.ops: list[Op] = []
-        self._rng = np.random.default_rng(seed)
-
-    def add(self, kind: Attributes, *inputs: str, shape: tuple[int, ...] | None = None) -> str:
-        by_name = {t.name: t for t in self.tensors}
-        constants: list[Tensor] = []
-        x = by_name[inputs[0]]
-        name = f"t{len(self.ops)}"
-        if isinstance(kind, Conv2D | DepthwiseConv2D):
-            out, size = (shape[0], shape[1:]) if shape else (4, (3, 3))
-            depthwise = isinstance(kind, DepthwiseConv2D)
-            full = (1, *size, x.shape[3]) if depthwise else (out, *size, x.shape[3])
-            count = x.shape[3] if depthwise else out
-            steps = Quantization.per_channel(np.full(count, 0.01, np.float32), axis=3 if depthwise else 0)
-            bias = Quantization.per_channel(np.full(count, 0.01 * x.scale, np.float32), axis=0)
-            constants = [
-                Tensor(f"{name}w", full, "int8", steps, self._rng.integers(-127, 128, full).astype(np.int8)),
-                Tensor(f"{name}b", (count,), "int32", bias, self._rng.integers(-900, 900, count).astype(np.int32)),
-            ]
-            shape = None
-        names = (*inputs, *(c.name for c in constants))
-        self.tensors += constants
-        by_name |= {c.name: c for c in constants}
-        made = shape or output_shape(kind, [by_name[n].shape for n in names])
-        assert made is not None
-        q = SQUASHED if isinstance(kind, Logistic) else x.quantization
-        self.tensors.append(Tensor(name, made, "int8", q))
-        self.ops.append(Op(kind, names, (name,)))
-        return name
-
-    def graph(self, output: str) -> Graph:
-        made = Graph("made", tuple(self.tensors), tuple(self.ops), ("image",), (output,))
-        validate(made)
-        return made
 
 
 def mask_of(compiled: Compiled, picture: NDArray[np.uint8]) -> NDArray[np.int8]:

@@ -7,6 +7,13 @@
 
 #include "lawder_kernels.h"
 
+/** 1 where there is Arm's DSP extension (Cortex-M4, M7, M33, M55), unless LW_NO_DSP is defined. */
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(LW_NO_DSP)
+#define LW_DSP 1
+#else
+#define LW_DSP 0
+#endif
+
 /** Marks a kernel that a function of the same name elsewhere replaces. */
 #if defined(__GNUC__) || defined(__clang__) || defined(__ICCARM__)
 #define LW_KERNEL __attribute__((weak))
@@ -42,6 +49,27 @@ static inline int32_t lw_rescale(int32_t x, int32_t multiplier, int32_t shift)
 {
     const int32_t left = shift > 0 ? shift : 0;
     return lw_divide_by_power_of_two(lw_high_mul(lw_shift_left(x, left), multiplier), left - shift);
+}
+
+/** As lw_high_mul where a is between -2^30 and 2^30: one instruction, and a shift, where there is Arm's DSP extension. */
+static inline int32_t lw_high_mul_small(int32_t a, int32_t b)
+{
+#if LW_DSP
+    int32_t high;
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(lw_shift_left(a, 1)), "r"(b));
+    return high;
+#else
+    return lw_high_mul(a, b);
+#endif
+}
+
+/** As lw_rescale where x * 2^shift is between -2^30 and 2^30. What shift alone decides is decided once in a loop. */
+static inline int32_t lw_rescale_small(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = shift > 0 ? shift : 0, right = left - shift;
+    const int32_t half = right > 0 ? (int32_t)((uint32_t)1 << (right - 1)) : 0, away = right > 0 ? -1 : 0;
+    const int32_t high = lw_high_mul_small(lw_shift_left(x, left), multiplier);
+    return (high + half + ((high >> 31) & away)) >> right;
 }
 
 /** x between low and high, both -128..127. */

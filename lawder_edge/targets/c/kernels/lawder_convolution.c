@@ -1,5 +1,6 @@
 /** @file lawder_convolution.c Dense and depthwise convolutions, a row at a time. */
-#include "lawder_arithmetic.h"
+#include "lawder_dsp.h"
+#include "lawder_mve.h"
 
 /** The taps of a window that lie inside an axis: first <= tap < end. */
 typedef struct {
@@ -24,14 +25,20 @@ static void find_rows(const lw_conv2d_params *p, const int8_t *x, int32_t out_ro
     }
 }
 
-/** Sum of (x - zero point) * weight. Where an instruction set has more than this, it belongs here. */
+/** Sum of (x - zero point) * weight. */
 static inline int32_t dot(const int8_t *x, int32_t zero_point, const int8_t *weights, int32_t count)
 {
+#if LW_MVE
+    return lw_mve_dot(x, zero_point, weights, count);
+#elif LW_DSP
+    return lw_dsp_dot(x, lw_twice(zero_point), weights, count);
+#else
     int32_t sum = 0;
     for (int32_t i = 0; i < count; i++) {
         sum += (x[i] - zero_point) * weights[i];
     }
     return sum;
+#endif
 }
 
 /** As `dot` of a picture's bytes, whose value is byte - 128. */
@@ -81,6 +88,15 @@ static inline void convolve_row(const lw_conv2d_params *p, const int8_t *const *
 
 LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
+#if LW_MVE
+    if (lw_mve_depthwise_row(p, rows, y)) {
+        return;
+    }
+#elif LW_DSP
+    if (lw_dsp_depthwise_row(p, rows, y)) {
+        return;
+    }
+#endif
     const int32_t in_channels = p->in_channels, out_channels = p->out_channels;
     const int32_t multiplier = out_channels / in_channels;
     for (int32_t column = 0; column < p->out_width; column++) {
@@ -104,13 +120,41 @@ LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *
     }
 }
 
+#if LW_DSP || LW_MVE
+/** Whether each output pixel is made of one input pixel, that of its own column. */
+static int is_pointwise(const lw_conv2d_params *p, const int8_t *const *rows)
+{
+    return p->kernel_height == 1 && p->kernel_width == 1 && p->stride_x == 1 && p->pad_left == 0 && rows[0] != NULL;
+}
+#endif
+
 LW_KERNEL void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
+#if LW_MVE
+    if (is_pointwise(p, rows)) {
+        lw_mve_pointwise_row(p, rows[0], 0, y);
+        return;
+    }
+#elif LW_DSP
+    if (is_pointwise(p, rows) && lw_dsp_pointwise_row(p, rows[0], y)) {
+        return;
+    }
+#endif
     convolve_row(p, rows, 0, y);
 }
 
 LW_KERNEL void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
+#if LW_MVE
+    if (is_pointwise(p, rows)) {
+        lw_mve_pointwise_row(p, rows[0], INT8_MIN, y);
+        return;
+    }
+#elif LW_DSP
+    if (is_pointwise(p, rows) && lw_dsp_pointwise_image_row(p, (const uint8_t *)rows[0], y)) {
+        return;
+    }
+#endif
     convolve_row(p, rows, 1, y);
 }
 

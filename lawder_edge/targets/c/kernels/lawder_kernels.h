@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 /** Changes when a function or a structure does; a network refuses to compile with another one. */
-#define LW_KERNELS_VERSION 1
+#define LW_KERNELS_VERSION 2
 
 /** Bytes to which the start of an arena must be aligned. */
 #define LW_ARENA_ALIGNMENT 16
@@ -38,13 +38,30 @@
 extern "C" {
 #endif
 
-/** What a network's functions return. Unless it is LW_OK they have written nothing. */
+/** What a network's functions return. Unless it is LW_OK or LW_ERROR_ROW they have written nothing. */
 typedef enum {
     LW_OK = 0,
     LW_ERROR_NULL = 1,       /**< a pointer is null */
     LW_ERROR_ALIGNMENT = 2,  /**< the arena does not start at a multiple of LW_ARENA_ALIGNMENT */
-    LW_ERROR_ARENA_SIZE = 3  /**< the arena is smaller than the network's arena_bytes() */
+    LW_ERROR_ARENA_SIZE = 3, /**< the arena is smaller than the network's arena_bytes() or rows_arena_bytes() */
+    LW_ERROR_ROW = 4         /**< a row could not be read or written: the program's function said so */
 } lw_status;
+
+/** Puts row `row` of the picture, width * channels bytes, to rgb. Returns 0, or anything else to stop the network. */
+typedef int (*lw_read_row)(void *context, uint32_t row, uint8_t *rgb);
+
+/** Takes row `row` of the mask, a byte a pixel. Returns 0, or anything else to stop the network. */
+typedef int (*lw_write_row)(void *context, uint32_t row, const uint8_t *mask);
+
+/** Where a network's picture comes from and its logits go to: memory, or a row at a time. Written by the network. */
+typedef struct lw_frame {
+    const uint8_t *picture; /**< whole; null: rows are read as they are needed */
+    int8_t *logits;         /**< whole; null: rows are given away as they are made */
+    int (*write_logits)(const struct lw_frame *frame, uint32_t row, int8_t *logits); /**< which it may overwrite */
+    lw_read_row read_row;
+    lw_write_row write_row;
+    void *context; /**< of both */
+} lw_frame;
 
 /**
  * A convolution of either kind. real multiplier of channel o = multiplier[o] * 2^(shift[o] - 31).
@@ -94,7 +111,10 @@ typedef struct {
     uint32_t a_step[3], b_step[3];
 } lw_broadcast;
 
-/** A sum or difference: each operand is shifted left by 20 and scaled down to twice the larger of both scales. */
+/**
+ * A sum or difference: each operand is shifted left by 20 and scaled down to twice the larger of both scales. That one's
+ * multiplier is 2^30 at shift 0.
+ */
 typedef struct {
     int8_t a_zero_point, b_zero_point, out_zero_point;
     int8_t out_min, out_max;
@@ -233,11 +253,11 @@ void lw_pad(const lw_pad_params *p, const int8_t *x, int8_t *y);
 
 /** Where the rows of a tensor lie. */
 typedef struct {
-    uint32_t offset;    /**< of row 0, from the start of its place */
+    uint32_t offset;    /**< of row 0 in the arena */
     uint16_t row_bytes; /**< of one row, which is dense */
     uint16_t height;    /**< rows in all */
-    uint16_t ring;      /**< rows kept, 1..height */
-    uint8_t place;      /**< 0: the arena, 1: the picture, 2: the logits */
+    uint16_t ring;      /**< rows kept there, 1..height */
+    uint8_t place;      /**< 0: the arena; 1: the picture, 2: the logits, in the arena where the frame has them not whole */
     uint8_t maker;      /**< the stage that computes it, LW_WHOLE where it is there before */
 } lw_rows;
 
@@ -264,8 +284,8 @@ typedef struct {
     uint8_t count;
 } lw_stream_params;
 
-/** Compute every row of every stage. memory: the arena; picture and logits: the caller's. */
-void lw_stream(const lw_stream_params *p, int8_t *memory, const uint8_t *picture, int8_t *logits);
+/** Compute every row of every stage. memory: the arena. Returns LW_OK, or LW_ERROR_ROW as the frame's functions say. */
+lw_status lw_stream(const lw_stream_params *p, int8_t *memory, const lw_frame *frame);
 
 /** What a stage of a stream calls; params and shape are those of the operator of the same name, for one row. */
 void lw_stage_conv2d(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
@@ -285,7 +305,7 @@ void lw_stage_reduce_max(const void *params, const void *shape, const int8_t *co
 /** params: null; shape: lw_reduce_shape: `outer` pixels of `count` channels of the first input, `inner` of the second. */
 void lw_stage_concat(const void *params, const void *shape, const int8_t *const *rows, int32_t row, int8_t *y);
 
-/** int8 values of a picture's bytes: y[i] = x[i] - 128. */
+/** int8 values of a picture's bytes: y[i] = x[i] - 128. y may be x. */
 void lw_image(uint32_t count, const uint8_t *x, int8_t *y);
 
 /** Probabilities as bytes: y[i] = table[x[i] + 128]. y may be x. */

@@ -1,23 +1,25 @@
 /** @file lawder_stream.c Operators row by row: what lies between them is a few rows. */
 #include "lawder_arithmetic.h"
 
-/** Where a stage reads and writes. */
+/** Where a stage reads and writes. read: rows of the picture that are in the arena or were. */
 typedef struct {
     int8_t *memory;
-    const uint8_t *picture;
-    int8_t *logits;
+    const lw_frame *frame;
+    uint16_t read;
 } places;
 
 static int8_t *row_of(const lw_rows *tensor, int32_t row, const places *at)
 {
-    int8_t *base = tensor->place == 0 ? at->memory : at->logits;
-    return base + tensor->offset + (row % tensor->ring) * tensor->row_bytes;
+    if (tensor->place == 2 && at->frame->logits != NULL) {
+        return at->frame->logits + row * tensor->row_bytes;
+    }
+    return at->memory + tensor->offset + (row % tensor->ring) * tensor->row_bytes;
 }
 
 static const int8_t *row_to_read(const lw_rows *tensor, int32_t row, const places *at)
 {
-    if (tensor->place == 1) {
-        return (const int8_t *)at->picture + tensor->offset + row * tensor->row_bytes;
+    if (tensor->place == 1 && at->frame->picture != NULL) {
+        return (const int8_t *)at->frame->picture + row * tensor->row_bytes;
     }
     return row_of(tensor, row, at);
 }
@@ -50,10 +52,31 @@ static uint8_t waits_for(const lw_stream_params *p, const lw_stage *stage, const
     return LW_WHOLE;
 }
 
-static void compute_row(const lw_stream_params *p, const lw_stage *stage, int32_t row, const places *at)
+/** Read the rows of the picture that a stage needs and that were not read before. */
+static lw_status read_picture(const lw_stream_params *p, const lw_stage *stage, int32_t row, places *at)
+{
+    for (int32_t operand = 0; operand < 2; operand++) {
+        const lw_rows *tensor = stage->input[operand] != LW_WHOLE ? &p->tensors[stage->input[operand]] : NULL;
+        if (tensor == NULL || tensor->place != 1 || at->frame->picture != NULL) {
+            continue;
+        }
+        for (const int32_t last = last_row(stage, tensor, operand, row); at->read <= last; at->read++) {
+            uint8_t *to = (uint8_t *)row_of(tensor, at->read, at);
+            if (at->frame->read_row(at->frame->context, at->read, to) != 0) {
+                return LW_ERROR_ROW;
+            }
+        }
+    }
+    return LW_OK;
+}
+
+static lw_status compute_row(const lw_stream_params *p, const lw_stage *stage, int32_t row, places *at)
 {
     const int8_t *rows[LW_MAX_WINDOW_ROWS];
-    const lw_rows *first = &p->tensors[stage->input[0]];
+    const lw_rows *output = &p->tensors[stage->output], *first = &p->tensors[stage->input[0]];
+    if (read_picture(p, stage, row, at) != LW_OK) {
+        return LW_ERROR_ROW;
+    }
     if (stage->resize != NULL) {
         int32_t between[2];
         lw_resize_rows(stage->resize, row, between);
@@ -71,16 +94,21 @@ static void compute_row(const lw_stream_params *p, const lw_stage *stage, int32_
         const lw_rows *second = &p->tensors[stage->input[1]];
         rows[1] = row_to_read(second, second->height == 1 ? 0 : row, at);
     }
-    stage->function(stage->params, stage->shape, rows, row, row_of(&p->tensors[stage->output], row, at));
+    stage->function(stage->params, stage->shape, rows, row, row_of(output, row, at));
+    if (output->place == 2 && at->frame->logits == NULL &&
+        at->frame->write_logits(at->frame, (uint32_t)row, row_of(output, row, at)) != 0) {
+        return LW_ERROR_ROW;
+    }
+    return LW_OK;
 }
 
-LW_KERNEL void lw_stream(const lw_stream_params *p, int8_t *memory, const uint8_t *picture, int8_t *logits)
+LW_KERNEL lw_status lw_stream(const lw_stream_params *p, int8_t *memory, const lw_frame *frame)
 {
     uint16_t done[LW_MAX_STAGES] = {0};
     places at;
     at.memory = memory;
-    at.picture = picture;
-    at.logits = logits;
+    at.frame = frame;
+    at.read = 0;
     /* The last stage pulls the rows that it needs; stages that nobody pulled to their end follow. */
     for (int32_t last = p->count - 1; last >= 0; last--) {
         while (done[last] < p->tensors[p->stages[last].output].height) {
@@ -89,10 +117,13 @@ LW_KERNEL void lw_stream(const lw_stream_params *p, int8_t *memory, const uint8_
                 number = before;
                 before = waits_for(p, &p->stages[number], done, done[number]);
             }
-            compute_row(p, &p->stages[number], done[number], &at);
+            if (compute_row(p, &p->stages[number], done[number], &at) != LW_OK) {
+                return LW_ERROR_ROW;
+            }
             done[number]++;
         }
     }
+    return LW_OK;
 }
 
 /* A row of each operator. The parameters' types are those that the stage was written with. */

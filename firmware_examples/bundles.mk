@@ -1,0 +1,16 @@
+# The network of every example: a C bundle a size, and the frames with their CRCs. OUT/bundle-SIZE and OUT/frames-SIZE.
+
+PYTHON ?= python3
+HERE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+OUT ?= $(abspath $(HERE)/../build/firmware)
+export PYTHONPATH := $(abspath $(HERE)/..)$(if $(PYTHONPATH),:$(PYTHONPATH))
+CODE := $(shell find $(HERE)/../lawder_edge/targets/c $(HERE)/../lawder_edge/graph $(HERE)/../export/c -name '*.[ch]' -o -name '*.py')
+
+.PRECIOUS: $(OUT)/bundle-%/manifest.json $(OUT)/frames-%/frames.h
+
+$(OUT)/bundle-%/manifest.json: $(CODE)
+	mkdir -p $(OUT)
+	$(PYTHON) -m lawder_edge export --target c --model order --size $* $* --limit 2 --out $(OUT)/bundle-$* --overwrite
+
+$(OUT)/frames-%/frames.h: $(OUT)/bundle-%/manifest.json $(HERE)/frames.py
+	$(PYTHON) $(HERE)/frames.py $(OUT)/bundle-$* --out $(OUT)/frames-$*

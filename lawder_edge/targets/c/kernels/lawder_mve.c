@@ -1,0 +1,213 @@
+/** @file lawder_mve.c Kernels with Arm's vector extension MVE; empty on other cores. */
+#include "lawder_mve.h"
+
+#if LW_MVE
+
+#include <arm_mve.h>
+
+/** What is between four sums and their int8 values. left, right: the shift, where it is above and below 0. */
+typedef struct {
+    int32x4_t multiplier, left, right;
+} scaler;
+
+/** As lw_rescale. */
+static inline int32x4_t rescaled(int32x4_t x, scaler s)
+{
+    x = vqrdmulhq_s32(vshlq_s32(x, s.left), s.multiplier);
+    return vrshlq_s32(vaddq_s32(x, vshrq_n_s32(vandq_s32(x, s.right), 31)), s.right);
+}
+
+static inline scaler scaler_of(int32x4_t multiplier, int32x4_t shift)
+{
+    scaler s;
+    s.multiplier = multiplier;
+    s.left = vmaxq_s32(shift, vdupq_n_s32(0));
+    s.right = vminq_s32(shift, vdupq_n_s32(0));
+    return s;
+}
+
+/** Four output channels' from `channel` on. */
+static inline scaler scaler_at(const lw_conv2d_params *p, int32_t channel, mve_pred16_t used)
+{
+    return scaler_of(vldrwq_z_s32(p->multiplier + channel, used), vldrbq_z_s32(p->shift + channel, used));
+}
+
+static inline void write4(int8_t *y, int32x4_t x, int32_t zero_point, int32_t low, int32_t high, mve_pred16_t used)
+{
+    x = vmaxq_s32(vaddq_n_s32(x, zero_point), vdupq_n_s32(low));
+    vstrbq_p_s32(y, vminq_s32(x, vdupq_n_s32(high)), used);
+}
+
+int32_t lw_mve_dot(const int8_t *x, int32_t zero_point, const int8_t *weights, int32_t count)
+{
+    int32_t sum = 0, of_weights = 0;
+    for (; count > 0; count -= 16, x += 16, weights += 16) {
+        const mve_pred16_t used = vctp8q((uint32_t)count);
+        const int8x16_t w = vldrbq_z_s8(weights, used);
+        sum = vmladavaq_s8(sum, vldrbq_z_s8(x, used), w);
+        of_weights = vaddvaq_s8(of_weights, w);
+    }
+    return sum - zero_point * of_weights;
+}
+
+/** The bias with what the zero point adds to each sum. */
+static int32_t folded(const lw_conv2d_params *p, int32_t channel)
+{
+    const int8_t *weights = p->weights + channel * p->in_channels;
+    int32_t sum = 0;
+    for (int32_t i = 0; i < p->in_channels; i++) {
+        sum += weights[i];
+    }
+    return p->bias[channel] - p->in_zero_point * sum;
+}
+
+/** Four output channels of a row. Those of `used` are written; w: the four's weights, bias: what `folded` gives. */
+static inline void pointwise4(const lw_conv2d_params *p, const int8_t *x, int8_t flip, const int8_t *const *w,
+                              const int32_t *bias, scaler s, mve_pred16_t used, int8_t *y)
+{
+    const int32_t depth = p->in_channels, step = p->out_channels;
+    const int32_t zero_point = p->out_zero_point, low = p->out_min, high = p->out_max;
+    const int8x16_t flips = vdupq_n_s8(flip);
+    for (int32_t column = p->out_width; column > 0; column--, x += depth, y += step) {
+        int32_t a = bias[0], b = bias[1], c = bias[2], d = bias[3];
+        for (int32_t i = 0; i < depth; i += 16) {
+            const mve_pred16_t inside = vctp8q((uint32_t)(depth - i));
+            const int8x16_t from = veorq_s8(vldrbq_z_s8(x + i, inside), flips);
+            a = vmladavaq_s8(a, from, vldrbq_z_s8(w[0] + i, inside));
+            b = vmladavaq_s8(b, from, vldrbq_z_s8(w[1] + i, inside));
+            c = vmladavaq_s8(c, from, vldrbq_z_s8(w[2] + i, inside));
+            d = vmladavaq_s8(d, from, vldrbq_z_s8(w[3] + i, inside));
+        }
+        const int32x4_t sums = {a, b, c, d};
+        write4(y, rescaled(sums, s), zero_point, low, high, used);
+    }
+}
+
+void lw_mve_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t flip, int8_t *y)
+{
+    for (int32_t channel = 0; channel < p->out_channels; channel += 4) {
+        const mve_pred16_t used = vctp32q((uint32_t)(p->out_channels - channel));
+        const int8_t *w[4];
+        int32_t bias[4];
+        for (int32_t i = 0; i < 4; i++) {
+            /* Where there are fewer than four left the last one is computed again, and not written. */
+            const int32_t at = channel + i < p->out_channels ? channel + i : p->out_channels - 1;
+            w[i] = p->weights + at * p->in_channels;
+            bias[i] = folded(p, at);
+        }
+        pointwise4(p, x, flip, w, bias, scaler_at(p, channel, used), used, y + channel);
+    }
+}
+
+/** Four channels of a row. is_full: a constant, whether there are four. */
+static inline __attribute__((always_inline)) void depthwise4(const lw_conv2d_params *p, const int8_t *const *rows,
+                                                             int32_t channel, int is_full, int8_t *y)
+{
+    const int32_t channels = p->out_channels, width = p->kernel_width, dilation = p->dilation_x;
+    const int32_t zero_point = p->in_zero_point, step = dilation * channels;
+    const mve_pred16_t used = vctp32q((uint32_t)(channels - channel));
+    const scaler s = scaler_at(p, channel, used);
+    for (int32_t column = 0; column < p->out_width; column++, y += channels) {
+        const int32_t start = column * p->stride_x - p->pad_left;
+        /* The taps that lie inside the row: first..end - 1. */
+        const int32_t first = start < 0 ? (-start + dilation - 1) / dilation : 0;
+        const int32_t end = start + (width - 1) * dilation < p->in_width
+                                ? width : (p->in_width - start + dilation - 1) / dilation;
+        const int8_t *weights = p->weights + first * channels + channel;
+        const int32_t at = (start + first * dilation) * channels + channel;
+        int32x4_t sums = vldrwq_z_s32(p->bias + channel, used);
+        for (int32_t ky = 0; ky < p->kernel_height; ky++, weights += width * channels) {
+            const int8_t *from = rows[ky] + at, *w = weights;
+            for (int32_t taps = rows[ky] == NULL ? 0 : end - first; taps > 0; taps--, from += step, w += channels) {
+                const int32x4_t x = is_full ? vldrbq_s32(from) : vldrbq_z_s32(from, used);
+                const int32x4_t v = is_full ? vldrbq_s32(w) : vldrbq_z_s32(w, used);
+                sums = vaddq_s32(sums, vmulq_s32(vsubq_n_s32(x, zero_point), v));
+            }
+        }
+        write4(y, rescaled(sums, s), p->out_zero_point, p->out_min, p->out_max, used);
+    }
+}
+
+int lw_mve_depthwise_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+{
+    int32_t channel = 0;
+    if (p->in_channels != p->out_channels) {
+        return 0;
+    }
+    for (; channel + 4 <= p->out_channels; channel += 4) {
+        depthwise4(p, rows, channel, 1, y + channel);
+    }
+    if (channel < p->out_channels) {
+        depthwise4(p, rows, channel, 0, y + channel);
+    }
+    return 1;
+}
+
+/** Four neighbours, or one repeated. step: 1 or 0. */
+static inline int32x4_t load4(const int8_t *x, uint32_t step, uint32_t at, mve_pred16_t used)
+{
+    return step != 0 ? vldrbq_z_s32(x + at, used) : vdupq_n_s32(*x);
+}
+
+static int is_simple(const lw_broadcast *shape)
+{
+    return shape->a_step[2] <= 1 && shape->b_step[2] <= 1;
+}
+
+static scaler same(int32_t multiplier, int32_t shift)
+{
+    return scaler_of(vdupq_n_s32(multiplier), vdupq_n_s32(shift));
+}
+
+int lw_mve_add(const lw_add_params *p, const lw_broadcast *shape, int32_t sign, const int8_t *a, const int8_t *b,
+               int8_t *y)
+{
+    const scaler of_a = same(p->a_multiplier, p->a_shift), of_b = same(p->b_multiplier, p->b_shift);
+    const scaler out = same(p->out_multiplier, p->out_shift);
+    const int32_t za = p->a_zero_point, zb = p->b_zero_point, zy = p->out_zero_point;
+    const int32_t low = p->out_min, high = p->out_max;
+    const uint32_t count = shape->count[2], a_step = shape->a_step[2], b_step = shape->b_step[2];
+    if (!is_simple(shape)) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < shape->count[0]; i++) {
+        for (uint32_t j = 0; j < shape->count[1]; j++, y += count) {
+            const int8_t *from_a = a + i * shape->a_step[0] + j * shape->a_step[1];
+            const int8_t *from_b = b + i * shape->b_step[0] + j * shape->b_step[1];
+            for (uint32_t k = 0; k < count; k += 4) {
+                const mve_pred16_t used = vctp32q(count - k);
+                const int32x4_t va = vshlq_n_s32(vsubq_n_s32(load4(from_a, a_step, k, used), za), 20);
+                const int32x4_t vb = vshlq_n_s32(vsubq_n_s32(load4(from_b, b_step, k, used), zb), 20);
+                const int32x4_t sum = vaddq_s32(rescaled(va, of_a), vmulq_n_s32(rescaled(vb, of_b), sign));
+                write4(y + k, rescaled(sum, out), zy, low, high, used);
+            }
+        }
+    }
+    return 1;
+}
+
+int lw_mve_mul(const lw_mul_params *p, const lw_broadcast *shape, const int8_t *a, const int8_t *b, int8_t *y)
+{
+    const scaler out = same(p->multiplier, p->shift);
+    const int32_t za = p->a_zero_point, zb = p->b_zero_point, zy = p->out_zero_point;
+    const int32_t low = p->out_min, high = p->out_max;
+    const uint32_t count = shape->count[2], a_step = shape->a_step[2], b_step = shape->b_step[2];
+    if (!is_simple(shape)) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < shape->count[0]; i++) {
+        for (uint32_t j = 0; j < shape->count[1]; j++, y += count) {
+            const int8_t *from_a = a + i * shape->a_step[0] + j * shape->a_step[1];
+            const int8_t *from_b = b + i * shape->b_step[0] + j * shape->b_step[1];
+            for (uint32_t k = 0; k < count; k += 4) {
+                const mve_pred16_t used = vctp32q(count - k);
+                const int32x4_t va = vsubq_n_s32(load4(from_a, a_step, k, used), za);
+                const int32x4_t vb = vsubq_n_s32(load4(from_b, b_step, k, used), zb);
+                write4(y + k, rescaled(vmulq_s32(va, vb), out), zy, low, high, used);
+            }
+        }
+    }
+    return 1;
+}
+
+#endif

@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# frames.py is a script; the small networks are those of the tests of the C target.
+for folder in (ROOT / "firmware_examples", ROOT / "tests" / "targets", ROOT / "tests" / "targets" / "c"):
+    sys.path.append(str(folder))
