@@ -14,7 +14,21 @@ from typing import Any
 
 import tyro
 
-from lawder_edge.cli import bench, data, doctor, evaluate, export, predict, qat, quantize, synth, targets, train, verify
+from lawder_edge.cli import (
+    bench,
+    card,
+    data,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    qat,
+    quantize,
+    synth,
+    targets,
+    train,
+    verify,
+)
 from lawder_edge.errors import LawderError
 from lawder_edge.training.processes import is_first
 
@@ -49,6 +63,7 @@ def verbs(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
         "verify": verify.verify,
         "predict": predict.predict,
         "bench": bench.bench,
+        "card": card.card,
         "targets": targets.targets,
         "doctor": doctor.doctor,
     }

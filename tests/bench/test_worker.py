@@ -206,3 +206,23 @@ def test_a_users_own_network_is_measured_in_a_process_whose_stdout_is_a_line_of_
     assert row.measured.artifact.runtime.startswith("torch ")
     assert row.measured.infer.first_ms > 0
     assert row.measured.memory.added_bytes > 0
+
+
+def test_a_bundle_that_was_changed_after_it_was_made_is_refused(tmp_path: Path, quick: BenchSpec) -> None:
+    from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, WeightsInfo
+    from lawder_edge.bundle.store import list_files, write_bundle
+
+    def build(folder: Path) -> Manifest:
+        (folder / "net.onnx").write_bytes(b"model")
+        files: tuple[FileEntry, ...] = list_files(folder)
+        size = InputSpec(64, 64, dynamic=False, dynamic_batch=False, multiple_of=32, channels=3, layout="NCHW")
+        weights = WeightsInfo("unet", "{}", "a" * 64, (), "", 0.5)
+        output = OutputSpec(kind="logits", classes=1)
+        return Manifest(2, "net", "unet", "onnx", "fp32", "net.onnx", files, size, output, 0.5, None, weights, ())
+
+    write_bundle(tmp_path / "bundle", build)
+    (tmp_path / "bundle" / "net.onnx").write_bytes(b"other")
+    row = row_of(Task(str(tmp_path / "bundle"), quick))
+    assert (row.status, row.exit_code) == ("failed", 2)
+    assert "net.onnx" in row.reason
+    assert "sha256" in row.reason
