@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,11 +39,11 @@ def corrupt(frame: Frame, kind: str, severity: int, rng: np.random.Generator) ->
 
 
 def _side(frame: Frame) -> int:
-    return min(frame.shape[:2])
+    return min(frame.shape[0], frame.shape[1])
 
 
-def _clipped(values: NDArray[np.floating]) -> Frame:
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+def _clipped(values: NDArray[Any]) -> Frame:
+    return np.asarray(np.rint(np.clip(values, 0, 255)), np.uint8)
 
 
 def _blend(

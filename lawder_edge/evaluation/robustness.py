@@ -45,7 +45,8 @@ class Robustness:
     def drop(self, predictor: str, kind: str, severity: int) -> NDArray[np.float64]:
         """Clean Dice less corrupted Dice, of every image."""
         clean, corrupted = self.of(predictor, CLEAN, 0), self.of(predictor, kind, severity)
-        return np.array(clean.dice) - np.array(corrupted.dice)
+        lost: NDArray[np.float64] = np.array(clean.dice) - np.array(corrupted.dice)
+        return lost
 
     def drop_beyond(self, predictor: str, reference: str, kind: str, severity: int, *, seed: int = 0) -> Interval:
         """How much more Dice `predictor` loses than `reference`: mean over images, 95 % bootstrap interval."""
