@@ -39,7 +39,7 @@ def corrupt(frame: Frame, kind: str, severity: int, rng: np.random.Generator) ->
 
 
 def _side(frame: Frame) -> int:
-    return min(frame.shape[0], frame.shape[1])
+    return int(min(frame.shape[:2]))
 
 
 def _clipped(values: NDArray[Any]) -> Frame:
