@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lawder_edge.bench.machine import Machine
 from lawder_edge.bench.report import to_json
-from lawder_edge.bench.rows import SCHEMA_VERSION, BenchReport
+from lawder_edge.bench.rows import SCHEMA_VERSION, BenchReport, BenchSpec
 from lawder_edge.errors import BadInput
 
 PHASES = ("infer", "pre", "post", "frame")
@@ -73,9 +75,10 @@ def read_saved(text: str | bytes, *, source: str) -> dict[str, Any]:
     return document
 
 
-def check_comparable(old: Mapping[str, Any], new: BenchReport, *, source: str) -> None:
-    """Raises BadInput, with what differs, where the two were not measured on one machine and in one way."""
-    now = json.loads(to_json(new))
+def check_comparable(old: Mapping[str, Any], machine: Machine, spec: BenchSpec, *, source: str) -> None:
+    """Raises BadInput, with what differs, where `old` was measured on another machine or in another way."""
+    # As JSON holds it: a tuple is a list there.
+    now = json.loads(json.dumps({"machine": dataclasses.asdict(machine), "spec": dataclasses.asdict(spec)}))
     differs = [
         f"{name} was {then!r} and is {here!r}"
         for part, names in (("machine", _MACHINE), ("spec", _SPEC))

@@ -63,8 +63,9 @@ def bench(
         force: compare with another machine, or another way of measuring.
         format: of the result.
     """
-    from lawder_edge.bench.compare import parse_limit, read_saved
+    from lawder_edge.bench.compare import check_comparable, parse_limit, read_saved
     from lawder_edge.bench.latency import LatencyRule
+    from lawder_edge.bench.machine import describe_machine
     from lawder_edge.bench.rows import BenchSpec
     from lawder_edge.bench.run import bench as measure
     from lawder_edge.cli.bundled import bundled_sources
@@ -80,6 +81,8 @@ def bench(
     old = None if compare is None else read_saved(compare.read_bytes(), source=str(compare))
     rule = LatencyRule(min_iters=min_iters, min_time_s=min_time, turns=turns)
     spec = BenchSpec(size, frame, _parts(include), threads, pin, rule, timeout)
+    if old is not None and not force:
+        check_comparable(old, describe_machine(), spec, source=str(compare))
     sources = model or bundled_sources()
     with progress("measuring") as report:
         found = measure(sources, spec, on_step=report)
@@ -97,7 +100,7 @@ def bench(
     sys.stdout.write(_render(found, "table" if out is not None else format))
     if old is None:
         return found.exit_code
-    return _compare(old, found, limits, source=str(compare), force=force) or found.exit_code
+    return _compare(old, found, limits, source=str(compare)) or found.exit_code
 
 
 def _check_free(file: Path | None, *, overwrite: bool) -> None:
@@ -121,13 +124,11 @@ def _parts(text: str) -> tuple[Part, ...]:
     return tuple(part for part in PARTS if part in asked)
 
 
-def _compare(old: Mapping[str, Any], found: BenchReport, limits: Sequence[Limit], *, source: str, force: bool) -> int:
+def _compare(old: Mapping[str, Any], found: BenchReport, limits: Sequence[Limit], *, source: str) -> int:
     """Tell on stderr what changed. Returns: 5 where a limit forbids it, else 0."""
-    from lawder_edge.bench.compare import changes, check_comparable, exceeded
+    from lawder_edge.bench.compare import changes, exceeded
     from lawder_edge.errors import BadInput, OverBudget
 
-    if not force:
-        check_comparable(old, found, source=source)
     changed = changes(old, found, limits)
     if not changed:
         raise BadInput(f"{source} has no row in common with this. Give --model as it was given then.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Callable, Sequence
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from lawder_edge.bench import run
+from lawder_edge.bench.latency import WarmUp, summarize
 from lawder_edge.bench.machine import Machine, describe_machine
-from lawder_edge.bench.rows import BenchReport, BenchSpec, Noise, Row
+from lawder_edge.bench.memory import PeakMemory
+from lawder_edge.bench.rows import Artifact, BenchReport, BenchSpec, Measured, Noise, Row
 from lawder_edge.cli import bundled
 from lawder_edge.cli.bench import bench
 from lawder_edge.errors import BadInput, OutputExists
@@ -119,3 +122,46 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_measured(
     with pytest.raises(BadInput, match=said):
         bench(("a",), **options)  # type: ignore[arg-type]
     assert calls == []
+
+
+def saved(tmp_path: Path, *, cpu: str | None = None) -> Path:
+    """An earlier benchmark of "a" with 10 ms at every percentile, on this machine or another."""
+    machine = dataclasses.replace(describe_machine(), cpu=cpu or describe_machine().cpu)
+    row = {"source": "a", "status": "ok", "infer": {"p50": 10.0, "p95": 10.0}, "load_ms": 100.0}
+    spec = dataclasses.asdict(BenchSpec())
+    file = tmp_path / "old.json"
+    file.write_text(
+        json.dumps({"schema_version": 2, "machine": dataclasses.asdict(machine), "spec": spec, "rows": [row]})
+    )
+    return file
+
+
+def test_what_grew_beyond_its_limit_is_exit_code_5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fake(sources: Sequence[str], spec: BenchSpec, *, on_step: object) -> BenchReport:
+        stats = summarize([[12.0, 12.0]], WarmUp(20.0, 20, True))
+        artifact = Artifact("fakert", "unet", "fp32", "a.fake", "", None)
+        memory = PeakMemory(0, 1000)
+        measured = Measured(artifact, (64, 64), 3, None, 50.0, stats, stats, stats, stats, memory)
+        noise = Noise(1.0, 1.0, 1.0, 1, (), None)
+        return BenchReport(describe_machine(), spec, noise, None, (Row("a", "ok", measured=measured),), (), ())
+
+    monkeypatch.setattr(run, "bench", fake)
+    old = saved(tmp_path)
+    assert bench(("a",), compare=old, fail_if=("p95>+25%",)) == 0
+    assert "infer.p95 10 to 12, +20.0 %" in capsys.readouterr().err
+    assert bench(("a",), compare=old, fail_if=("p95>+10%",)) == 5
+    assert "allowed p95>+10%" in capsys.readouterr().err
+
+
+def test_another_machine_is_refused_before_anything_is_measured_unless_forced(
+    calls: list[Sequence[str]], tmp_path: Path
+) -> None:
+    old = saved(tmp_path, cpu="Another CPU")
+    with pytest.raises(BadInput, match="Another CPU"):
+        bench(("a",), compare=old)
+    assert calls == []
+    with pytest.raises(BadInput, match="no row in common"):
+        bench(("a",), compare=old, force=True)
+    assert calls == [("a",)]
