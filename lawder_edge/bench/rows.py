@@ -106,14 +106,15 @@ class Static:
 class Measured:
     """One source, measured.
 
-    size: (H, W) of the input in pixels. channels: of the input. static: None where PyTorch or the architecture is not
-    here. load_ms: from a started interpreter to a loaded model. infer: the bare network. pre, post: parts of a whole
-    prediction; frame: the sum of the included ones. Their warm-up is that of frame.
+    size: (H, W) of the input in pixels. channels, classes: of input and output. static: None where PyTorch or the
+    architecture is not here. load_ms: from a started interpreter to a loaded model. infer: the bare network. pre, post:
+    parts of a whole prediction; frame: the sum of the included ones. Their warm-up is that of frame.
     """
 
     artifact: Artifact
     size: tuple[int, int]
     channels: int
+    classes: int
     static: Static | None
     load_ms: float
     infer: LatencyStats

@@ -10,6 +10,7 @@ from lawder_edge.bench.process import WORKER, RowProcess
 from lawder_edge.bench.ratios import ratios
 from lawder_edge.bench.roof import measure_roof
 from lawder_edge.bench.rows import BenchReport, BenchSpec, Noise, Row
+from lawder_edge.bench.static import with_counts
 from lawder_edge.errors import BadInput
 from lawder_edge.threads import check_threads
 
@@ -65,8 +66,8 @@ def bench(
     finally:
         for process in processes:
             process.end()
-    rows = tuple(process.row for process in processes if process.row is not None)
     noise = watch.noise()
+    rows = with_counts([process.row for process in processes if process.row is not None])
     return BenchReport(machine, spec, noise, roof, rows, ratios(rows), warnings(machine, noise, rows))
 
 

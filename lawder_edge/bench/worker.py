@@ -95,6 +95,7 @@ class Meter:
             artifact=artifact,
             size=self._runner.size,
             channels=self._runner.channels,
+            classes=self._runner.classes,
             static=_count(self._runner, self._subject.module, artifact.model),
             load_ms=self._load_ms,
             infer=summarize(self._infer_ms, self._infer_warm),
@@ -128,18 +129,15 @@ class Meter:
 
 
 def _count(runner: Runner, module: nn.Module | None, model: str) -> Static | None:
-    """None where PyTorch is not installed or the architecture cannot be made here."""
-    try:
-        from lawder_edge.bench.flops import count
-        from lawder_edge.models import MODELS, create_model
-
-        if model in MODELS:
-            # Not the loaded module, which is of the deploy form where its weights are quantised.
-            module = create_model(model, in_channels=runner.channels, num_classes=runner.classes)
-        elif module is None:
-            return None  # a manifest must not make a network's own code run
-    except (ImportError, BadInput):
+    """None where PyTorch is not loaded in this process."""
+    if module is None:
         return None
+    from lawder_edge.bench.flops import count
+    from lawder_edge.models import MODELS, create_model
+
+    if model in MODELS:
+        # Not the loaded module, which is of the deploy form where its weights are quantised.
+        module = create_model(model, in_channels=runner.channels, num_classes=runner.classes)
     cost = count(module, runner.size, channels=runner.channels)
     return Static(cost.params, cost.macs, cost.activations, cost.moved)
 

@@ -83,6 +83,7 @@ def measured(artifact: Artifact) -> Measured:
         artifact=artifact,
         size=(256, 256),
         channels=3,
+        classes=1,
         static=Static(params=42_016, macs=52_940_336, activations=1_000_000, moved=2_000_000),
         load_ms=123.0,
         infer=stats,

@@ -52,8 +52,7 @@ def test_the_usual_export_is_opened_in_a_default_session_and_measured(baselines:
     measured = said[-1].row.measured
     assert measured is not None, said[-1].row.reason
     assert measured.size == (64, 96)
-    assert measured.static is not None
-    assert measured.static.params == MODELS["unet"].params
+    assert measured.artifact.model == "unet"
 
 
 def test_a_network_whose_package_is_not_here_is_told_how_to_get(

@@ -89,21 +89,6 @@ def test_the_size_asked_for_is_the_size_measured(runner: Runner, artifact: Artif
     assert set(runner.shapes) == {(1, 3, 64, 96)}  # type: ignore[attr-defined]
 
 
-def test_the_architecture_of_an_artifact_is_counted(runner: Runner, artifact: Artifact, quick: BenchSpec) -> None:
-    measured = measure_source(Task("fake", quick), lambda source, threads: Subject(runner, lambda: artifact))
-    assert measured.static is not None
-    assert measured.static.params == 110_385
-    assert measured.static.macs
-
-
-def test_an_architecture_that_is_not_here_leaves_the_count_blank(
-    runner: Runner, artifact: Artifact, quick: BenchSpec
-) -> None:
-    other = dataclasses.replace(artifact, model="elsewhere:Net")
-    measured = measure_source(Task("fake", quick), lambda source, threads: Subject(runner, lambda: other))
-    assert measured.static is None
-
-
 def test_a_runtime_that_is_not_here_is_told_apart_from_a_failure() -> None:
     row = failing(Unavailable("needs fakert"))
     assert (row.status, row.reason, row.exit_code) == ("unavailable", "needs fakert", 4)
