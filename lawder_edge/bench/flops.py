@@ -21,11 +21,14 @@ class Cost:
     """Size and arithmetic of a module at one input size.
 
     params: scalars in its parameters (not in buffers). macs: multiply-accumulates of one image, by rows.CONVENTION.
+    activations: scalars that the counted operators write. moved: that they read and write, weights included.
     by_operator: (operator, macs), largest first.
     """
 
     params: int
     macs: int
+    activations: int
+    moved: int
     by_operator: tuple[tuple[str, int], ...]
 
     @property
@@ -84,6 +87,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs: Counter[str] = Counter()
+        self.activations = self.moved = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -98,6 +102,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         out = func(*args, **kwargs)
         self.macs[func.overloadpacket.__name__] += rule(args, out)
+        written = (out[0] if isinstance(out, tuple) else out).numel()
+        self.activations += written
+        self.moved += written + sum(a.numel() for a in args if isinstance(a, torch.Tensor))
         return out
 
 
@@ -119,5 +126,7 @@ def count(module: nn.Module, size: tuple[int, int], *, channels: int = 3) -> Cos
     return Cost(
         params=sum(p.numel() for p in module.parameters()),
         macs=sum(counter.macs.values()),
+        activations=counter.activations,
+        moved=counter.moved,
         by_operator=tuple(counter.macs.most_common()),
     )

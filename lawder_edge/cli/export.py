@@ -173,7 +173,7 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
     # What could not be run to compare it cannot be run to time it.
     bundles = [row.bundle for row in found if row.bundle and row.status != "unverified-here"]
     with progress("measuring") as tell:
-        timed = bench([request.model, *bundles], BenchSpec(threads=1), on_row=tell)
+        timed = bench([request.model, *bundles], BenchSpec(threads=1), on_step=tell)
     for line in header(timed):
         print(line)
     rows = tables.measured_rows(found, {row.source: row.measured for row in timed.rows}, model=request.model)

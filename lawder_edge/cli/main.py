@@ -16,6 +16,7 @@ import tyro
 
 from lawder_edge.cli import (
     bench,
+    card,
     data,
     demo,
     doctor,
@@ -64,6 +65,7 @@ def verbs(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
         "predict": predict.predict,
         "bench": bench.bench,
         "demo": demo.demo,
+        "card": card.card,
         "targets": targets.targets,
         "doctor": doctor.doctor,
     }

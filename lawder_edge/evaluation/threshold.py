@@ -54,7 +54,7 @@ def choose_threshold(
             raise BadInput(f"image {i}: probability {probability.shape} and mask {truth.shape} must have one shape")
         if not np.isfinite(probability).all():
             raise BadInput(f"image {i}: the probability map holds values that are not finite; the weights are broken")
-        total += _dice_of_each(probability, truth != 0, grid)
+        total += dice_at_each(probability, truth != 0, grid)
     mean = total / len(probabilities)
     tied = np.flatnonzero(mean >= mean.max() - _TIE)
     # Rounded, as 0.4 and 0.6 lie equally far from 0.5 on paper only.
@@ -62,7 +62,7 @@ def choose_threshold(
     return ThresholdChoice(round(float(grid[best]), 6), float(mean[best]))
 
 
-def _dice_of_each(
+def dice_at_each(
     probability: NDArray[np.float32], truth: NDArray[np.bool_], grid: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Dice of one image at each threshold of the ascending `grid` (T,)."""

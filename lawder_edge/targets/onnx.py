@@ -28,6 +28,8 @@ INPUT = "image"
 # 20 is what onnxruntime 1.17, OpenVINO 2024 and TensorRT 10 all read; 18 is the oldest that the exporter writes.
 DEFAULT_OPSET = 20
 OPSETS = range(18, 24)
+# Fewer channels than the narrowest block.
+NARROW = 7
 
 TARGET = Target(
     name="onnx",
@@ -45,19 +47,31 @@ TARGET = Target(
 
 
 def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
-    """Write `program` as ONNX: see `to_proto`. The same program, spec and tool versions give the same bytes."""
-    import onnx
+    """Write `program` as ONNX: see `to_proto`. The same program, spec and tool versions give the same bytes.
 
-    data: bytes = to_proto(program, spec).SerializeToString(deterministic=True)
+    Float modules are written with their lanes filled, and narrow tensors are resized as they are: onnxruntime turns
+    what it resizes by `half_pixel` into blocks of 8 or 16 channels, and by its equal `pytorch_half_pixel` does not.
+    """
+    import onnx
+    import torch
+
+    from lawder_edge.models.lanes import fill_lanes
+
+    if spec.precision != "int8" and isinstance(program, torch.nn.Module):
+        program = fill_lanes(program)
+    proto = to_proto(program, spec, narrow_resize=b"pytorch_half_pixel")
+    data: bytes = proto.SerializeToString(deterministic=True)
     onnx.checker.check_model(data, full_check=True)
     write_file(out, data)
     tools = tuple(tool_of(module) for module in ("onnx", "onnxscript", "torch"))
     return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
 
 
-def to_proto(program: Program, spec: ExportSpec) -> Any:
+def to_proto(program: Program, spec: ExportSpec, *, narrow_resize: bytes = b"") -> Any:
     """`program` as onnx.ModelProto: input `image` (N, channels, H, W) of the spec's type, and one output of the spec's
     kind's name: `logits` or `probabilities` (N, classes, H, W) float32, or `mask` (N, 1, H, W) uint8.
+
+    narrow_resize: the coordinate rule of float tensors of few channels in place of half_pixel, which it has to equal.
 
     Holds nothing of the machine. Raises BadInput for an opset that the exporter does not write, a network that does not
     follow the spec, or one tied to its size where a dynamic one was asked for.
@@ -69,6 +83,8 @@ def to_proto(program: Program, spec: ExportSpec) -> Any:
         )
     proto = _to_onnx(program, spec, opset)
     _check_interface(proto, spec)
+    if narrow_resize and spec.precision != "int8":
+        _rule_narrow_resizes(proto, narrow_resize)
     _clean(proto, spec)
     return proto
 
@@ -204,6 +220,19 @@ def _check_interface(proto: Any, spec: ExportSpec) -> None:
             f"the network's graph is tied to one {' and '.join(tied)}: it computes with its input's size as a "
             "constant. Export with a fixed --size, or take the constant out of its forward."
         )
+
+
+def _rule_narrow_resizes(proto: Any, rule: bytes) -> None:
+    """Let Resize by half_pixel of up to NARROW channels go by `rule`."""
+    channels = {}
+    for value in proto.graph.value_info:
+        dims = value.type.tensor_type.shape.dim
+        channels[value.name] = dims[1].dim_value if len(dims) == 4 else 0
+    for node in proto.graph.node:
+        if node.op_type == "Resize" and 0 < channels.get(node.input[0], 0) <= NARROW:
+            for attribute in node.attribute:
+                if attribute.name == "coordinate_transformation_mode" and attribute.s == b"half_pixel":
+                    attribute.s = rule
 
 
 def _clean(proto: Any, spec: ExportSpec) -> None:

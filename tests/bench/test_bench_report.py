@@ -6,21 +6,37 @@ import csv
 import io
 import json
 
-from lawder_edge.bench.report import CSV_COLUMNS, HEADINGS, NUMERIC, cells, header, notes, to_csv, to_json, to_markdown
+import pytest
+
+from lawder_edge.bench.report import (
+    CSV_COLUMNS,
+    HEADINGS,
+    NUMERIC,
+    header,
+    labels,
+    notes,
+    table,
+    to_csv,
+    to_json,
+    to_markdown,
+)
 from lawder_edge.bench.rows import BenchReport
 
 
 def test_json_has_the_phases_with_unit_spread_and_every_value(bench_report: BenchReport) -> None:
     document = json.loads(to_json(bench_report))
-    assert document["schema_version"] == 1
-    good, bad = document["rows"]
+    assert document["schema_version"] == 2
+    good, _, bad = document["rows"]
     infer = good["infer"]
     assert infer["unit"] == "ms"
     assert infer["count"] == 3
     assert infer["total"] == 15.0
     assert infer["values"] == [4.0, 5.0, 6.0]
     assert (infer["mean"], infer["p50"], infer["first"]) == (5.0, 5.0, 50.0)
-    assert {"stdev", "p90", "p95", "p99"} <= infer.keys()
+    assert {"stdev", "jitter", "p90", "p95", "p99"} <= infer.keys()
+    assert {"pre", "post", "frame"} <= good.keys()
+    assert good["accuracy"]["dice"] == 0.81
+    assert document["noise"]["spread_percent"] == pytest.approx(4.0)
     assert good["flops"] == 2 * good["macs"] == 105_880_672
     assert good["memory"]["added_bytes"] == 20_000_000
     assert bad["status"] == "failed"
@@ -28,7 +44,7 @@ def test_json_has_the_phases_with_unit_spread_and_every_value(bench_report: Benc
 
 
 def test_csv_has_the_same_columns_for_every_row_and_raw_numbers(bench_report: BenchReport) -> None:
-    good, bad = csv.DictReader(io.StringIO(to_csv(bench_report)))
+    good, fast, bad = csv.DictReader(io.StringIO(to_csv(bench_report)))
     assert tuple(good) == CSV_COLUMNS
     assert good["infer_p50_ms"] == "5.0"
     assert good["frame_count"] == "3"
@@ -37,12 +53,13 @@ def test_csv_has_the_same_columns_for_every_row_and_raw_numbers(bench_report: Be
     assert good["memory_added_bytes"] == "20000000"
     assert bad["reason"] == "its process was killed by SIGSEGV"
     assert bad["infer_p50_ms"] == bad["params"] == ""
-    assert all(good[name] != "" for name in CSV_COLUMNS if name != "reason")
+    assert all(fast[name] != "" for name in CSV_COLUMNS if name != "reason")
+    assert (fast["times_faster"], good["times_faster"]) == ("2.0", "")
 
 
 def test_a_row_for_people_has_a_cell_for_every_heading(bench_report: BenchReport) -> None:
-    good, bad = map(cells, bench_report.rows)
-    assert len(good) == len(bad) == len(HEADINGS)
+    good, fast, bad = table(bench_report)
+    assert len(good) == len(fast) == len(bad) == len(HEADINGS)
     shown = dict(zip(HEADINGS, good, strict=True))
     assert shown["params"] == "42,016"
     assert shown["MACs M"] == "52.9"
@@ -50,20 +67,35 @@ def test_a_row_for_people_has_a_cell_for_every_heading(bench_report: BenchReport
     assert shown["file kB"] == "1.2"
     assert shown["p50 ms"] == "5.00"
     assert shown["fps"] == "200.0"
+    assert (shown["Dice"], shown["drop"]) == ("0.8100", "0.0100")
+    # 105.9 MFLOP in 5 ms are 21.2 GFLOP/s; at 13.2 FLOPs a byte and 10 GB/s the roof is that of products, 100.
+    assert shown["of roof %"] == "21"
+    assert dict(zip(HEADINGS, fast, strict=True))["times faster [95 %]"] == "2.00 [1.90, 2.10]"
     assert bad[:2] == ("bad", "failed")
     assert {HEADINGS[i] for i in NUMERIC}.isdisjoint({"model", "runtime", "precision", "input"})
 
 
 def test_the_header_says_what_is_timed_how_flops_are_counted_and_on_what(bench_report: BenchReport) -> None:
     text = "\n".join(header(bench_report))
-    for words in ("FLOPs = 2 x MACs", "Timed:", "Example CPU", "governor performance", "1 thread,", "numpy 2.0.0"):
+    for words in (
+        "FLOPs = 2 x MACs",
+        "Timed:",
+        "Example CPU",
+        "governor performance",
+        "1 thread,",
+        "numpy 2.0.0",
+        "p95 +4 %",
+        "2400 to 2600 MHz",
+        "100.0 GFLOP/s",
+    ):
         assert words in text
     assert "torch" not in text
 
 
 def test_notes_carry_hashes_reasons_and_warnings(bench_report: BenchReport) -> None:
     assert notes(bench_report) == (
-        "good: model.fake sha256 abababab",
+        "good: model.fake sha256 abababab, certified on 8 phantom frames",
+        "fast: model.fake sha256 abababab, certified on 8 phantom frames",
         "bad: failed: its process was killed by SIGSEGV",
         "warning: something | doubtful",
     )
@@ -71,5 +103,15 @@ def test_notes_carry_hashes_reasons_and_warnings(bench_report: BenchReport) -> N
 
 def test_markdown_is_a_table_with_a_line_a_row(bench_report: BenchReport) -> None:
     lines = [line for line in to_markdown(bench_report).splitlines() if line.startswith("|")]
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert {line.count("|") for line in lines} == {len(HEADINGS) + 1}
+
+
+def test_rows_are_named_by_as_much_of_their_paths_as_tells_them_apart() -> None:
+    assert labels(["order", "out/order/onnx", "out/order/tflite"]) == {
+        "order": "order",
+        "out/order/onnx": "onnx",
+        "out/order/tflite": "tflite",
+    }
+    assert labels(["a/onnx", "b/onnx"]) == {"a/onnx": "a/onnx", "b/onnx": "b/onnx"}
+    assert labels(["x", "x"]) == {"x": "x"}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from lawder_edge.bench.latency import LatencyRule, is_steady, measure, percentile, summarize
+from lawder_edge.bench.latency import SETTLE, LatencyRule, WarmUp, is_steady, percentile, summarize, take_turn, warm_up
+from lawder_edge.errors import BadInput
 
 
 class Scripted:
@@ -28,43 +29,63 @@ class Scripted:
 
 def test_the_first_call_is_told_apart() -> None:
     call = Scripted(lambda i: 900.0 if i == 0 else 5.0)
-    stats = measure(call, LatencyRule(min_iters=10, min_time_s=0), clock_ns=call.clock)
-    assert stats.first_ms == 900.0
-    assert max(stats.values_ms) == 5.0
+    assert warm_up(call, LatencyRule(), clock_ns=call.clock) == WarmUp(first_ms=900.0, count=20, steady=True)
 
 
 def test_warm_up_goes_on_until_latency_has_settled() -> None:
     call = Scripted(lambda i: max(100.0 - i, 10.0))
-    stats = measure(call, LatencyRule(min_iters=5, min_time_s=0), clock_ns=call.clock)
-    assert stats.steady
-    assert stats.warmup_count >= 90
-    assert set(stats.values_ms) == {10.0}
+    warm = warm_up(call, LatencyRule(), clock_ns=call.clock)
+    assert warm.steady
+    assert warm.count >= 90
 
 
 def test_warm_up_that_never_settles_ends_and_says_so() -> None:
     call = Scripted(lambda i: 1.0 * 1.1**i)
-    stats = measure(call, LatencyRule(min_iters=3, min_time_s=0, max_warmup=40), clock_ns=call.clock)
-    assert not stats.steady
-    assert stats.warmup_count == 40
+    warm = warm_up(call, LatencyRule(max_warmup=40), clock_ns=call.clock)
+    assert (warm.count, warm.steady) == (40, False)
 
 
 def test_warm_up_of_a_slow_call_ends_by_time() -> None:
     call = Scripted(lambda i: 6000.0)
-    stats = measure(call, LatencyRule(min_iters=1, min_time_s=0, max_warmup_s=20), clock_ns=call.clock)
-    assert stats.warmup_count == 4
-    assert not stats.steady
+    warm = warm_up(call, LatencyRule(max_warmup_s=20), clock_ns=call.clock)
+    assert (warm.count, warm.steady) == (4, False)
 
 
-@pytest.mark.parametrize(("min_iters", "min_time_s", "count"), [(7, 0.0, 7), (3, 0.1, 20), (0, 0.0, 1)])
-def test_both_the_least_count_and_the_least_time_are_reached(min_iters: int, min_time_s: float, count: int) -> None:
+@pytest.mark.parametrize(
+    ("min_iters", "min_time_s", "turns", "count"), [(7, 0.0, 1, 7), (7, 0.0, 3, 3), (3, 0.1, 1, 20), (3, 0.1, 2, 10)]
+)
+def test_a_turn_is_its_share_of_the_least_count_and_of_the_least_time(
+    min_iters: int, min_time_s: float, turns: int, count: int
+) -> None:
     call = Scripted(lambda i: 5.0)
-    rule = LatencyRule(min_iters=min_iters, min_time_s=min_time_s)
-    assert measure(call, rule, clock_ns=call.clock).count == count
+    rule = LatencyRule(min_iters=min_iters, min_time_s=min_time_s, turns=turns)
+    assert len(take_turn(call, rule, clock_ns=call.clock)) == count
+    assert call.calls == count + SETTLE
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"min_iters": 0}, "0 calls measure nothing"),
+        ({"turns": 0}, "0 turns measure nothing"),
+        ({"min_time_s": -1.0}, "-1 s"),
+        ({"min_time_s": float("nan")}, "nan s"),
+    ],
+)
+def test_a_rule_that_measures_nothing_is_refused(rule: dict[str, float], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        LatencyRule(**rule)  # type: ignore[arg-type]
+
+
+def test_jitter_is_the_mean_step_between_calls_of_a_turn() -> None:
+    stats = summarize([[10.0, 12.0, 11.0], [50.0, 50.0]], WarmUp(1.0, 0, True))
+    assert stats.jitter_ms == pytest.approx((2 + 1 + 0) / 3)
+    assert stats.turns_ms == (11.0, 50.0)
 
 
 def test_outliers_stay_in_every_number() -> None:
     values = [10.0] * 98 + [1000.0, 2000.0]
-    stats = summarize(values, first_ms=1.0, warmup_count=0, steady=True)
+    stats = summarize([values[:50], values[50:]], WarmUp(1.0, 0, True))
     assert stats.values_ms == tuple(values)
     assert stats.mean_ms == pytest.approx(np.mean(values))
     assert stats.stdev_ms == pytest.approx(np.std(values, ddof=1))
@@ -80,7 +101,7 @@ def test_percentiles_are_those_of_numpy(q: float) -> None:
 
 
 def test_a_single_value_has_no_spread() -> None:
-    stats = summarize([4.0], first_ms=9.0, warmup_count=0, steady=False)
+    stats = summarize([[4.0]], WarmUp(9.0, 0, False))
     assert (stats.stdev_ms, stats.p50_ms, stats.p99_ms) == (0.0, 4.0, 4.0)
 
 

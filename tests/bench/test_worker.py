@@ -11,18 +11,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lawder_edge.bench.rows import Artifact, BenchSpec, Row
-from lawder_edge.bench.worker import Subject, Task, load_subject, measure_source, run_task
+from lawder_edge.bench.rows import Answer, Artifact, BenchSpec, Measured, Row
+from lawder_edge.bench.worker import Loader, Meter, Subject, Task, load_subject, run_task
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.codec import decode
 from lawder_edge.errors import BadInput, Unavailable
+
+
+def row_of(task: Task, load: Loader = load_subject) -> Row:
+    """What a whole measurement of one turn answers last."""
+    said: list[Answer] = []
+    run_task(task, ["turn\n", "end\n"], said.append, load)
+    assert said[-1].row is not None
+    return said[-1].row
+
+
+def measure_source(task: Task, load: Loader) -> Measured:
+    row = row_of(task, load)
+    assert row.measured is not None, row.reason
+    return row.measured
 
 
 def failing(error: Exception) -> Row:
     def load(source: str, threads: int) -> Subject:
         raise error
 
-    return run_task(Task("x", BenchSpec(frame=(48, 64))), load)
+    return row_of(Task("x", BenchSpec(frame=(48, 64))), load)
 
 
 def test_a_runner_is_measured_bare_and_with_the_whole_frame(
@@ -33,6 +47,27 @@ def test_a_runner_is_measured_bare_and_with_the_whole_frame(
     assert measured.infer.count == measured.frame.count == 3
     assert measured.size == (32, 32)
     assert measured.memory.peak_bytes > 0
+
+
+def test_the_parts_of_a_prediction_are_told_apart_and_frame_is_the_sum_of_the_included(
+    runner: Runner, artifact: Artifact, quick: BenchSpec
+) -> None:
+    spec = dataclasses.replace(quick, include=("pre", "post"), rule=dataclasses.replace(quick.rule, turns=2))
+    meter = Meter(Task("fake", spec), lambda source, threads: Subject(runner, lambda: artifact))
+    meter.turn()
+    meter.turn()
+    m = meter.measured()
+    sums = [a + b for a, b in zip(m.pre.values_ms, m.post.values_ms, strict=True)]
+    assert m.frame.values_ms == pytest.approx(sums)
+    assert len(m.infer.turns_ms) == 2
+
+
+def test_a_core_that_is_not_there_is_refused_by_its_number(
+    runner: Runner, artifact: Artifact, quick: BenchSpec
+) -> None:
+    row = row_of(Task("fake", dataclasses.replace(quick, pin=(4000,))), lambda s, t: Subject(runner, lambda: artifact))
+    assert row.exit_code == 2
+    assert "--pin 4000" in row.reason
 
 
 def test_a_network_that_gives_masks_is_measured_with_its_labels(
@@ -54,20 +89,6 @@ def test_the_size_asked_for_is_the_size_measured(runner: Runner, artifact: Artif
     assert set(runner.shapes) == {(1, 3, 64, 96)}  # type: ignore[attr-defined]
 
 
-def test_the_architecture_of_an_artifact_is_counted(runner: Runner, artifact: Artifact, quick: BenchSpec) -> None:
-    measured = measure_source(Task("fake", quick), lambda source, threads: Subject(runner, lambda: artifact))
-    assert measured.params == 110_385
-    assert measured.macs
-
-
-def test_an_architecture_that_is_not_here_leaves_the_count_blank(
-    runner: Runner, artifact: Artifact, quick: BenchSpec
-) -> None:
-    other = dataclasses.replace(artifact, model="elsewhere:Net")
-    measured = measure_source(Task("fake", quick), lambda source, threads: Subject(runner, lambda: other))
-    assert (measured.params, measured.macs) == (None, None)
-
-
 def test_a_runtime_that_is_not_here_is_told_apart_from_a_failure() -> None:
     row = failing(Unavailable("needs fakert"))
     assert (row.status, row.reason, row.exit_code) == ("unavailable", "needs fakert", 4)
@@ -84,13 +105,13 @@ def test_bad_input_and_unforeseen_errors_become_rows(capsys: pytest.CaptureFixtu
 
 
 def test_a_size_that_the_network_cannot_take_is_refused_with_the_multiple(quick: BenchSpec) -> None:
-    row = run_task(Task("unet", dataclasses.replace(quick, size=(100, 128))))
+    row = row_of(Task("unet", dataclasses.replace(quick, size=(100, 128))))
     assert row.exit_code == 2
     assert "multiples of 32" in row.reason
 
 
 def test_a_name_that_is_no_model_gets_the_closest_one(quick: BenchSpec) -> None:
-    assert "Did you mean 'unet'" in run_task(Task("unett", quick)).reason
+    assert "Did you mean 'unet'" in row_of(Task("unett", quick)).reason
 
 
 def test_a_checkpoint_is_described_by_its_file_and_its_architecture(tmp_path: Path) -> None:
@@ -120,12 +141,13 @@ def test_a_quantised_checkpoint_is_measured_as_the_int8_that_it_is(tmp_path: Pat
     calibrate(network, np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
     path = tmp_path / "int8.safetensors"
     write_quantized(path, Quantized(network.deployed_state(), network.scales(), WeightsRecord("unet", size=32)))
-    row = run_task(Task(str(path), quick))
+    row = row_of(Task(str(path), quick))
     assert row.measured is not None, row.reason
     assert (row.measured.artifact.model, row.measured.artifact.precision) == ("unet", "int8")
     # As in a row of float weights: of the architecture, not of its deploy form.
-    assert row.measured.params == sum(p.numel() for p in model.parameters())
-    assert "multiples of 32" in run_task(Task(str(path), dataclasses.replace(quick, size=(100, 64)))).reason
+    assert row.measured.static is not None
+    assert row.measured.static.params == sum(p.numel() for p in model.parameters())
+    assert "multiples of 32" in row_of(Task(str(path), dataclasses.replace(quick, size=(100, 64)))).reason
 
 
 NOISY_NET = """
@@ -143,7 +165,7 @@ class Net(nn.Conv2d):
 """
 
 
-def test_a_users_own_network_is_measured_in_a_process_whose_stdout_is_one_line_of_json(
+def test_a_users_own_network_is_measured_in_a_process_whose_stdout_is_a_line_of_json_for_each_order(
     tmp_path: Path, project_root: Path, quick: BenchSpec
 ) -> None:
     (tmp_path / "noisy_net.py").write_text(NOISY_NET)
@@ -153,14 +175,39 @@ def test_a_users_own_network_is_measured_in_a_process_whose_stdout_is_one_line_o
         capture_output=True,
         text=True,
         check=True,
+        input="turn\nend\n",
         env={"PYTHONPATH": f"{project_root}:{tmp_path}", "OMP_NUM_THREADS": "1"},
     )
-    assert done.stdout.count("\n") == 1
+    assert done.stdout.count("\n") == 3
     assert "a library that talks" in done.stderr
-    row = decode(Row, done.stdout, source="worker")
+    row = decode(Answer, done.stdout.splitlines()[-1], source="worker").row
+    assert row is not None
     assert row.measured is not None
-    assert row.measured.params == 3 * 9 + 1
-    assert row.measured.macs == 32 * 64 * 27
+    assert row.measured.static is not None
+    assert row.measured.static.params == 3 * 9 + 1
+    assert row.measured.static.macs == 32 * 64 * 27
+    assert row.measured.static.activations == 32 * 64
+    assert row.measured.static.moved == 32 * 64 * (1 + 3) + 28
     assert row.measured.artifact.runtime.startswith("torch ")
     assert row.measured.infer.first_ms > 0
     assert row.measured.memory.added_bytes > 0
+
+
+def test_a_bundle_that_was_changed_after_it_was_made_is_refused(tmp_path: Path, quick: BenchSpec) -> None:
+    from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, WeightsInfo
+    from lawder_edge.bundle.store import list_files, write_bundle
+
+    def build(folder: Path) -> Manifest:
+        (folder / "net.onnx").write_bytes(b"model")
+        files: tuple[FileEntry, ...] = list_files(folder)
+        size = InputSpec(64, 64, dynamic=False, dynamic_batch=False, multiple_of=32, channels=3, layout="NCHW")
+        weights = WeightsInfo("unet", "{}", "a" * 64, (), "", 0.5)
+        output = OutputSpec(kind="logits", classes=1)
+        return Manifest(2, "net", "unet", "onnx", "fp32", "net.onnx", files, size, output, 0.5, None, weights, ())
+
+    write_bundle(tmp_path / "bundle", build)
+    (tmp_path / "bundle" / "net.onnx").write_bytes(b"other")
+    row = row_of(Task(str(tmp_path / "bundle"), quick))
+    assert (row.status, row.exit_code) == ("failed", 2)
+    assert "net.onnx" in row.reason
+    assert "sha256" in row.reason

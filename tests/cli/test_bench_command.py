@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from lawder_edge.bench import run
+from lawder_edge.bench.latency import WarmUp, summarize
 from lawder_edge.bench.machine import Machine, describe_machine
-from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
+from lawder_edge.bench.memory import PeakMemory
+from lawder_edge.bench.rows import Artifact, BenchReport, BenchSpec, Measured, Noise, Row
+from lawder_edge.cli import bundled
 from lawder_edge.cli.bench import bench
 from lawder_edge.errors import BadInput, OutputExists
 
@@ -21,10 +26,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     asked: list[Sequence[str]] = []
     machine: Machine = describe_machine()
 
-    def fake(sources: Sequence[str], spec: BenchSpec, *, on_row: Callable[[int, int, str], None]) -> BenchReport:
+    def fake(sources: Sequence[str], spec: BenchSpec, *, on_step: Callable[[int, int, str], None]) -> BenchReport:
         asked.append(sources)
         rows = tuple(Row(s, "unavailable", "no fakert here", 4, log="dlopen failed") for s in sources)
-        return BenchReport(machine, spec, rows, ())
+        return BenchReport(machine, spec, Noise(1.0, 1.0, 1.0, 1, (), None), None, rows, (), ())
 
     monkeypatch.setattr(run, "bench", fake)
     return asked
@@ -67,6 +72,96 @@ def test_an_existing_file_is_refused_before_anything_is_measured(calls: list[Seq
     assert out.read_text() != "precious"
 
 
-def test_no_model_at_all_is_bad_input() -> None:
-    with pytest.raises(BadInput, match="--model"):
-        bench(())
+def test_no_model_at_all_means_everything_that_is_bundled(
+    calls: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundled, "bundled_sources", lambda: ("order", "somewhere/order-onnx-fp32"))
+    bench(())
+    assert calls == [("order", "somewhere/order-onnx-fp32")]
+
+
+def test_targets_that_are_not_here_are_told_and_bundles_that_are_there_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+
+    def export(command: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
+        out = Path(command[command.index("--out") + 1])
+        made.append(out.name)
+        if "int8" in out.name:
+            return subprocess.CompletedProcess(command, 4, "", "error: no such runtime here")
+        out.mkdir()
+        (out / "certificate.json").touch()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(bundled.subprocess, "run", export)
+    sources = bundled.bundled_sources(tmp_path)
+    assert sources[0] == "order"
+    assert str(tmp_path / "order-onnx-fp32") in sources
+    assert not any("int8" in source for source in sources)
+    said = capsys.readouterr().err
+    assert "left out onnx int8: no such runtime here" in said
+    made.clear()
+    assert bundled.bundled_sources(tmp_path) == sources
+    assert made
+    assert all("int8" in name for name in made)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"min_iters": 0}, "0 calls"),
+        ({"include": "pre,decode"}, "--include"),
+        ({"fail_if": ("p95>+10%",)}, "--compare"),
+        ({"fail_if": ("p95 is fine",)}, "no rule"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_anything_is_measured(
+    options: dict[str, object], said: str, calls: list[Sequence[str]]
+) -> None:
+    with pytest.raises(BadInput, match=said):
+        bench(("a",), **options)  # type: ignore[arg-type]
+    assert calls == []
+
+
+def saved(tmp_path: Path, *, cpu: str | None = None) -> Path:
+    """An earlier benchmark of "a" with 10 ms at every percentile, on this machine or another."""
+    machine = dataclasses.replace(describe_machine(), cpu=cpu or describe_machine().cpu)
+    row = {"source": "a", "status": "ok", "infer": {"p50": 10.0, "p95": 10.0}, "load_ms": 100.0}
+    spec = dataclasses.asdict(BenchSpec())
+    file = tmp_path / "old.json"
+    file.write_text(
+        json.dumps({"schema_version": 2, "machine": dataclasses.asdict(machine), "spec": spec, "rows": [row]})
+    )
+    return file
+
+
+def test_what_grew_beyond_its_limit_is_exit_code_5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fake(sources: Sequence[str], spec: BenchSpec, *, on_step: object) -> BenchReport:
+        stats = summarize([[12.0, 12.0]], WarmUp(20.0, 20, True))
+        artifact = Artifact("fakert", "unet", "fp32", "a.fake", "", None)
+        memory = PeakMemory(0, 1000)
+        measured = Measured(artifact, (64, 64), 3, 1, None, 50.0, stats, stats, stats, stats, memory)
+        noise = Noise(1.0, 1.0, 1.0, 1, (), None)
+        return BenchReport(describe_machine(), spec, noise, None, (Row("a", "ok", measured=measured),), (), ())
+
+    monkeypatch.setattr(run, "bench", fake)
+    old = saved(tmp_path)
+    assert bench(("a",), compare=old, fail_if=("p95>+25%",)) == 0
+    assert "infer.p95 10 to 12, +20.0 %" in capsys.readouterr().err
+    assert bench(("a",), compare=old, fail_if=("p95>+10%",)) == 5
+    assert "allowed p95>+10%" in capsys.readouterr().err
+
+
+def test_another_machine_is_refused_before_anything_is_measured_unless_forced(
+    calls: list[Sequence[str]], tmp_path: Path
+) -> None:
+    old = saved(tmp_path, cpu="Another CPU")
+    with pytest.raises(BadInput, match="Another CPU"):
+        bench(("a",), compare=old)
+    assert calls == []
+    with pytest.raises(BadInput, match="no row in common"):
+        bench(("a",), compare=old, force=True)
+    assert calls == [("a",)]

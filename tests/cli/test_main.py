@@ -16,7 +16,7 @@ from lawder_edge.cli import main
 
 VERBS = (
     "data check", "data phantom", "train", "synth train", "synth sample", "synth score", "qat", "quantize", "eval",
-    "export", "verify", "predict", "bench", "demo", "targets", "doctor",
+    "export", "verify", "predict", "bench", "demo", "card", "targets", "doctor",
 )  # fmt: skip
 HEAVY = {
     "torch",

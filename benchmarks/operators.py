@@ -1,0 +1,106 @@
+"""Where the time of a bundle goes, operator by operator, as its runtime tells it.
+
+    python benchmarks/operators.py --model build/order/onnx build/order/openvino --out benchmarks/results/operators
+
+onnxruntime and OpenVINO count time by operator themselves; LiteRT's Python interface and the C program do not. One
+thread; of each operator the median over --calls, summed by kind. Writes OUT.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from lawder_edge.bundle.processing import to_tensor
+from lawder_edge.bundle.store import Bundle, open_bundle
+from lawder_edge.data.phantom import make_frame
+from lawder_edge.errors import BadInput
+
+# Kind of operator, then its calls in one inference and their time in microseconds.
+Times = dict[str, tuple[int, float]]
+
+
+def by_kind(times_us: dict[tuple[str, str], list[float]]) -> Times:
+    """times_us: of each (kind, name) of an operator, one for each inference."""
+    found: Times = {}
+    for (kind, _), values in times_us.items():
+        count, total = found.get(kind, (0, 0.0))
+        found[kind] = (count + 1, total + statistics.median(values))
+    return dict(sorted(found.items(), key=lambda item: -item[1][1]))
+
+
+def onnxruntime_times(bundle: Bundle, x: np.ndarray, calls: int) -> Times:
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder, "profile"))
+        session = onnxruntime.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
+        for _ in range(calls):
+            session.run(None, {session.get_inputs()[0].name: x})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            times[event["args"]["op_name"], event["name"]].append(event["dur"])
+    return by_kind(times)
+
+
+def openvino_times(bundle: Bundle, x: np.ndarray, calls: int) -> Times:
+    import openvino as ov
+
+    from lawder_edge.targets.openvino import core, cpu_config
+
+    network = core().read_model(str(bundle.model_path))
+    compiled = core().compile_model(network, "CPU", {**cpu_config(1), ov.properties.enable_profiling(): True})
+    request = compiled.create_infer_request()
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for _ in range(calls):
+        request.infer([x])
+        for info in request.profiling_info:
+            if info.status == ov.ProfilingInfo.Status.EXECUTED:
+                times[info.exec_type, info.node_name].append(info.real_time.total_seconds() * 1e6)
+    return by_kind(times)
+
+
+RUNTIMES = {"onnx": onnxruntime_times, "openvino": openvino_times}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, nargs="+", required=True, help="bundles of onnx or openvino")
+    parser.add_argument("--calls", type=int, default=60)
+    parser.add_argument("--out", type=Path, required=True, help="name of the result, without a suffix")
+    args = parser.parse_args()
+    image = make_frame(np.random.default_rng(0), size=(480, 640)).image
+    parts = []
+    for path in args.model:
+        bundle = open_bundle(path)
+        target = bundle.manifest.target
+        if target not in RUNTIMES:
+            raise BadInput(f"{path}: {target} tells no times of operators; those that do: {', '.join(RUNTIMES)}.")
+        size = (bundle.manifest.input.height, bundle.manifest.input.width)
+        found = RUNTIMES[target](bundle, to_tensor(image, size), args.calls)
+        whole = sum(us for _, us in found.values())
+        lines = [f"## {bundle.manifest.name}", "", "| operator | calls | us | share |", "|---|---|---|---|"]
+        lines += [
+            f"| {kind} | {n} | {us:.0f} | {us / whole:.0%} |" for kind, (n, us) in found.items() if us > 0.005 * whole
+        ]
+        parts.append("\n".join([*lines, f"| all | {sum(n for n, _ in found.values())} | {whole:.0f} | 100% |"]))
+    text = "\n\n".join(["# Where the time goes, operator by operator", *parts]) + "\n"
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.with_suffix(".md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The suite of baselines names what exists, and every target."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lawder_edge.models import MODELS
+from lawder_edge.targets.registry import targets
+
+
+@pytest.fixture(scope="module")
+def baselines(project_root: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("baselines", project_root / "benchmarks" / "baselines.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_row_names_a_network_weights_and_a_way_that_exist(baselines: ModuleType) -> None:
+    suite = tomllib.loads((baselines.HERE / "suites" / "baselines.toml").read_text())
+    rows = [baselines.SuiteRow(**row) for row in suite["row"]]
+    assert len({row.name for row in rows}) == len(rows)
+    for row in rows:
+        assert row.model in {*MODELS, "nnunet"}
+        assert row.how in {*targets(), "usual", "pytorch"}
+        assert not row.weights or (baselines.HERE / row.weights).is_file()
+        assert row.how in ("usual", "pytorch") or row.precision in targets()[row.how].precisions
+    assert {row.how for row in rows} == {*targets(), "usual", "pytorch"}
+
+
+def test_the_usual_export_is_opened_in_a_default_session_and_measured(baselines: ModuleType, tmp_path: Path) -> None:
+    from lawder_edge.bench.latency import LatencyRule
+    from lawder_edge.bench.rows import Answer, BenchSpec
+    from lawder_edge.bench.worker import Task, run_task
+
+    file = tmp_path / "unet-usual.onnx"
+    baselines.export_usual(baselines.SuiteRow("unet-usual", "unet", "usual"), file, (64, 96))
+    rule = LatencyRule(min_iters=2, min_time_s=0, turns=1, min_warmup=0, max_warmup=0)
+    said: list[Answer] = []
+    task = Task(str(file), BenchSpec(frame=(48, 64), rule=rule))
+    run_task(task, ["turn", "end"], said.append, baselines.load_baseline)
+    assert said[-1].row is not None
+    measured = said[-1].row.measured
+    assert measured is not None, said[-1].row.reason
+    assert measured.size == (64, 96)
+    assert measured.artifact.model == "unet"
+
+
+def test_a_network_whose_package_is_not_here_is_told_how_to_get(
+    baselines: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lawder_edge.errors import Unavailable
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Unavailable, match="pip install --no-deps dynamic-network-architectures"):
+        baselines.nnunet()

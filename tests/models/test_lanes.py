@@ -1,0 +1,44 @@
+"""Filled lanes compute what the deploy form computes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_deploy import assert_equal, worked_in
+from torch import nn
+
+from lawder_edge.models import create_model
+from lawder_edge.models.deploy import to_deploy
+from lawder_edge.models.lanes import PhasedSpatialAttention, SideBySide, fill_lanes
+
+
+def count(model: nn.Module, kind: type[nn.Module]) -> int:
+    return sum(isinstance(module, kind) for module in model.modules())
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(3, 1), (1, 3)])
+@pytest.mark.parametrize("name", ["order", "mk_unet_t", "mk_unet_s"])
+def test_filled_lanes_are_equal(name: str, channels: int, classes: int) -> None:
+    deployed = to_deploy(worked_in(create_model(name, in_channels=channels, num_classes=classes)))
+    filled = fill_lanes(deployed)
+    for size in ((32, 96), (128, 64)):
+        assert_equal(deployed, filled, torch.rand(2, channels, *size) * 2 - 1)
+
+
+def test_orders_three_narrow_blocks_and_its_spatial_attention_are_changed_in_a_copy() -> None:
+    deployed = to_deploy(worked_in(create_model("order")))
+    filled = fill_lanes(deployed)
+    assert (count(filled, SideBySide), count(filled, PhasedSpatialAttention)) == (3, 1)
+    assert (count(deployed, SideBySide), count(deployed, PhasedSpatialAttention)) == (0, 0)
+
+
+def test_a_network_without_narrow_blocks_stays_as_it_is() -> None:
+    deployed = to_deploy(worked_in(create_model("unet")))
+    assert fill_lanes(deployed).state_dict().keys() == deployed.state_dict().keys()
+
+
+def test_a_width_that_a_deep_stage_shares_is_computed_pixel_by_pixel() -> None:
+    model = worked_in(create_model("order"))
+    model.widths = (4, 8, 48, 32, 48)  # type: ignore[assignment]
+    phased = next(m for m in fill_lanes(to_deploy(model)).modules() if isinstance(m, PhasedSpatialAttention))
+    assert phased.widths == {4, 8}
