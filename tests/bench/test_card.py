@@ -8,8 +8,9 @@ from dataclasses import replace
 from lawder_edge.bench.card import model_card
 from lawder_edge.bench.report import to_json
 from lawder_edge.bench.rows import BenchReport
-from lawder_edge.bundle.certificate import FP32_LIMITS, Certificate, ImageAgreement, LogitDifference, certify
+from lawder_edge.bundle.certificate import FP32_LIMITS, Certificate, ImageAgreement, LogitDifference
 from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, Quantization, Tool, WeightsInfo
+from lawder_edge.exporting.judge import certify
 
 SHA256 = "ab" * 32  # as the fixture's artifact has
 
