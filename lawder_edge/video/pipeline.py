@@ -90,15 +90,18 @@ class Pipeline:
         recorders: Sequence[Viewer] = (),
         setting: Setting | None = None,
         stop: Callable[[], bool] = lambda: False,
+        notes: Callable[[], Sequence[str]] = lambda: (),
         on_progress: Callable[[int], None] = lambda shown: None,
     ) -> None:
-        """stop: asked between two pictures. on_progress: told how many were shown."""
+        """stop: asked between two pictures. notes: what is to be read on every picture now. on_progress: told how many
+        were shown.
+        """
         self._setting = setting or Setting()
         if self._setting.compare and len(segmenters) < 2:
             raise BadInput("side by side needs two networks, got one.")
         self._source, self._segmenters, self._controls = source, tuple(segmenters), controls
         self._viewers, self._recorders = tuple(viewers), tuple(recorders)
-        self._stop, self._on_progress = stop, on_progress
+        self._stop, self._notes, self._on_progress = stop, notes, on_progress
         live = source.live or self._setting.played
         self._live = live
         keep_up = live and self._setting.skip == "auto"
@@ -192,7 +195,7 @@ class Pipeline:
         said = self._source.said()
         status = self._meter.status(dropped=self._dropped, source=said)
         age_ms = 1000 * (time.monotonic() - first.frame.captured_s)
-        warnings = [*notes, *([said] if said else []), *([self._note] if self._note else [])]
+        warnings = [text for text in (*notes, said, self._note, *self._notes()) if text]
         if self._live and age_ms > STALE_MS:
             warnings.append(f"picture is {age_ms / 1000:.1f} s old")
         overlay = Overlay(

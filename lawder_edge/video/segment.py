@@ -91,17 +91,18 @@ class Segmenter:
 def shrink(image: Image, size: tuple[int, int]) -> Image:
     """A picture at the network's size, anti-aliased, within a millisecond or two from 1080p.
 
-    Halved by 2 x 2 averages while twice the size remains, then resized by OpenCV. The one resize of `bundle.processing`
-    is exact on every machine and takes 15 to 90 ms here, more than the network; a test holds how far the masks are
-    apart. image: (H, W, 3) uint8. size: (h, w) in pixels. Returns: (h, w, 3) uint8.
+    Each axis is halved by averages while twice the size remains, then the rest is resized by OpenCV. The one resize of
+    `bundle.processing` is exact on every machine and takes 15 to 90 ms here, more than the network; tests hold how far
+    the two are apart. image: (H, W, 3) uint8. size: (h, w) in pixels. Returns: (h, w, 3) uint8.
     """
     height, width = size
-    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
-        half = image.shape[1] // 2, image.shape[0] // 2
-        # Odd rows and columns are left out: by whole factors OpenCV averages 30 times as fast.
-        image = np.asarray(
-            cv2.resize(image[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA), np.uint8
-        )
+    while image.shape[0] >= 2 * height or image.shape[1] >= 2 * width:
+        down, across = 1 + (image.shape[0] >= 2 * height), 1 + (image.shape[1] >= 2 * width)
+        half = image.shape[1] // across, image.shape[0] // down
+        # Odd rows and columns are left out: bilinear samples then lie between two pixels, which is their average, and
+        # take a thirtieth of the time of averages by a factor that is not whole.
+        even = image[: down * half[1], : across * half[0]]
+        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_LINEAR), np.uint8)
     if image.shape[:2] == size:
         return np.ascontiguousarray(image)
     # Of less than twice the size no pixel is passed over.

@@ -1,7 +1,7 @@
 """Whether a picture can be judged at all: not when it is dark, blurred, or taken outside the body.
 
 The limits stand between what was measured on every fourth Kvasir-SEG and every third ClinicDB image, 454 at 256 x 256,
-and on the same images darkened and blurred; `docs/demo.md` has the numbers.
+and on the same images darkened and blurred: benchmarks/video_limits.py.
 """
 
 from __future__ import annotations

@@ -166,3 +166,29 @@ def test_no_password_of_an_address_is_shown() -> None:
 def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="more than 0"):
         open_source(str(tmp_path), fps=0)
+
+
+def y4m(path: Path, planes: list[np.ndarray], *, kind: str) -> Path:
+    """An uncompressed video of one frame. planes: Y, and for colour Cb and Cr at half the size."""
+    height, width = planes[0].shape
+    head = f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C{kind}\nFRAME\n".encode()
+    path.write_bytes(head + b"".join(p.tobytes() for p in planes))
+    return path
+
+
+def test_10_bit_video_is_read_as_8_bit(tmp_path: Path) -> None:
+    luma = np.tile(np.linspace(64, 940, 64).astype("<u2"), (48, 1))
+    chroma = np.full((24, 32), 512, "<u2")
+    (frame,) = read_all(open_source(str(y4m(tmp_path / "a.y4m", [luma, chroma, chroma], kind="420p10"))))
+    assert frame.image.shape == (48, 64, 3)
+    # From black to white in the same steps, and grey throughout.
+    row = frame.image[24].astype(int)
+    assert np.abs(row - np.linspace(0, 255, 64)[:, None]).max() <= 4
+
+
+def test_a_grey_video_is_read_as_rgb(tmp_path: Path) -> None:
+    luma = np.tile(np.arange(16, 80, dtype=np.uint8), (48, 1))
+    (frame,) = read_all(open_source(str(y4m(tmp_path / "a.y4m", [luma], kind="mono"))))
+    assert frame.image.shape == (48, 64, 3)
+    assert (frame.image == frame.image[..., :1]).all()
+    assert frame.image[0, 63, 0] > frame.image[0, 0, 0]
