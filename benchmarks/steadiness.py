@@ -164,8 +164,8 @@ def measure(played: Played, config: SteadyConfig, threshold: float) -> Row:
 def table(rows: dict[str, list[Row]]) -> list[str]:
     """Means over clips; the ratio to each frame by itself with the 95 % bootstrap interval over clips."""
     lines = [
-        "| | unmatched change | ratio | motion-compensated 1 - IoU | ratio | Dice | Dice gained | contour lag, frames | dropouts/min "
-        "| false regions/min: all, >= .5, 1, 2 s | false alarms/min: all, >= .5, 1, 2 s | first alarm, s (missed) |"
+        "| | unmatched change | ratio | motion-compensated 1 - IoU | ratio | Dice | Dice gained | contour lag, frames |"
+        " dropouts/min | false regions/min: all, >= .5, 1, 2 s | false alarms/min: all, >= .5, 1, 2 s | first alarm, s (missed) |"
         " CPU ms/frame |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -177,8 +177,8 @@ def table(rows: dict[str, list[Row]]) -> list[str]:
         lines.append(
             f"| {name} | {mean(measured, 'unmatched'):.4f} | {ratio(measured, base, 'unmatched')} "
             f"| {mean(measured, 'inconsistency'):.4f} | {ratio(measured, base, 'inconsistency')} "
-            f"| {mean(measured, 'dice'):.4f} | {gain(measured, base)} | {lag(measured)} | {mean(measured, 'dropouts'):.1f} "
-            f"| {rates(measured, 'false_masks')} | {rates(measured, 'false_alarms')} | {first} "
+            f"| {mean(measured, 'dice'):.4f} | {gain(measured, base)} | {lag(measured)} "
+            f"| {mean(measured, 'dropouts'):.1f} | {rates(measured, 'false_masks')} | {rates(measured, 'false_alarms')} | {first} "
             f"| {mean(measured, 'step_ms'):.1f} |"
         )
     return lines
