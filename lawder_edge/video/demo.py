@@ -132,10 +132,13 @@ def run_demo(
             source, [_segmenter(n, request.steady) for n in networks], controls,
             viewers=viewers, recorders=[r for r in (clip, recorder) if r is not None],
             setting=_setting(request, source), stop=stop, on_progress=on_progress,
+            notes=lambda: (clip.stopped if clip else "", recorder.stopped),
         )  # fmt: skip
         outcome = pipeline.run()
     written = (*([clip.path] if clip and clip.written else []), *recorder.recordings, *outcome.screenshots)
-    remarks = tuple(text for text in (outcome.said, clip.stopped if clip else "", recorder.stopped) if text)
+    missed = f"{clip.path}: the encoder had no time for {clip.missed} pictures" if clip and clip.missed else ""
+    told = (outcome.said, clip.stopped if clip else "", missed, recorder.stopped)
+    remarks = tuple(text for text in told if text)
     found = report_of(
         outcome, source=_name(request), models=tuple(n.name for n in networks),
         kept_up=source.live or request.shown, written=tuple(map(str, written)), remarks=remarks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,15 +91,18 @@ class Pipeline:
         recorders: Sequence[Viewer] = (),
         setting: Setting | None = None,
         stop: Callable[[], bool] = lambda: False,
+        notes: Callable[[], Sequence[str]] = lambda: (),
         on_progress: Callable[[int], None] = lambda shown: None,
     ) -> None:
-        """stop: asked between two pictures. on_progress: told how many were shown."""
+        """stop: asked between two pictures. notes: what is to be read on every picture now. on_progress: told how many
+        were shown.
+        """
         self._setting = setting or Setting()
         if self._setting.compare and len(segmenters) < 2:
             raise BadInput("side by side needs two networks, got one.")
         self._source, self._segmenters, self._controls = source, tuple(segmenters), controls
         self._viewers, self._recorders = tuple(viewers), tuple(recorders)
-        self._stop, self._on_progress = stop, on_progress
+        self._stop, self._notes, self._on_progress = stop, notes, on_progress
         live = source.live or self._setting.played
         self._live = live
         keep_up = live and self._setting.skip == "auto"
@@ -126,7 +130,14 @@ class Pipeline:
 
         Viewers and recorders are closed before it returns or raises. Raises what the source raised.
         """
-        try:
+        # Each is closed whatever the others raise, in the opposite order.
+        with contextlib.ExitStack() as ending:
+            for viewer in (*self._viewers, *self._recorders):
+                ending.callback(viewer.close)
+            ending.callback(self._capture.join, _JOIN_S)
+            ending.callback(self._inference.join, _JOIN_S)
+            ending.callback(self._source.close)
+            ending.callback(self._controls.stop)
             for segmenter in self._segmenters:
                 segmenter.warm_up()
             self._meter = Meter()
@@ -134,13 +145,6 @@ class Pipeline:
             self._inference.start()
             self._loop()
             self._ran = self._meter.seconds, self._meter.cpu_percent
-        finally:
-            self._controls.stop()
-            self._source.close()
-            self._inference.join(_JOIN_S)
-            self._capture.join(_JOIN_S)
-            for viewer in (*self._recorders, *self._viewers):
-                viewer.close()
         for error in (self._capture.error, self._inference.error):
             if error is not None:
                 raise error
@@ -192,7 +196,7 @@ class Pipeline:
         said = self._source.said()
         status = self._meter.status(dropped=self._dropped, source=said)
         age_ms = 1000 * (time.monotonic() - first.frame.captured_s)
-        warnings = [*notes, *([said] if said else []), *([self._note] if self._note else [])]
+        warnings = [text for text in (*notes, said, self._note, *self._notes()) if text]
         if self._live and age_ms > STALE_MS:
             warnings.append(f"picture is {age_ms / 1000:.1f} s old")
         overlay = Overlay(

@@ -99,9 +99,10 @@ def shrink(image: Image, size: tuple[int, int]) -> Image:
     while image.shape[0] >= 2 * height or image.shape[1] >= 2 * width:
         down, across = 1 + (image.shape[0] >= 2 * height), 1 + (image.shape[1] >= 2 * width)
         half = image.shape[1] // across, image.shape[0] // down
-        # Odd rows and columns are left out: by whole factors OpenCV averages 30 times as fast.
+        # Odd rows and columns are left out: bilinear samples then lie between two pixels, which is their average, and
+        # take a thirtieth of the time of averages by a factor that is not whole.
         even = image[: down * half[1], : across * half[0]]
-        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8)
+        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_LINEAR), np.uint8)
     if image.shape[:2] == size:
         return np.ascontiguousarray(image)
     # Of less than twice the size no pixel is passed over.

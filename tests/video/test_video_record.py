@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from video_parts import ListSource, found, read_video, segmenter, spotted, truth
+from video_parts import Kept, ListSource, found, read_video, segmenter, spotted, truth
 
 from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.video.frames import Controls, Status
@@ -133,8 +133,16 @@ def test_a_full_disk_ends_the_recording_and_never_the_video(tmp_path: Path) -> N
     shown: list[int] = []
     left = [ROOMY] * 6 + [1 << 20] * 100
     recorder = Recorder(tmp_path, controls, fps=25, live=False, free=lambda folder: left.pop(0))
-    source = ListSource([spotted(i) for i in range(12)])
-    outcome = Pipeline(source, [segmenter()], controls, recorders=[recorder], on_progress=shown.append).run()
+    source = ListSource([spotted(i, size=(240, 640)) for i in range(12)])
+    viewer = Kept()
+    outcome = Pipeline(
+        source, [segmenter()], controls, viewers=[viewer], recorders=[recorder], on_progress=shown.append,
+        notes=lambda: [recorder.stopped],
+    ).run()  # fmt: skip
+    # The warning stands on the picture from then on, below the finding.
+    told = [(np.abs(p[18:30].astype(int) - (213, 94, 0)).max(axis=2) < 40).sum() for p in viewer.pictures]
+    assert told[1] == 0
+    assert told[-1] > 20
     assert outcome.shown == 12
     assert "the disk is full" in recorder.stopped
     assert not controls.recording
@@ -161,8 +169,6 @@ def test_a_line_that_cannot_be_written_ends_the_recording(tmp_path: Path) -> Non
 
 
 def test_text_in_the_picture_is_unreadable_in_what_is_recorded_and_readable_for_who_looks_on(tmp_path: Path) -> None:
-    from video_parts import Kept
-
     image = cv2.GaussianBlur(spotted(3, size=(240, 320)), (0, 0), 1)
     cv2.putText(image, "DOE JANE 1961", (20, 150), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1)
     for blur_text in (True, False):
