@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kernel_library import KERNELS, SANITIZERS, SOURCES, WARNINGS, run
 from networks import READ_ROW, ByRows, Compiled, aligned, compile_network, pictures, quantized_graph, write_files
 from numpy.typing import NDArray
@@ -196,6 +198,56 @@ def test_a_call_that_cannot_be_served_says_why_and_writes_nothing(small: Compile
     assert (arena == 0x55).all()
     assert small.call("run", picture, out, arena=arena, arena_bytes=need) == 0
     assert (arena[need:] == 0x55).all()
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(["run", "logits", "run_rows"]),
+    null=st.sets(st.sampled_from(["first", "second", "arena"]), max_size=2),
+    offset=st.sampled_from([0, 0, 16, *range(1, 16)]),
+    size=st.one_of(st.integers(0, 4096), st.sampled_from([2**31, 2**32 - 1, 2**63])),
+)
+def test_any_call_gives_the_status_that_it_must_and_writes_only_where_it_may(
+    small: Compiled, name: str, null: set[str], offset: int, size: int
+) -> None:
+    need = small.source.rows.arena_bytes if name == "run_rows" else small.source.plan.arena_bytes
+    memory, out = aligned(need + 64), np.full(35 + 32, 0x55, np.uint8)
+    picture = pictures(small.graph, 1)[0]
+    written: list[int] = []
+
+    def read(_: int, row: int, to: int) -> int:
+        ctypes.memmove(to, picture[row].tobytes(), picture[row].size)
+        return 0
+
+    def write_row(_: int, row: int, __: int) -> int:
+        written.append(row)
+        return 0
+
+    functions = (READ_ROW(read), READ_ROW(write_row))
+    arena = ctypes.c_void_p(None if "arena" in null else memory.ctypes.data + 16 + offset)
+    if name == "run_rows":
+        first, second = (
+            READ_ROW() if side in null else f for side, f in zip(("first", "second"), functions, strict=True)
+        )
+        status = small.library.lw_net_run_rows(first, second, None, arena, ctypes.c_size_t(size))
+    else:
+        first, second = (
+            ctypes.c_void_p(None if side in null else array.ctypes.data)
+            for side, array in (("first", picture), ("second", out[16:]))
+        )
+        status = getattr(small.library, f"lw_net_{name}")(first, second, arena, ctypes.c_size_t(size))
+    assert status == (1 if null else 2 if offset % 16 else 3 if size < need else 0)
+    start = 16 + offset
+    assert (memory[:start] == 0x55).all()
+    assert (memory[start + need :] == 0x55).all()
+    assert (out[:16] == 0x55).all()
+    assert (out[16 + 35 :] == 0x55).all()
+    if status:
+        assert (memory == 0x55).all()
+        assert (out == 0x55).all()
+        assert written == []
+    elif name == "run_rows":
+        assert written == [*range(5)]
 
 
 def test_rows_are_read_when_they_are_needed_and_given_as_they_are_made(small: Compiled) -> None:
