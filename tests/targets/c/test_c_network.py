@@ -200,6 +200,59 @@ def test_a_call_that_cannot_be_served_says_why_and_writes_nothing(small: Compile
     assert (arena[need:] == 0x55).all()
 
 
+ROWS_PROGRAM = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "network.h"
+
+#define ROW (LW_NETWORK_WIDTH * LW_NETWORK_CHANNELS)
+
+static int read_row(void *file, uint32_t row, uint8_t *rgb)
+{
+    (void)row;
+    return fread(rgb, 1, ROW, (FILE *)file) != ROW;
+}
+
+static int write_row(void *file, uint32_t row, const uint8_t *mask)
+{
+    (void)file;
+    (void)row;
+    return fwrite(mask, 1, LW_NETWORK_OUT_WIDTH, stdout) != LW_NETWORK_OUT_WIDTH;
+}
+
+int main(void)
+{
+    /* Of exactly the size that is needed, so that the sanitiser sees a byte more. */
+    void *arena = malloc(LW_NETWORK_ROWS_ARENA_BYTES);
+    const lw_status status = lw_network_run_rows(read_row, write_row, stdin, arena, LW_NETWORK_ROWS_ARENA_BYTES);
+    free(arena);
+    return (int)status;
+}
+"""
+
+
+@pytest.mark.parametrize("row_by_row", ["never", "needed"])
+def test_rows_stay_inside_an_arena_of_the_size_that_is_told(
+    row_by_row: RowByRow, tmp_path: Path, needs_gcc: None
+) -> None:
+    graph = small_graph()
+    write_files(graph, tmp_path, row_by_row=row_by_row)
+    (tmp_path / "rows.c").write_text(ROWS_PROGRAM)
+    program = tmp_path / "rows"
+    run([
+        "gcc", "-std=c99", *WARNINGS, *SANITIZERS, f"-I{KERNELS}", f"-I{tmp_path}", str(tmp_path / "rows.c"),
+        str(tmp_path / "net.c"), *map(str, SOURCES), "-o", str(program),
+    ])  # fmt: skip
+    picture = pictures(graph, 1)[0]
+    done = subprocess.run([str(program)], input=picture.tobytes(), capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == reference_mask(graph, picture, 0.5).tobytes()
+    # A picture that ends too early is what the program says of it.
+    done = subprocess.run([str(program)], input=picture.tobytes()[:-1], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (4, b"")
+
+
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(["run", "logits", "run_rows"]),
