@@ -11,7 +11,8 @@ HERE = Path(__file__).resolve().parent
 for folder in (HERE.parent, HERE.parent.parent / "graph"):
     sys.path.append(str(folder))
 
-from kernel_library import SOURCES, Kernels, compile_library  # noqa: E402
+from kernel_library import SOURCES, WARNINGS, Kernels, compile_library  # noqa: E402
+from networks import Compiled, compile_network, small_graph  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,9 @@ def needs_gcc() -> None:
 def kernels(tmp_path_factory: pytest.TempPathFactory, needs_gcc: None) -> Kernels:
     """Compiled once."""
     return Kernels(compile_library(SOURCES, tmp_path_factory.mktemp("kernels") / "kernels.so"))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, needs_gcc: None) -> Compiled:
+    """`small_graph` of one class, compiled once."""
+    return compile_network(small_graph(), tmp_path_factory.mktemp("small"), *WARNINGS)
