@@ -17,6 +17,7 @@ from int8_network import quantized_tiny
 from kernel_library import KERNELS
 from networks import Made, pictures, write_files
 from PIL import Image
+from table import row_of
 
 from lawder_edge.bundle.store import open_bundle
 from lawder_edge.data.phantom import make_frame
@@ -73,6 +74,16 @@ def copied(small: Path, tmp_path: Path) -> Path:
 def make(example: str, goal: str, out: Path, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = ["make", "-C", str(root / "firmware_examples" / example), goal, f"OUT={out}", f"PYTHON={sys.executable}"]
     return subprocess.run([*command, "SIZE=64", *words], capture_output=True, text=True, check=False)
+
+
+def test_the_table_has_what_a_board_said_and_no_run_that_failed() -> None:
+    said = (
+        "frame 0\n  crc 1\n  reference 1\n  instructions 1500000\nframe 1\n  instructions 2510000\narena bytes 1000\n"
+        "picture and mask bytes 4000\nother static bytes 8\nstack bytes 2048\nstack used bytes 700\nflash bytes 12345\n"
+    )
+    assert row_of("a", said + RIGHT) == ("a", "1,000", "4,000", "700", "5,708", "12,345", "2.5")
+    assert row_of("a", said + "FAILED") is None
+    assert row_of("a", RIGHT) is None
 
 
 def failed_with(done: subprocess.CompletedProcess[str], code: int) -> bool:

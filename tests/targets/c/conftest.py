@@ -9,7 +9,8 @@ import pytest
 # one_op and all_int8 are those of the graph's tests.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "graph"))
 
-from kernel_library import SOURCES, Kernels, compile_library
+from kernel_library import SOURCES, WARNINGS, Kernels, compile_library
+from networks import Compiled, compile_network, small_graph
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,9 @@ def needs_gcc() -> None:
 def kernels(tmp_path_factory: pytest.TempPathFactory, needs_gcc: None) -> Kernels:
     """Compiled once."""
     return Kernels(compile_library(SOURCES, tmp_path_factory.mktemp("kernels") / "kernels.so"))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, needs_gcc: None) -> Compiled:
+    """`small_graph` of one class, compiled once."""
+    return compile_network(small_graph(), tmp_path_factory.mktemp("small"), *WARNINGS)

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from target_contract import randomised
 
 from lawder_edge.graph.geometry import output_shape
-from lawder_edge.graph.ir import Attributes, Conv2D, DepthwiseConv2D, Graph, Logistic, Op, Quantization, Tensor
+from lawder_edge.graph.ir import (
+    Attributes,
+    Conv2D,
+    DepthwiseConv2D,
+    Graph,
+    Logistic,
+    MaxPool2D,
+    Op,
+    Quantization,
+    Tensor,
+)
 from lawder_edge.graph.validate import SQUASHED, validate
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
@@ -42,6 +52,36 @@ def quantized_graph(name: str, size: tuple[int, int], *, channels: int = 3, clas
     program = QuantizedNetwork(deployed, learning.scales(), channels=channels).program(size)
     spec = ExportSpec(size=size, precision="int8", channels=channels, classes=classes, name=name)
     return to_graph(program, spec)
+
+
+def small_graph(*, classes: int = 1) -> Graph:
+    """A picture of 5 x 7 -> convolution -> maximum of each pixel and its neighbours -> logits."""
+    rng = np.random.default_rng(0)
+    hidden, logits = Quantization.of(0.05, -128), Quantization.of(0.1, 3)
+
+    def layer(name: str, shape: tuple[int, ...], x: Quantization) -> list[Tensor]:
+        steps = Quantization.per_channel(np.full(shape[0], 0.01, np.float32), axis=0)
+        bias = Quantization.per_channel(np.full(shape[0], 0.01 * x.scale[0], np.float32), axis=0)
+        weights = rng.integers(-127, 128, shape).astype(np.int8)
+        return [
+            Tensor(f"{name}w", shape, "int8", steps, weights),
+            Tensor(f"{name}b", (shape[0],), "int32", bias, rng.integers(-900, 900, shape[0]).astype(np.int32)),
+        ]
+
+    tensors = (
+        Tensor("image", (1, 5, 7, 3), "int8", PICTURE),
+        *layer("a", (4, 3, 3, 3), PICTURE),
+        Tensor("x", (1, 5, 7, 4), "int8", hidden),
+        Tensor("y", (1, 5, 7, 4), "int8", hidden),
+        *layer("b", (classes, 1, 1, 4), hidden),
+        Tensor("logits", (1, 5, 7, classes), "int8", logits),
+    )
+    ops = (
+        Op(Conv2D("same", activation="relu"), ("image", "aw", "ab"), ("x",)),
+        Op(MaxPool2D((3, 3), (1, 1), "same"), ("x",), ("y",)),
+        Op(Conv2D(), ("y", "bw", "bb"), ("logits",)),
+    )
+    return Graph("small", tensors, ops, ("image",), ("logits",))
 
 
 def write_files(graph: Graph, folder: Path, *, name: str = "net", row_by_row: RowByRow = "needed") -> Source:

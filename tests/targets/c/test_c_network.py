@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernel_library import KERNELS, SANITIZERS, SOURCES, WARNINGS, run
-from networks import READ_ROW, ByRows, Compiled, aligned, compile_network, pictures, quantized_graph, write_files
+from networks import ByRows, Compiled, compile_network, pictures, quantized_graph, small_graph, write_files
 from numpy.typing import NDArray
 from runtimes import one_op
 
@@ -19,7 +18,6 @@ from lawder_edge.bundle.processing import prob_to_size, probabilities, to_mask
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import (
     Concat,
-    Conv2D,
     Graph,
     Logistic,
     MaxPool2D,
@@ -103,41 +101,6 @@ def compile_program(folder: Path, *flags: str, compiler: str = "gcc") -> Path:
     return out
 
 
-def small_graph(*, classes: int = 1) -> Graph:
-    """A picture of 5 x 7 -> convolution -> maximum of each pixel and its neighbours -> logits."""
-    rng = np.random.default_rng(0)
-    hidden, logits = Quantization.of(0.05, -128), Quantization.of(0.1, 3)
-
-    def layer(name: str, shape: tuple[int, ...], x: Quantization) -> list[Tensor]:
-        steps = Quantization.per_channel(np.full(shape[0], 0.01, np.float32), axis=0)
-        bias = Quantization.per_channel(np.full(shape[0], 0.01 * x.scale[0], np.float32), axis=0)
-        weights = rng.integers(-127, 128, shape).astype(np.int8)
-        return [
-            Tensor(f"{name}w", shape, "int8", steps, weights),
-            Tensor(f"{name}b", (shape[0],), "int32", bias, rng.integers(-900, 900, shape[0]).astype(np.int32)),
-        ]
-
-    tensors = (
-        Tensor("image", (1, 5, 7, 3), "int8", PICTURE),
-        *layer("a", (4, 3, 3, 3), PICTURE),
-        Tensor("x", (1, 5, 7, 4), "int8", hidden),
-        Tensor("y", (1, 5, 7, 4), "int8", hidden),
-        *layer("b", (classes, 1, 1, 4), hidden),
-        Tensor("logits", (1, 5, 7, classes), "int8", logits),
-    )
-    ops = (
-        Op(Conv2D("same", activation="relu"), ("image", "aw", "ab"), ("x",)),
-        Op(MaxPool2D((3, 3), (1, 1), "same"), ("x",), ("y",)),
-        Op(Conv2D(), ("y", "bw", "bb"), ("logits",)),
-    )
-    return Graph("small", tensors, ops, ("image",), ("logits",))
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory, needs_gcc: None) -> Compiled:
-    return compile_network(small_graph(), tmp_path_factory.mktemp("small"), *WARNINGS)
-
-
 @pytest.mark.parametrize("classes", [1, 4])
 def test_a_network_of_an_odd_size_gives_the_references_bits(classes: int, tmp_path: Path, needs_gcc: None) -> None:
     graph = small_graph(classes=classes)
@@ -178,85 +141,6 @@ def test_pictures_may_go_into_any_operator_and_come_out_of_any(graph: Graph, tmp
         compiled = compile_network(graph, tmp_path, *WARNINGS, row_by_row=row_by_row)
         for picture in pictures(graph, 3):
             check_trace(compiled, picture, every=row_by_row == "never")
-
-
-def test_a_call_that_cannot_be_served_says_why_and_writes_nothing(small: Compiled) -> None:
-    picture = pictures(small.graph, 1)[0]
-    need = small.source.plan.arena_bytes
-    out, arena = np.full((5, 7), 7, np.uint8), aligned(need + 16)
-    for name in ("run", "logits"):
-        assert small.call(name, None, out) == 1
-        assert small.call(name, picture, None) == 1
-        assert small.call(name, picture, out, arena=0, arena_bytes=need) == 1
-        for off in range(1, 16):
-            assert small.call(name, picture, out, arena=arena[off:], arena_bytes=need) == 2
-        for size in (0, 1, need - 1):
-            assert small.call(name, picture, out, arena=arena, arena_bytes=size) == 3
-    assert (out == 7).all()
-    assert (arena == 0x55).all()
-    assert small.call("run", picture, out, arena=arena, arena_bytes=need) == 0
-    assert (arena[need:] == 0x55).all()
-
-
-def test_rows_are_read_when_they_are_needed_and_given_as_they_are_made(small: Compiled) -> None:
-    picture = pictures(small.graph, 1)[0]
-    # A window of three rows, and one of three on top: the first row of the mask needs three of the picture.
-    assert ByRows(small, picture).events[:5] == [("read", 0), ("read", 1), ("read", 2), ("write", 0), ("read", 3)]
-    assert small.source.rows.picture_rows == 3
-    assert small.source.rows.logits_rows == 1
-    assert small.source.rows.arena_bytes < small.source.plan.arena_bytes + picture.size
-
-
-@pytest.mark.parametrize("row_by_row", ["never", "needed"])
-def test_a_row_that_cannot_be_read_or_written_stops_the_network(
-    row_by_row: RowByRow, tmp_path: Path, needs_gcc: None
-) -> None:
-    graph = small_graph()
-    compiled = compile_network(graph, tmp_path, row_by_row=row_by_row)
-    for stop in (("read", 0), ("read", 3), ("write", 0), ("write", 4)):
-        found = ByRows(compiled, pictures(graph, 1)[0], stop=stop)
-        assert found.status == 4
-        assert found.events[-1] == stop
-
-
-def test_a_call_by_rows_that_cannot_be_served_writes_nothing(small: Compiled) -> None:
-    need = small.source.rows.arena_bytes
-    memory = aligned(need + 16)
-    called: list[int] = []
-    function = small.library.lw_net_run_rows
-
-    def told(_: int, row: int, __: int) -> int:
-        called.append(row)
-        return 0
-
-    rows, none = READ_ROW(told), READ_ROW()
-    at = memory.ctypes.data
-    for arguments, status in (
-        ((none, rows, at, need), 1), ((rows, none, at, need), 1), ((rows, rows, None, need), 1),
-        ((rows, rows, at + 4, need), 2), ((rows, rows, at, need - 1), 3), ((rows, rows, at, 0), 3),
-    ):  # fmt: skip
-        read, write, arena, size = arguments
-        assert function(read, write, None, ctypes.c_void_p(arena), ctypes.c_size_t(size)) == status
-    assert (memory == 0x55).all()
-    assert called == []
-
-
-def test_nothing_outside_of_arena_and_mask_is_written_and_nothing_kept(small: Compiled) -> None:
-    need = small.source.plan.arena_bytes
-    memory = aligned(need + 64)
-    masks = np.full((5, 7 * 5 + 64), 0x55, np.uint8).reshape(-1)
-    picture, other = pictures(small.graph, 2)
-    first = masks[32 : 32 + 35]
-    assert small.call("run", picture, first, arena=memory[32:], arena_bytes=need) == 0
-    assert (memory[:32] == 0x55).all()
-    assert (memory[32 + need :] == 0x55).all()
-    assert (masks[:32] == 0x55).all()
-    assert (masks[67:] == 0x55).all()
-    kept = first.copy()
-    small.call("run", other, np.zeros(35, np.uint8))
-    memory[:] = 0xAA
-    assert small.call("run", picture, first, arena=memory[32:], arena_bytes=need) == 0
-    np.testing.assert_array_equal(first, kept)
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
