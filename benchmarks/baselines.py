@@ -218,7 +218,7 @@ def main(tell: Callable[[str], None] = print) -> None:
         (".csv", report.to_csv(found)),
         (".md", report.to_markdown(found)),
         (".html", page.to_html(found)),
-        (".svg", charts.pareto(found, dice or None)),
+        (".svg", charts.pareto(found, dice or None, of="cpu")),
     ):
         args.out.with_suffix(suffix).write_text(text)
     tell(report.to_markdown(found))
