@@ -161,7 +161,8 @@ def dice_of(rows: dict[str, SuiteRow], data: Path, split: Path, limit: int) -> d
     from lawder_edge.weights import bundled_weights
 
     samples = listed_samples(data, [split])
-    picked = [samples[int(i)] for i in np.unique(np.linspace(0, len(samples) - 1, min(limit, len(samples))).round())]
+    # As `lawder-edge export --limit` picks them, so that certificates are of the same images.
+    picked = [samples[i * len(samples) // limit] for i in range(limit)] if len(samples) > limit else samples
     pairs = list(read_pairs(picked, classes=1))
     found: dict[str, float] = {}
     for source, row in rows.items():
@@ -217,7 +218,7 @@ def main(tell: Callable[[str], None] = print) -> None:
         (".csv", report.to_csv(found)),
         (".md", report.to_markdown(found)),
         (".html", page.to_html(found)),
-        (".svg", charts.pareto(found, dice or None)),
+        (".svg", charts.pareto(found, dice or None, of="cpu")),
     ):
         args.out.with_suffix(suffix).write_text(text)
     tell(report.to_markdown(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from lawder_edge.bench.latency import percentile
 from lawder_edge.bench.report import labels
@@ -32,21 +33,24 @@ def latency_cdf(report: BenchReport) -> str:
     return chart + legend([(name, colour) for name, _, colour in rows])
 
 
-def pareto(report: BenchReport, dice: Mapping[str, float] | None = None) -> str:
-    """Dice against latency, the best joined. "" where fewer than two rows have both.
+def pareto(
+    report: BenchReport, dice: Mapping[str, float] | None = None, *, of: Literal["infer", "cpu"] = "infer"
+) -> str:
+    """Dice against latency, or the processor's time, the best joined. "" where fewer than two rows have both.
 
     dice: by source, in place of what certificates say.
     """
     sources = [row.source for row in report.rows if row.measured is not None]
     points = []
     for source, (name, m, colour) in zip(sources, measured_rows(report), strict=True):
-        accuracy = m.artifact.accuracy
+        accuracy, took = m.artifact.accuracy, m.infer if of == "infer" else m.cpu
         found = dice.get(source) if dice is not None else None if accuracy is None else accuracy.dice
-        if found is not None:
-            points.append(Point(name, m.infer.p50_ms, found, colour))
+        if found is not None and took is not None:
+            points.append(Point(name, took.p50_ms, found, colour))
     if len(points) < 2:
         return ""
-    x = axis("infer p50, ms", [p.x for p in points], log=True)
+    label = "infer p50, ms" if of == "infer" else "processor's time of infer, p50, ms"
+    x = axis(label, [p.x for p in points], log=True)
     y = axis("Dice", [p.y for p in points], room=0.15)
     front = front_of(points)
     lines = (

@@ -14,7 +14,7 @@ from lawder_edge.bench.report import to_json
 from lawder_edge.bench.rows import SCHEMA_VERSION, BenchReport, BenchSpec
 from lawder_edge.errors import BadInput
 
-PHASES = ("infer", "pre", "post", "frame")
+PHASES = ("infer", "cpu", "pre", "post", "frame")
 OF_PHASES = ("first", "mean", "stdev", "jitter", "p50", "p90", "p95", "p99")
 OF_ROWS = {"load": ("load_ms",), "memory": ("memory", "added_bytes"), "file": ("size_bytes",)}
 _RULE = re.compile(r"\s*(?:([a-z]+)\.)?([a-z0-9]+)\s*>\s*\+?(\d+(?:\.\d+)?)\s*%\s*")
@@ -53,7 +53,7 @@ def parse_limit(text: str) -> Limit:
         return Limit(text, OF_ROWS[name], float(percent))
     raise BadInput(
         f"--fail-if {text!r} is no rule; wanted NUMBER>+PERCENT%, such as p95>+10%, with NUMBER one of "
-        f"{', '.join(OF_PHASES)} (of infer, or frame.p95, pre.p95, post.p95), {', '.join(OF_ROWS)}."
+        f"{', '.join(OF_PHASES)} (of infer, or cpu.p95, pre.p95, post.p95, frame.p95), {', '.join(OF_ROWS)}."
     )
 
 

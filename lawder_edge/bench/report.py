@@ -20,6 +20,7 @@ from lawder_edge.bench.rows import (
     BenchSpec,
     Measured,
     Noise,
+    Ratio,
     Roof,
     Row,
 )
@@ -62,19 +63,20 @@ _COLUMNS: tuple[tuple[str, Callable[[Measured], str]], ...] = (
     ("p99 ms", lambda m: _milliseconds(m.infer.p99_ms)),
     ("jitter ms", lambda m: _milliseconds(m.infer.jitter_ms)),
     ("fps", lambda m: f"{m.infer.fps:.1f}"),
+    ("cpu ms", lambda m: ABSENT if m.cpu is None else _milliseconds(m.cpu.p50_ms)),
     ("pre ms", lambda m: _milliseconds(m.pre.p50_ms)),
     ("post ms", lambda m: _milliseconds(m.post.p50_ms)),
     ("frame p50 ms", lambda m: _milliseconds(m.frame.p50_ms)),
     ("memory MB", lambda m: _number(m.memory.added_bytes, 1e6, 1)),
 )
-HEADINGS = ("model", *(name for name, _ in _COLUMNS), "of roof %", "times faster [95 %]")
+HEADINGS = ("model", *(name for name, _ in _COLUMNS), "of roof %", "times faster [95 %]", "times less cpu [95 %]")
 # The columns that hold numbers, for aligning them to the right.
 NUMERIC = tuple(range(HEADINGS.index("params"), len(HEADINGS)))
 
 
 def table(report: BenchReport) -> list[tuple[str, ...]]:
     """Every row for people: what it is, then a text for every heading; the status stands where numbers are missing."""
-    of = {ratio.source: ratio for ratio in report.ratios}
+    of = {(ratio.source, ratio.of): ratio for ratio in report.ratios}
     names = labels([row.source for row in report.rows])
     lines = []
     for row in report.rows:
@@ -83,10 +85,13 @@ def table(report: BenchReport) -> list[tuple[str, ...]]:
             lines.append((names[row.source], row.status, *[ABSENT] * (len(HEADINGS) - 2)))
             continue
         share = _number(report.share_of_roof(row), 0.01, 0)
-        r = of.get(row.source)
-        faster = ABSENT if r is None else f"{r.median:.2f} [{r.low:.2f}, {r.high:.2f}]"
-        lines.append((names[row.source], *(show(m) for _, show in _COLUMNS), share, faster))
+        faster = (_ratio(of.get((row.source, "infer"))), _ratio(of.get((row.source, "cpu"))))
+        lines.append((names[row.source], *(show(m) for _, show in _COLUMNS), share, *faster))
     return lines
+
+
+def _ratio(ratio: Ratio | None) -> str:
+    return ABSENT if ratio is None else f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def labels(sources: Sequence[str]) -> dict[str, str]:
@@ -210,6 +215,7 @@ def _row_fields(row: Row) -> dict[str, Any]:
         "load_ms": m.load_ms,
         "memory": {**dataclasses.asdict(m.memory), "added_bytes": m.memory.added_bytes},
         "infer": phase(m.infer),
+        "cpu": None if m.cpu is None else phase(m.cpu),
         "pre": phase(m.pre),
         "post": phase(m.post),
         "frame": phase(m.frame),
@@ -234,7 +240,7 @@ def to_json(report: BenchReport) -> str:
 
 
 _PHASE_MS = ("first", "mean", "stdev", "jitter", "p50", "p90", "p95", "p99")
-_PHASES = ("infer", "pre", "post", "frame")
+_PHASES = ("infer", "cpu", "pre", "post", "frame")
 _ACCURACY = ("status", "images", "dice", "dice_drop", "mask_dice", "mask_dice_worst")
 CSV_COLUMNS = (
     *("source", "status", "reason", "runtime", "model", "precision", "file", "sha256", "size_bytes"),
@@ -251,11 +257,11 @@ def to_csv(report: BenchReport) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    of = {ratio.source: ratio for ratio in report.ratios}
+    of = {ratio.source: ratio for ratio in report.ratios if ratio.of == "infer"}
     for row in report.rows:
         fields = _row_fields(row)
         for name in _PHASES:
-            for key, value in fields.pop(name, {}).items():
+            for key, value in (fields.pop(name, None) or {}).items():
                 fields[f"{name}_{key}_ms" if key in _PHASE_MS else f"{name}_{key}"] = value
         for name in ("memory", "accuracy"):
             for key, value in (fields.pop(name, None) or {}).items():

@@ -16,8 +16,9 @@ TIMED = (
     "back), parts of a whole prediction from an RGB frame in memory to a probability map of its size; frame, the sum "
     "of those that are included. Decoding files is in none. load is importing the runtime and opening the model, first "
     "the first infer after it; neither is in another number. jitter is the mean difference of an infer from the one "
-    "before. memory is the most that was resident above what was before load. of roof is the share of what the "
-    "processor's products and memory, both measured, allow a network of these FLOPs and bytes in float32."
+    "before. cpu is the processor's time in infer, in which other work on the machine is not. memory is the most that "
+    "was resident above what was before load. of roof is the share of what the processor's products and memory, both "
+    "measured, allow a network of these FLOPs and bytes in float32."
 )
 
 CONVENTION = (
@@ -107,8 +108,9 @@ class Measured:
     """One source, measured.
 
     size: (H, W) of the input in pixels. channels, classes: of input and output. static: None where PyTorch or the
-    architecture is not here. load_ms: from a started interpreter to a loaded model. infer: the bare network. pre, post:
-    parts of a whole prediction; frame: the sum of the included ones. Their warm-up is that of frame.
+    architecture is not here. load_ms: from a started interpreter to a loaded model. infer: the bare network. cpu: the
+    processor's time in it, of all threads; None where another process computes. pre, post: parts of a whole prediction;
+    frame: the sum of the included ones. Their warm-up is that of frame.
     """
 
     artifact: Artifact
@@ -118,6 +120,7 @@ class Measured:
     static: Static | None
     load_ms: float
     infer: LatencyStats
+    cpu: LatencyStats | None
     pre: LatencyStats
     post: LatencyStats
     frame: LatencyStats
@@ -149,10 +152,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times faster than the first row that was measured: median over turns, 95 % bootstrap interval."""
+    """How many times less than the first row that was measured: median over turns, 95 % bootstrap interval.
+
+    of: infer, the latency, or cpu, the processor's time in it.
+    """
 
     source: str
     baseline: str
+    of: Literal["infer", "cpu"]
     median: float
     low: float
     high: float

@@ -10,7 +10,12 @@ from html import escape
 WIDTH, HEIGHT = 640, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 16, 44
 # Told apart by people who see colours differently (Okabe and Ito 2008).
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b", "#111111", "#b2b200")
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b"),
+    *("#111111", "#9a9a00", "#6a3d9a", "#e31a1c", "#1f8f8f", "#b15928", "#3f51b5", "#c51b8a"),
+)
+# Of a letter, on average, and of a line.
+_LETTER, _LINE = 6.3, 12.0
 
 
 @dataclass(frozen=True)
@@ -103,21 +108,53 @@ def plot(x: Axis, y: Axis, *, lines: Sequence[Line] = (), points: Sequence[Point
             f'<polyline points="{corners}" fill="none" stroke="{line.colour}" stroke-width="1.8"{dash}>'
             f"<title>{escape(line.name)}</title></polyline>"
         )
-    taken: list[tuple[float, float]] = []
-    for point in points:
-        left, top = at(point.x, point.y)
+    marks = [at(point.x, point.y) for point in points]
+    for point, (left, top), (text_left, text_top, anchor) in zip(points, marks, _beside(points, marks), strict=True):
         out.append(
+            f'<line x1="{left:.1f}" y1="{top:.1f}" x2="{text_left:.1f}" y2="{text_top - 4:.1f}" '
+            f'stroke="{point.colour}" stroke-width="0.7"/>'
             f'<circle cx="{left:.1f}" cy="{top:.1f}" r="5" fill="{point.colour}">'
             f"<title>{escape(point.name)}: {point.x:.4g}, {point.y:.4g}</title></circle>"
+            f'<text x="{text_left:.1f}" y="{text_top:.1f}" text-anchor="{anchor}" fill="{point.colour}">'
+            f"{escape(point.name)}</text>"
         )
-        beside, anchor = (left - 8, "end") if left > WIDTH * 0.7 else (left + 8, "start")
-        below = top + 4
-        # Names of points that stand close are moved apart.
-        while any(abs(below - b) < 12 and abs(beside - a) < 150 for a, b in taken):
-            below += 12
-        taken.append((beside, below))
-        out.append(f'<text x="{beside:.1f}" y="{below:.1f}" text-anchor="{anchor}">{escape(point.name)}</text>')
     return "\n".join([*out, "</svg>"])
+
+
+def _beside(points: Sequence[Point], marks: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
+    """Where each point's name goes, (left, top, anchor): as near as no other name and no mark is covered."""
+    found: list[tuple[float, float, str]] = []
+    boxes: list[tuple[float, float, float, float]] = [(x - 5, y - 5, x + 5, y + 5) for x, y in marks]
+    for point, (x, y) in zip(points, marks, strict=True):
+        width = _LETTER * len(point.name)
+        # Farther and farther away, to the right and to the left, below and above.
+        for step in range(2 * HEIGHT // int(_LINE)):
+            far = (step + 1) // 2 * (1 if step % 2 else -1) * _LINE
+            sides = (("start", x + 10), ("end", x - 10)) if x + 10 + width < WIDTH else (("end", x - 10),)
+            top = y + 4 + far
+            free = [
+                (anchor, left, box)
+                for anchor, left in sides
+                if not any(_overlap(box := _box(left, top, width, anchor), other) for other in boxes)
+                and box[0] > _LEFT
+                and _TOP < top < HEIGHT - _BOTTOM
+            ]
+            if free:
+                break
+        anchor, left, box = free[0] if free else ("start", x + 10, _box(x + 10, y + 4, width, "start"))
+        boxes.append(box)
+        found.append((left, top if free else y + 4, anchor))
+    return found
+
+
+def _box(left: float, top: float, width: float, anchor: str) -> tuple[float, float, float, float]:
+    """Of a name whose line stands on `top`: left, top, right, bottom."""
+    start = left if anchor == "start" else left - width
+    return (start, top - _LINE + 2, start + width, top + 2)
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def bars(values: Sequence[tuple[str, float, str]], *, unit: str, title: str) -> str:

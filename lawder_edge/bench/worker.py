@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
 from lawder_edge.bench.latency import LatencyStats, summarize, take_turn, warm_up
 from lawder_edge.bench.machine import installed_version
@@ -77,8 +78,11 @@ class Meter:
             runner.size = spec.size
         self._tensor = to_tensor(self._image, runner.size, channels=runner.channels)
         self._infer_warm = warm_up(self._infer, spec.rule)
+        # What other processes compute does not show in this one's time.
+        self._computes_here = not psutil.Process().children()
         self._frame_warm = warm_up(self._frame, spec.rule)
-        self._infer_ms: list[list[float]] = []
+        # (wall clock, processor) of the bare network
+        self._infer_ms: list[list[tuple[float, float]]] = []
         # (pre, infer, post) of whole predictions
         self._frame_ms: list[list[tuple[float, float, float]]] = []
 
@@ -98,7 +102,10 @@ class Meter:
             classes=self._runner.classes,
             static=_count(self._runner, self._subject.module, artifact.model),
             load_ms=self._load_ms,
-            infer=summarize(self._infer_ms, self._infer_warm),
+            infer=summarize([[wall for wall, _ in turn] for turn in self._infer_ms], self._infer_warm),
+            cpu=summarize([[cpu for _, cpu in turn] for turn in self._infer_ms], self._infer_warm)
+            if self._computes_here
+            else None,
             pre=self._part("pre"),
             post=self._part("post"),
             frame=self._part(*self._spec.include),
@@ -110,10 +117,11 @@ class Meter:
         turns = [[sum(call[i] for i in places) for call in turn] for turn in self._frame_ms]
         return summarize(turns, self._frame_warm)
 
-    def _infer(self) -> float:
-        start = time.perf_counter_ns()
+    def _infer(self) -> tuple[float, float]:
+        start, start_cpu = time.perf_counter_ns(), time.process_time_ns()
         self._runner.infer(self._tensor)
-        return (time.perf_counter_ns() - start) / 1e6
+        cpu, end = time.process_time_ns(), time.perf_counter_ns()
+        return (end - start) / 1e6, (cpu - start_cpu) / 1e6
 
     def _frame(self) -> tuple[float, float, float]:
         runner, height_width = self._runner, (self._image.shape[0], self._image.shape[1])

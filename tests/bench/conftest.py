@@ -70,6 +70,7 @@ def measured(artifact: Artifact) -> Measured:
         static=Static(params=42_016, macs=52_940_336, activations=1_000_000, moved=2_000_000),
         load_ms=123.0,
         infer=stats,
+        cpu=stats,
         pre=stats,
         post=stats,
         frame=stats,
@@ -98,5 +99,5 @@ def bench_report(machine: Machine, measured: Measured) -> BenchReport:
         Row("fast", "ok", measured=fast),
         Row("bad", "failed", "its process was killed by SIGSEGV", 1, log="Fatal Python error"),
     )
-    ratios = (Ratio("fast", "good", 2.0, 1.9, 2.1),)
+    ratios = (Ratio("fast", "good", "infer", 2.0, 1.9, 2.1), Ratio("fast", "good", "cpu", 2.5, 2.4, 2.6))
     return BenchReport(machine, QUICK, QUIET, Roof(100.0, 10.0), rows, ratios, warnings=("something | doubtful",))

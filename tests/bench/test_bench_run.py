@@ -127,7 +127,10 @@ def test_rows_take_turns_and_are_compared_with_the_first(measured: Measured, qui
     spec = dataclasses.replace(quick, rule=dataclasses.replace(quick.rule, turns=2))
     report = bench(["a", "b"], spec, worker=script(code))
     assert order.read_text().splitlines() == ["a turn", "b turn", "a turn", "b turn", "a end", "b end"]
-    assert [(r.source, r.baseline, r.median) for r in report.ratios] == [("b", "a", 1.0)]
+    assert [(r.source, r.baseline, r.of, r.median) for r in report.ratios] == [
+        ("b", "a", "infer", 1.0),
+        ("b", "a", "cpu", 1.0),
+    ]
     assert report.noise.count > 10
     assert report.roof is not None
     assert report.roof.gflops > 0

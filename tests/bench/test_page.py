@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -11,7 +12,7 @@ import pytest
 from lawder_edge.bench import charts
 from lawder_edge.bench.page import to_html
 from lawder_edge.bench.rows import BenchReport
-from lawder_edge.bench.svg import Axis, Point, axis
+from lawder_edge.bench.svg import Axis, Point, axis, plot
 
 
 def test_the_page_holds_table_charts_and_warnings_and_asks_for_nothing_outside(bench_report: BenchReport) -> None:
@@ -48,6 +49,17 @@ def test_a_benchmark_without_numbers_is_a_page_without_charts(bench_report: Benc
 def test_what_another_row_beats_in_both_is_not_on_the_front() -> None:
     points = [Point(n, x, y, "") for n, x, y in (("a", 1, 0.5), ("b", 2, 0.4), ("c", 3, 0.8), ("d", 3, 0.7))]
     assert [p.name for p in charts.front_of(points)] == ["a", "c"]
+
+
+def test_names_of_points_that_stand_together_cover_neither_each_other_nor_a_mark() -> None:
+    points = [Point(f"a long name {i}", 1 + i / 1000, 0.5, "red") for i in range(8)]
+    chart = plot(Axis("", 0, 10), Axis("", 0, 1), points=points, title="")
+    found = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)" fill="red">', chart)
+    assert len(found) == 8
+    places = {(left, top) for left, top, _ in found}
+    assert len(places) == 8
+    tops = sorted(float(top) for left, top, anchor in found if anchor == "start")
+    assert all(b - a >= 12 for a, b in itertools.pairwise(tops))
 
 
 def test_ticks_are_round_numbers_between_the_ends() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,21 @@ def test_the_parts_of_a_prediction_are_told_apart_and_frame_is_the_sum_of_the_in
     sums = [a + b for a, b in zip(m.pre.values_ms, m.post.values_ms, strict=True)]
     assert m.frame.values_ms == pytest.approx(sums)
     assert len(m.infer.turns_ms) == 2
+
+
+def test_the_processors_time_leaves_out_waiting_and_is_blank_where_another_process_computes(
+    runner: Runner, artifact: Artifact, quick: BenchSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer = runner.infer
+    monkeypatch.setattr(runner, "infer", lambda tensor: (time.sleep(0.02), infer(tensor))[1])
+    task = Task("fake", quick)
+    measured = measure_source(task, lambda source, threads: Subject(runner, lambda: artifact))
+    assert measured.cpu is not None
+    assert measured.cpu.p50_ms < measured.infer.p50_ms - 10
+    with subprocess.Popen(["sleep", "60"]) as child:
+        measured = measure_source(task, lambda source, threads: Subject(runner, lambda: artifact))
+        child.kill()
+    assert measured.cpu is None
 
 
 def test_a_core_that_is_not_there_is_refused_by_its_number(

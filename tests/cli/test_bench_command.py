@@ -143,7 +143,7 @@ def test_what_grew_beyond_its_limit_is_exit_code_5(
         stats = summarize([[12.0, 12.0]], WarmUp(20.0, 20, True))
         artifact = Artifact("fakert", "unet", "fp32", "a.fake", "", None)
         memory = PeakMemory(0, 1000)
-        measured = Measured(artifact, (64, 64), 3, 1, None, 50.0, stats, stats, stats, stats, memory)
+        measured = Measured(artifact, (64, 64), 3, 1, None, 50.0, stats, None, stats, stats, stats, memory)
         noise = Noise(1.0, 1.0, 1.0, 1, (), None)
         return BenchReport(describe_machine(), spec, noise, None, (Row("a", "ok", measured=measured),), (), ())
 
