@@ -25,9 +25,9 @@ from pathlib import Path
 import psutil
 
 from lawder_edge.bench.machine import describe_machine
-from lawder_edge.bundle.codec import decode
 from lawder_edge.bundle.processing import Samples
 from lawder_edge.bundle.runner import Runner
+from lawder_edge.codec import decode
 from lawder_edge.errors import last_line
 from lawder_edge.loading import load_predictor
 from lawder_edge.video.border import ViewFinder
