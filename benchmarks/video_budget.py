@@ -6,7 +6,7 @@ stretch of the procedural clip, drawn beforehand and held in memory: no decoder'
 encoder's.
 
     lawder-edge export --model order --target all --precision all --out build/order
-    python benchmarks/video_budget.py build/order/* > benchmarks/results/video_budget.md
+    python benchmarks/video_budget.py build/order/{onnx,openvino,tflite}{,-int8} > benchmarks/results/video_budget.md
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ STRETCH = 30
 FIRST = 60
 HEAD = """# Live video: frames a second and latency
 
-    python benchmarks/video_budget.py build/order/*
+    python benchmarks/video_budget.py build/order/{{onnx,openvino,tflite}}{{,-int8}}
 
 {m.cpu}, {m.usable_cores} of {m.cores} cores, {m.os}; {frames} frames a row.
 Other work used {others:.0f} % of the CPU as it began, load {m.load_average}: on a shared machine the CPU time of a
@@ -258,7 +258,7 @@ def cells(row: Row) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", type=Path, nargs="+")
-    parser.add_argument("--frames", type=int, default=240)
+    parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--one", type=int, default=0, help="cores: measure here and print JSON")
     given = parser.parse_args()
     if given.one:
