@@ -103,8 +103,10 @@ def export(
     if precision == "all" and target != "all":
         raise BadInput(f"--precision all goes with --target all; target {target!r} alone has one precision a bundle.")
     picture = out.with_name(out.name + ".png")
-    if report and picture.exists() and not overwrite:
-        raise OutputExists(f"{picture} exists. Add --overwrite, or choose another --out.")
+    drawings = (picture, out.with_name(f"{out.name}.ram.png"), out / "c.ram.png")
+    for path in drawings if report and not overwrite else ():
+        if path.exists():
+            raise OutputExists(f"{path} exists. Add --overwrite, or choose another --out.")
     if target == "all":
         found = []
         for each in BOTH if precision == "all" else (precision,):
