@@ -6,7 +6,7 @@ stretch of the procedural clip, drawn beforehand and held in memory: no decoder'
 encoder's.
 
     lawder-edge export --model order --target all --precision all --out build/order
-    python benchmarks/video_budget.py build/order/* > benchmarks/results/video_budget.md
+    python benchmarks/video_budget.py build/order/{onnx,openvino,tflite}{,-int8} > benchmarks/results/video_budget.md
 """
 
 from __future__ import annotations
@@ -14,25 +14,32 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from lawder_edge.bench.machine import describe_machine
-from lawder_edge.bundle.codec import decode
+from lawder_edge.bundle.processing import Samples
+from lawder_edge.bundle.runner import Runner
+from lawder_edge.codec import decode
 from lawder_edge.errors import last_line
 from lawder_edge.loading import load_predictor
+from lawder_edge.video.border import ViewFinder
 from lawder_edge.video.clip import ProceduralClip
 from lawder_edge.video.demo import limit_cores
-from lawder_edge.video.frames import Controls, Frame, Image, Segmented, Status
+from lawder_edge.video.draw import Overlay, add_labels, draw_mask
+from lawder_edge.video.frames import Controls, Frame, Image, Map, Segmented, Status
 from lawder_edge.video.meter import percentiles
 from lawder_edge.video.pipeline import Outcome, Pipeline, Setting
-from lawder_edge.video.segment import Segmenter, unsteadied
+from lawder_edge.video.segment import Segmenter, shrink
 from lawder_edge.video.steadiness import Steady
+from lawder_edge.video.usable import why_unusable
 
 SIZE = (1080, 1920)
 FPS = 30.0
@@ -41,35 +48,48 @@ STRETCH = 30
 FIRST = 60
 HEAD = """# Live video: frames a second and latency
 
-    python benchmarks/video_budget.py build/order/*
+    python benchmarks/video_budget.py build/order/{{onnx,openvino,tflite}}{{,-int8}}
 
 {m.cpu}, {m.usable_cores} of {m.cores} cores, {m.os}; {frames} frames a row.
 Other work used {others:.0f} % of the CPU as it began, load {m.load_average}: on a shared machine the CPU time of a
 frame says more than its fps.
 
-From 1920x1080 frames in memory to drawn pictures; the network sees 256x256. pre, network, post and draw: medians of the
-stages in ms, which overlap between frames. share: pre and post of all that is done for a frame. CPU: ms of all threads
-for a frame, 1000 / CPU being the fps of one core that does nothing else. Latency and frames left out: of a camera that
-gives 30 frames a second, from capture to the viewer.
+From 1920x1080 frames in memory to drawn pictures; the network sees 256x256. pre, network, post, draw: CPU time of the
+stages in ms, medians, one after the other in one thread; steady: what of post is the steadiness. share: pre and post of
+all that is done for a frame, and without steadiness. CPU: ms of all threads for a frame as the pipeline runs, which
+1000 / CPU makes the fps of one core that does nothing else. fps, latency and frames left out are by the clock: as many
+as are taken, then of a camera that gives 30 frames a second, from capture to the viewer.
 
-| bundle | cores | steadied | fps at most | CPU | pre | network | post | draw | share | p50 | p99 | left out | MB |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
+| bundle | cores | pre | network | post | steady | draw | share | without | CPU | fps | p50 | p99 | left out | MB |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """CPU time of one thread for one frame, medians in ms. steady_ms is part of post_ms."""
+
+    pre_ms: float
+    infer_ms: float
+    post_ms: float
+    steady_ms: float
+    draw_ms: float
+
+    def share(self, *, steadied: bool) -> float:
+        """Pre and post of all that is done for a frame."""
+        left_out = 0.0 if steadied else self.steady_ms
+        around = self.pre_ms + self.post_ms - left_out
+        return around / (around + self.infer_ms + self.draw_ms)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One bundle on so many cores. Times are medians in ms; share: pre and post of all that is done for a frame."""
+    """One bundle on so many cores."""
 
     bundle: str
     cores: int
-    smooth: bool
-    fps: float
+    stages: Stages
     cpu_ms: float
-    pre_ms: float
-    infer_ms: float
-    post_ms: float
-    draw_ms: float
-    share: float
+    fps: float
     latency_p50_ms: float
     latency_p99_ms: float
     left_out: float
@@ -122,31 +142,89 @@ def run(segmenter: Segmenter, images: list[Image], frames: int, *, live: bool) -
     return Pipeline(source, [segmenter], Controls(), viewers=[Nobody()], setting=Setting()).run()
 
 
-def measure(bundle: Path, cores: int, frames: int, *, smooth: bool) -> Row:
+class Timed:
+    """A steadiness whose CPU time is kept."""
+
+    def __init__(self, threshold: Callable[[], float]) -> None:
+        self._steady = Steady(threshold)
+        self.took_ms: list[float] = []
+
+    def step(self, frame: Frame, probability: Map) -> tuple[Map, Image, bool]:
+        begun_s = time.thread_time()
+        found = self._steady.step(frame, probability)
+        self.took_ms.append(1000 * (time.thread_time() - begun_s))
+        return found
+
+    def reset(self) -> None:
+        self._steady.reset()
+
+
+class TimedRunner(Runner):
+    """Another runner, whose CPU time is kept."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__(
+            size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
+            kind=runner.kind,
+        )  # fmt: skip
+        self._runner = runner
+        self.took_ms: list[float] = []
+
+    def infer(self, tensor: Map) -> Samples:
+        begun_s = time.thread_time()
+        found = self._runner.infer(tensor)
+        self.took_ms.append(1000 * (time.thread_time() - begun_s))
+        return found
+
+
+def stages_of(runner: Runner, images: list[Image], *, threshold: float) -> Stages:
+    """One frame after the other in this thread, three times there and back."""
+    timed, finder = TimedRunner(runner), ViewFinder()
+    made: list[Timed] = []
+
+    def steadier(ask: Callable[[], float]) -> Timed:
+        made.append(Timed(ask))
+        return made[-1]
+
+    segmenter = Segmenter("timed", timed, threshold=threshold, steadier=steadier)
+    pre, step, draw = [], [], []
+    source = Cycle(images, 6 * len(images), live=False)
+    while (frame := source.read()) is not None:
+        times = [time.thread_time()]
+        view = finder.step(frame.image, cut=frame.cut)
+        small = shrink(view.crop(frame.image), runner.size)
+        why_unusable(small)
+        times.append(time.thread_time())
+        at_s = frame.number / FPS
+        segmented = segmenter.step(frame, view, small, at_s=at_s, pre_ms=0.0, threshold=None)
+        times.append(time.thread_time())
+        add_labels(draw_mask(segmented), segmented, Overlay())
+        times.append(time.thread_time())
+        for kept, begun_s, ended_s in zip((pre, step, draw), times[:-1], times[1:], strict=True):
+            kept.append(1000 * (ended_s - begun_s))
+    around = [whole - network for whole, network in zip(step, timed.took_ms, strict=True)]
+    medians = (statistics.median(v) for v in (pre, timed.took_ms, around, made[0].took_ms, draw))
+    return Stages(*medians)
+
+
+def measure(bundle: Path, cores: int, frames: int) -> Row:
     # Drawn by all cores, measured on some.
     clip = ProceduralClip(seed=0, size=SIZE, fps=FPS)
     images = [clip.picture_of(FIRST + i) for i in range(STRETCH)]
     clip.close()
     threads = limit_cores(cores)
     predictor = load_predictor(str(bundle), threads=threads)
-    steadier = Steady if smooth else unsteadied
-    segmenter = Segmenter(bundle.name, predictor.runner, threshold=predictor.threshold, steadier=steadier)
+    stages = stages_of(predictor.runner, images, threshold=predictor.threshold)
+    segmenter = Segmenter(bundle.name, predictor.runner, threshold=predictor.threshold, steadier=Steady)
     fast = run(segmenter, images, frames, live=False)
     live = run(segmenter, images, frames, live=True)
-    stages = fast.meter.durations
-    pre, infer, post, draw = (percentiles(v).p50_ms for v in (stages.pre, stages.infer, stages.post, stages.draw))
     latency = percentiles(live.meter.durations.shown)
     return Row(
         bundle=bundle.name,
         cores=cores,
-        smooth=smooth,
-        fps=fast.shown / fast.seconds,
+        stages=stages,
         cpu_ms=10 * fast.cpu_percent * fast.seconds / fast.shown,
-        pre_ms=pre,
-        infer_ms=infer,
-        post_ms=post,
-        draw_ms=draw,
-        share=(pre + post) / (pre + infer + post + draw),
+        fps=fast.shown / fast.seconds,
         latency_p50_ms=latency.p50_ms,
         latency_p99_ms=latency.p99_ms,
         left_out=live.dropped / live.captured,
@@ -154,23 +232,25 @@ def measure(bundle: Path, cores: int, frames: int, *, smooth: bool) -> Row:
     )
 
 
-def measured(bundle: Path, cores: int, frames: int, *, smooth: bool) -> Row | str:
+def measured(bundle: Path, cores: int, frames: int) -> Row | str:
     """A row from a process of its own, or why there is none."""
     command = [sys.executable, __file__, str(bundle), "--one", str(cores), "--frames", str(frames)]
-    ended = subprocess.run(
-        [*command, *([] if smooth else ["--no-smooth"])], capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         return last_line(ended.stderr) or f"exit code {ended.returncode}"
     return decode(Row, ended.stdout.splitlines()[-1], source="row")
 
 
 def cells(row: Row) -> str:
+    s = row.stages
+    # With several threads a stage's time is not that of one of them.
+    stages = (
+        f"{s.pre_ms:.1f}", f"{s.infer_ms:.1f}", f"{s.post_ms:.1f}", f"{s.steady_ms:.1f}", f"{s.draw_ms:.1f}",
+        f"{100 * s.share(steadied=True):.0f} %", f"{100 * s.share(steadied=False):.0f} %",
+    ) if row.cores == 1 else ("",) * 7  # fmt: skip
     values = (
-        row.bundle, str(row.cores), "yes" if row.smooth else "no", f"{row.fps:.1f}", f"{row.cpu_ms:.1f}",
-        f"{row.pre_ms:.1f}", f"{row.infer_ms:.1f}", f"{row.post_ms:.1f}", f"{row.draw_ms:.1f}",
-        f"{100 * row.share:.0f} %", f"{row.latency_p50_ms:.0f}", f"{row.latency_p99_ms:.0f}",
-        f"{100 * row.left_out:.0f} %", f"{row.memory_mb:.0f}",
+        row.bundle, str(row.cores), *stages, f"{row.cpu_ms:.1f}", f"{row.fps:.1f}", f"{row.latency_p50_ms:.0f}",
+        f"{row.latency_p99_ms:.0f}", f"{100 * row.left_out:.0f} %", f"{row.memory_mb:.0f}",
     )  # fmt: skip
     return f"| {' | '.join(values)} |"
 
@@ -178,12 +258,11 @@ def cells(row: Row) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", type=Path, nargs="+")
-    parser.add_argument("--frames", type=int, default=240)
+    parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--one", type=int, default=0, help="cores: measure here and print JSON")
-    parser.add_argument("--no-smooth", action="store_true")
     given = parser.parse_args()
     if given.one:
-        row = measure(given.bundles[0], given.one, given.frames, smooth=not given.no_smooth)
+        row = measure(given.bundles[0], given.one, given.frames)
         print(json.dumps(dataclasses.asdict(row)))
         return
     others = psutil.cpu_percent(interval=2.0)
@@ -192,12 +271,10 @@ def main() -> None:
     failures: list[str] = []
     for bundle in given.bundles:
         for cores in (1, 2):
-            # What a frame costs without steadiness differs little from bundle to bundle.
-            for smooth in (True, False) if bundle == given.bundles[0] else (True,):
-                row = measured(bundle, cores, given.frames, smooth=smooth)
-                if isinstance(row, str):
-                    failures.append(f"{bundle.name} on {cores}: {row}")
-                    continue
+            row = measured(bundle, cores, given.frames)
+            if isinstance(row, str):
+                failures.append(f"{bundle.name} on {cores}: {row}")
+            else:
                 print(cells(row), flush=True)
     for text in failures:
         print(f"\n- no row: {text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from lawder_edge.cli.progress import Report
     from lawder_edge.video.demo import DemoResult
 
 
@@ -100,12 +102,20 @@ def demo(
         frame_skip=frame_skip, max_fps=max_fps, fps=fps, size=size, seed=seed, cpu=cpu,
         overwrite=overwrite,
     )  # fmt: skip
-    with progress("showing", shown=frames > 0) as tell, Interrupt() as interrupt:
+    with contextlib.ExitStack() as shown_as, Interrupt() as interrupt:
+        tell: list[Report] = []
+
+        def on_progress(shown: int) -> None:
+            # Begun with the first frame: what was exported before it took no time of it.
+            if not tell:
+                tell.append(shown_as.enter_context(progress("showing", shown=frames > 0)))
+            tell[0](shown, frames)
+
         result = run_demo(
             request,
             stop=lambda: interrupt.asked,
             on_note=lambda text: print(text, file=sys.stderr, flush=True),
-            on_progress=lambda shown: tell(shown, frames),
+            on_progress=on_progress,
         )
     _print(result)
     return 1 if result.outcome.failures and not result.outcome.segmented else 0

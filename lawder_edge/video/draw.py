@@ -200,6 +200,6 @@ class _Pen:
         bottom = top + self.height
         left = self._margin
         strip = self._picture[max(top, 0) : bottom, left - 2 : left + width + 4]
-        strip //= 3
+        strip //= 6
         base = top + round(0.75 * self.height)
         cv2.putText(self._picture, text, (left, base), _FONT, scale, colour, thickness, cv2.LINE_AA)

@@ -122,8 +122,8 @@ def _key(weights: Path) -> str:
 
 
 def _export(text: str, target: str, folder: Path) -> None:
-    from lawder_edge.targets.outcome import export_verified
-    from lawder_edge.targets.request import ExportRequest
+    from lawder_edge.exporting.outcome import export_verified
+    from lawder_edge.exporting.request import ExportRequest
 
     precision = targets()[target].usual_precision
     folder.parent.mkdir(parents=True, exist_ok=True)

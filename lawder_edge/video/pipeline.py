@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,14 @@ class Pipeline:
 
         Viewers and recorders are closed before it returns or raises. Raises what the source raised.
         """
-        try:
+        # Each is closed whatever the others raise, in the opposite order.
+        with contextlib.ExitStack() as ending:
+            for viewer in (*self._viewers, *self._recorders):
+                ending.callback(viewer.close)
+            ending.callback(self._capture.join, _JOIN_S)
+            ending.callback(self._inference.join, _JOIN_S)
+            ending.callback(self._source.close)
+            ending.callback(self._controls.stop)
             for segmenter in self._segmenters:
                 segmenter.warm_up()
             self._meter = Meter()
@@ -137,13 +145,6 @@ class Pipeline:
             self._inference.start()
             self._loop()
             self._ran = self._meter.seconds, self._meter.cpu_percent
-        finally:
-            self._controls.stop()
-            self._source.close()
-            self._inference.join(_JOIN_S)
-            self._capture.join(_JOIN_S)
-            for viewer in (*self._recorders, *self._viewers):
-                viewer.close()
         for error in (self._capture.error, self._inference.error):
             if error is not None:
                 raise error

@@ -273,3 +273,18 @@ def test_memory_of_the_latencies_does_not_grow_with_the_frames() -> None:
         meter.note(one, draw_ms=1.0)
     assert meter.shown == 12_000
     assert len(meter.durations.shown) == 10_000
+
+
+def test_a_network_that_cannot_even_warm_up_is_an_error_and_everything_is_closed() -> None:
+    source, first, second = ListSource([spotted(0)]), Kept(), Kept()
+
+    def failing() -> None:
+        raise OSError("the disk is gone")
+
+    first.close = failing  # type: ignore[method-assign]
+    broken = segmenter(GreenRunner(fail_after=0))
+    with pytest.raises(OSError, match="the disk is gone") as error:
+        Pipeline(source, [broken], Controls(), viewers=[second], recorders=[first]).run()
+    assert "the engine is gone" in str(error.value.__context__)
+    assert source.closed
+    assert second.closed
