@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lawder_edge.evaluation.bootstrap import bootstrap_difference
 from lawder_edge.evaluation.evaluate import EvalReport, evaluate
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
 from lawder_edge.evaluation.tables import interval
+from lawder_edge.intervals import bootstrap_difference
 from lawder_edge.loading import load_predictor
 
 LISTS = {"Kvasir-100": "pranet_test_kvasir_100.txt", "ClinicDB-62 (leaky)": "pranet_test_clinicdb_62.txt"}

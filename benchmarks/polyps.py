@@ -11,11 +11,11 @@ import argparse
 import json
 from pathlib import Path
 
-from lawder_edge.evaluation.bootstrap import bootstrap_difference
 from lawder_edge.evaluation.evaluate import EvalReport, Summary, evaluate
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
 from lawder_edge.evaluation.report import to_json
 from lawder_edge.evaluation.tables import interval
+from lawder_edge.intervals import bootstrap_difference
 from lawder_edge.loading import load_predictor
 from lawder_edge.models import MODELS
 from lawder_edge.training.checkpoint import read_weights

@@ -11,7 +11,7 @@ from lawder_edge.bundle.manifest import WeightsInfo
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.overlap import TrainedOn
-from lawder_edge.weights import TorchRunner, bundled_weights, hash_ids, load_model
+from lawder_edge.weights import TorchRunner, bundled_weights, load_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,7 +102,7 @@ def _carried_lists(weights: WeightsInfo, *, int8: bool = False) -> TrainedOn | N
     path = bundled_weights(weights.model, int8=int8)
     if path is None or importlib.util.find_spec("safetensors") is None:
         return None
-    from lawder_edge.training.record import read_header, read_record
+    from lawder_edge.training.record import hash_ids, read_header, read_record
 
     record = read_record(path, read_header(path))
     return record.trained_on() if hash_ids(record.train_ids) == weights.train_ids_sha256 else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +13,12 @@ from lawder_edge.bundle.manifest import OutputKind, WeightsInfo
 from lawder_edge.bundle.processing import class_numbers, probabilities
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
+from lawder_edge.training.record import WeightsRecord, hash_ids
 
 if TYPE_CHECKING:
     from torch import nn
 
     from lawder_edge.quantization.network import QuantizedNetwork
-    from lawder_edge.training.record import WeightsRecord
 
 BUNDLED = Path(__file__).parent / "models" / "weights"
 
@@ -94,11 +92,6 @@ class LoadedModel:
         )
 
 
-def hash_ids(ids: Sequence[str]) -> str:
-    """sha256 over the sorted ids, "" for none."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest() if ids else ""
-
-
 def bundled_weights(name: str, *, int8: bool = False) -> Path | None:
     """The weights, or the quantised weights, that the package carries for a model, or None."""
     path = BUNDLED / f"{name}{'_int8' if int8 else ''}.safetensors"
@@ -124,7 +117,6 @@ def load_model(text: str, *, int8: bool = False) -> LoadedModel:
     from lawder_edge.models import MODELS, create_model
     from lawder_edge.quantization.checkpoint import is_quantized
     from lawder_edge.training.checkpoint import fingerprint, load_into, read_weights
-    from lawder_edge.training.record import WeightsRecord
 
     architecture, separator, file = text.partition("=") if not Path(text).exists() else ("", "", "")
     if not separator and ":" in text and not Path(text).exists():

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lawder_edge.bench.machine import Machine, Package
+
+# The contract's assertions are rewritten like those of a test file.
+pytest.register_assert_rewrite("target_contract")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,3 +28,20 @@ def real_data() -> Path:
 def project_root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine(
+        cpu="Example CPU",
+        architecture="x86_64",
+        features=("avx2",),
+        cores=4,
+        usable_cores=2,
+        memory_bytes=8_000_000_000,
+        governor="performance",
+        load_average=0.1,
+        os="Example OS",
+        python="3.11.7",
+        packages=(Package("numpy", "2.0.0"), Package("torch", "")),
+    )

@@ -9,9 +9,9 @@ import pytest
 
 from lawder_edge.evaluation.evaluate import evaluate
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
+from lawder_edge.exporting.outcome import export_verified
+from lawder_edge.exporting.request import ExportRequest
 from lawder_edge.loading import load_predictor
-from lawder_edge.targets.outcome import export_verified
-from lawder_edge.targets.request import ExportRequest
 from lawder_edge.training.checkpoint import read_weights
 from lawder_edge.weights import bundled_card, bundled_weights, load_model
 

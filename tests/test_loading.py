@@ -13,8 +13,9 @@ from lawder_edge.bundle.manifest import WeightsInfo
 from lawder_edge.errors import BadCheckpoint
 from lawder_edge.loading import _carried_lists
 from lawder_edge.training.checkpoint import write_tensors
+from lawder_edge.training.record import hash_ids
 
-INFO = WeightsInfo("net", "{}", "0" * 64, (), weights.hash_ids(["a/1"]), 0.5)
+INFO = WeightsInfo("net", "{}", "0" * 64, (), hash_ids(["a/1"]), 0.5)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_a_bundle_of_the_carried_weights_knows_what_they_have_seen(carried: Path
     known = _carried_lists(INFO)
     assert known is not None
     assert (known.ids, known.selection_ids) == ({"a/1"}, {"a/2"})
-    other = WeightsInfo("net", "{}", "0" * 64, (), weights.hash_ids(["a/3"]), 0.5)
+    other = WeightsInfo("net", "{}", "0" * 64, (), hash_ids(["a/3"]), 0.5)
     assert _carried_lists(other) is None
 
 

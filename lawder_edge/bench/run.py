@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from lawder_edge.bench.machine import Machine, describe_machine
 from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
-from lawder_edge.bundle.codec import decode
+from lawder_edge.codec import decode
 from lawder_edge.errors import BadBundle, last_line
 from lawder_edge.threads import check_threads
 

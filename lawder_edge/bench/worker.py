@@ -21,9 +21,9 @@ from lawder_edge.bench.latency import measure
 from lawder_edge.bench.machine import installed_version
 from lawder_edge.bench.memory import PeakMemory, reset_peak, resident
 from lawder_edge.bench.rows import Artifact, BenchSpec, Measured, Row
-from lawder_edge.bundle.codec import decode
 from lawder_edge.bundle.processing import to_tensor
 from lawder_edge.bundle.runner import Runner
+from lawder_edge.codec import decode
 from lawder_edge.data.phantom import make_frame
 from lawder_edge.errors import BadInput, LawderError, Unavailable
 

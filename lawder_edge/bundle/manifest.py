@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
-from lawder_edge.bundle.codec import decode, encode
 from lawder_edge.bundle.processing import INPUT_RANGE, RESIZE_RULE, RESIZE_VERSION
+from lawder_edge.codec import decode, encode
 from lawder_edge.errors import BadBundle
 
 MANIFEST_NAME = "manifest.json"

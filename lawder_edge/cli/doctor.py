@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from lawder_edge.bench.health import Health
+    from lawder_edge.doctor.health import Health
 
 
 def doctor(quick: bool = False, format: Literal["table", "json"] = "table") -> int:
@@ -21,7 +21,7 @@ def doctor(quick: bool = False, format: Literal["table", "json"] = "table") -> i
         quick: only look whether packages are there; import none, and leave accelerators and weights unchecked.
         format: of the report.
     """
-    from lawder_edge.bench.health import examine
+    from lawder_edge.doctor.health import examine
     from lawder_edge.errors import Unavailable
 
     found = examine(quick=quick)

@@ -39,8 +39,8 @@ def evaluate(
         format: of the result on stdout.
     """
     from lawder_edge.cli.progress import progress
+    from lawder_edge.cli.reading import ReadingNotes
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.data.datasets import first_few
     from lawder_edge.errors import BadInput, OutputExists
     from lawder_edge.evaluation import tables
     from lawder_edge.evaluation.evaluate import evaluate as score
@@ -58,15 +58,9 @@ def evaluate(
     predictor = load_predictor(model, threads=threads)
     cut = predictor.cut(threshold)
     samples = listed_samples(data, split)
-    bad: list[str] = []
-    interpreted: list[str] = []
-
-    def on_bad(name: str, reason: str) -> None:
-        bad.append(name)
-        print(f"left out {name}: {reason}", file=sys.stderr)
-
+    notes = ReadingNotes()
     classes = predictor.runner.classes
-    pairs = read_pairs(samples, classes=classes, on_bad=on_bad if skip_bad else None, on_note=interpreted.append)
+    pairs = read_pairs(samples, classes=classes, on_bad=notes.left_out if skip_bad else None, on_note=notes.interpreted)
     with progress("evaluating") as report:
         found = score(
             predictor.runner.predict if classes == 1 else predictor.runner.predict_classes,
@@ -84,10 +78,7 @@ def evaluate(
         cases = read_cases(found, samples, predictor.runner.predict, classes=classes)
         write_png(sheet, contact_sheet(cases))
         print(f"{sheet}: contact sheet", file=sys.stderr)
-    if bad:
-        print(f"{len(bad)} of {len(samples)} images left out", file=sys.stderr)
-    if interpreted:
-        print(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}", file=sys.stderr)
+    notes.finish(len(samples))
     if format == "json":
         print(json.dumps(to_json(found, per_image=per_image), indent=1))
     elif format == "md":

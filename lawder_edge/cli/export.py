@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from lawder_edge.targets.outcome import ExportOutcome
-    from lawder_edge.targets.request import ExportRequest
+    from lawder_edge.exporting.outcome import ExportOutcome
+    from lawder_edge.exporting.request import ExportRequest
 
 
 # What `--precision all` means: what every target has.
@@ -54,7 +54,7 @@ def export(
     Exit code 3 if the artifact gives other masks than PyTorch: it is then left as OUT.rejected; 5 over --ram.
 
     Args:
-        target: a name of `lawder-edge targets`, or all (a bundle each in OUT/TARGET).
+        target: a name of `lawder-edge targets`, or all: a bundle in OUT/TARGET of each that can give what is asked for.
         out: bundle folder to make.
         model: model name or checkpoint (.safetensors).
         size: height and width, multiples of 32, for a file of one size; any multiples of 32 when left out.
@@ -85,13 +85,12 @@ def export(
             smallest that works.
         format: of the result on stdout.
     """
-    from lawder_edge.data.datasets import first_few
     from lawder_edge.errors import BadInput, OutputExists
+    from lawder_edge.exporting.outcome import export_isolated, export_verified, why_not
+    from lawder_edge.exporting.request import ExportRequest
     from lawder_edge.targets.c.budget import bytes_of
     from lawder_edge.targets.engine import EngineOptions
-    from lawder_edge.targets.outcome import export_isolated, export_verified
     from lawder_edge.targets.registry import get_target, targets
-    from lawder_edge.targets.request import ExportRequest
 
     if precision is None:
         precision = "fp32" if target == "all" else get_target(target).usual_precision
@@ -112,22 +111,28 @@ def export(
         found = []
         for each in BOTH if precision == "all" else (precision,):
             for name, record in targets().items():
-                if each not in record.precisions:
-                    print(f"left out {name}: it has no {each}", file=sys.stderr, flush=True)
+                one = replace(request, precision=each)
+                reason = why_not(name, one)
+                if reason:
+                    print(f"left out {name}: {reason}", file=sys.stderr, flush=True)
                     continue
                 folder = out / (name if each == record.usual_precision else f"{name}-{each}")
                 print(f"exporting {model} to {name} {each}", file=sys.stderr, flush=True)
-                found.append(export_isolated(name, replace(request, precision=each), out=folder))
+                found.append(export_isolated(name, one, out=folder))
+        if not found:
+            raise BadInput("no target can give what is asked for; `lawder-edge targets` lists what each can.")
     else:
         from lawder_edge.cli.progress import progress
+        from lawder_edge.cli.reading import ReadingNotes
 
-        interpreted: list[str] = []
+        notes = ReadingNotes()
         with progress("verifying") as tell:
             found = [
-                export_verified(target, request, out=out, progress=tell, on_bad=_tell_bad, on_note=interpreted.append)
+                export_verified(
+                    target, request, out=out, progress=tell, on_bad=notes.left_out, on_note=notes.interpreted
+                )
             ]
-        if interpreted:
-            print(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}", file=sys.stderr)
+        notes.finish()
     # A target whose runtime is not here costs its row alone.
     code = max(0 if target == "all" and row.exit_code == 4 else row.exit_code for row in found)
     if format == "json":
@@ -137,10 +142,6 @@ def export(
     else:
         _print(found)
     return code
-
-
-def _tell_bad(name: str, reason: str) -> None:
-    print(f"left out {name}: {reason}", file=sys.stderr)
 
 
 def _print(found: list[ExportOutcome]) -> None:
@@ -167,9 +168,9 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
     from lawder_edge.cli import export_table as tables
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
+    from lawder_edge.exporting.picture import masks_of_bundle
     from lawder_edge.files import write_file, write_png
     from lawder_edge.targets.c import memory
-    from lawder_edge.targets.picture import masks_of_bundle
 
     # What could not be run to compare it cannot be run to time it.
     bundles = [row.bundle for row in found if row.bundle and row.status != "unverified-here"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lawder_edge.bench.rows import Measured, Row
-from lawder_edge.targets.outcome import ExportOutcome
+from lawder_edge.exporting.outcome import ExportOutcome
 
 HEADER = ("target", "precision", "status", "file", "kB", "sha256", "mask Dice mean", "worst", "max |logit diff|")
 NUMERIC = (4, 6, 7, 8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +36,7 @@ def predict(
         threads: of the runtime; 0 leaves the choice to it.
     """
     from lawder_edge.cli.progress import progress
+    from lawder_edge.cli.reading import ReadingNotes
     from lawder_edge.errors import BadImage
     from lawder_edge.evaluation.predict_files import check_outputs, find_images, predict_file
     from lawder_edge.loading import load_predictor
@@ -45,7 +45,7 @@ def predict(
     check_outputs(images, out=out, overlay=overlay, overwrite=overwrite)
     predictor = load_predictor(model, threads=threads)
     cut = predictor.cut(threshold)
-    bad = 0
+    notes = ReadingNotes()
     with progress("predicting") as report:
         for done, image in enumerate(images, start=1):
             try:
@@ -53,12 +53,10 @@ def predict(
             except BadImage as error:
                 if not skip_bad:
                     raise
-                bad += 1
-                print(f"left out {image}: {error}", file=sys.stderr)
+                notes.left_out(str(image), str(error))
                 continue
             report(done, len(images), image.name)
             found = f"{100 * result.area_fraction:.1f} % of the frame" if result.area_fraction else "nothing"
             print(f"{result.mask}: {found}")
-    if bad:
-        print(f"{bad} of {len(images)} images left out", file=sys.stderr)
-    return 2 if bad == len(images) else 0
+    notes.finish(len(images))
+    return 2 if notes.bad == len(images) else 0

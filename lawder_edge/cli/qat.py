@@ -54,15 +54,16 @@ def qat(
     loaded = load_model(model)
     with progress("decoding") as report:
         run = prepare_run(
-            recipe_of(loaded, options), data=data, splits=split, out=out, resume=resume, overwrite=overwrite,
-            skip_bad=skip_bad, progress=report, cpu=cpu,
+            recipe_of(loaded.computed, loaded.record, options=options), data=data, splits=split, out=out,
+            resume=resume, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=cpu,
         )  # fmt: skip
     for note in run.notes:
         print(note, file=sys.stderr)
     with run_progress("fine-tuning", run_file=out / RUN_FILE) as report:
         result = run_qat(
-            loaded, run, options=options, out=out, resume=resume, on_step=partial(report_step, report), cpu=cpu
-        )
+            loaded.computed, loaded.record, run=run, options=options, out=out, resume=resume,
+            on_step=partial(report_step, report), cpu=cpu,
+        )  # fmt: skip
     print(f"{result.weights}: int8, validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
     print(f"next: lawder-edge export -t onnx --precision int8 -m {result.weights} --out int8-onnx", file=sys.stderr)
     return 0

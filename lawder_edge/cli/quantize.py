@@ -52,12 +52,12 @@ def quantize(
     options = QatOptions(size=size, weight_bits=weight_bits, calibration=calibration, seed=seed, tight=False, noise=0.0)
     with progress("decoding") as report:
         run = prepare_run(
-            recipe_of(loaded, options), data=data, splits=split, out=out, resume=False, overwrite=overwrite,
-            skip_bad=skip_bad, progress=report, cpu=True,
+            recipe_of(loaded.computed, loaded.record, options=options), data=data, splits=split, out=out,
+            resume=False, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=True,
         )  # fmt: skip
     for note in run.notes:
         print(note, file=sys.stderr)
-    dice = run_ptq(loaded, run, options=options, out=out)
+    dice = run_ptq(loaded.computed, loaded.record, run=run, options=options, out=out)
     weights = out / BEST_FILE
     print(f"{weights}: int8, validation Dice {dice:.4f}")
     print(f"next: lawder-edge export -t onnx --precision int8 -m {weights} --out int8-onnx", file=sys.stderr)

@@ -187,10 +187,10 @@ def score(
     """
     from lawder_edge.cli.progress import progress
     from lawder_edge.loading import load_predictor
-    from lawder_edge.synthesis.lite0 import load_lite0
     from lawder_edge.synthesis.score import lite0_features, score_pictures
     from lawder_edge.synthesis.score_files import read_sets
     from lawder_edge.threads import limit_threads
+    from lawder_edge.training.pretrained import load_lite0
 
     limit_threads(threads)
     network = load_lite0()

@@ -33,6 +33,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         split: tuple[Path, ...] = (),
         out: Path = Path("runs/train"),
         config: Path | None = None,
+        teacher: str | None = None,
         recipe: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
         resume: bool = False,
         overwrite: bool = False,
@@ -51,6 +52,8 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             data: dataset folder (images/ + masks/, or another known layout), or a folder of such folders.
             split: files with one folder/stem a line; all pairs when left out.
             out: run folder: weights, curves, state to resume from.
+            teacher: a model name or checkpoint of a larger binary network to learn from, such as a lite0_unet; what it
+                says of the training pictures is computed once and kept in OUT/cache.
             config: TOML file with any of the recipe's options below; the command line stands above it.
             resume: go on where the run in --out was stopped.
             overwrite: start anew in a run folder that exists.
@@ -64,8 +67,11 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.training.loop import train as fit
         from lawder_edge.training.prepare import prepare_run
         from lawder_edge.training.processes import is_first
+        from lawder_edge.training.teacher import Teacher, prepare_taught
+        from lawder_edge.weights import load_model
 
         limit_threads(threads)
+        teaching = None if teacher is None else load_model(teacher)
         with progress("decoding", shown=is_first()) as report:
             run = prepare_run(
                 recipe, data=data, splits=split, out=out, resume=resume, overwrite=overwrite, skip_bad=skip_bad,
@@ -73,10 +79,16 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             )  # fmt: skip
         for note in run.notes:
             print(note, file=sys.stderr)
+        trainee = None
+        if teaching is not None:
+            known = Teacher(teaching.computed, teaching.record, teaching.sha256)
+            with progress("asking the teacher", shown=is_first()) as report:
+                run, trainee = prepare_taught(recipe, run, known, out=out, progress=report, cpu=cpu)
         with run_progress("training", run_file=out / RUN_FILE) as report:
             result = fit(
-                recipe, run.train, val=run.val, out=out, resume=resume, on_step=partial(report_step, report), cpu=cpu
-            )
+                recipe, run.train, val=run.val, out=out, resume=resume, trainee=trainee,
+                on_step=partial(report_step, report), cpu=cpu,
+            )  # fmt: skip
         if is_first():
             print(f"{result.weights}: validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
             # The code of a network of one's own is imported only where it is named.

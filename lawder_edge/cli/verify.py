@@ -75,33 +75,24 @@ def verify(
         )
     from lawder_edge.bundle.store import has_certificate, open_bundle, read_certificate, reject
     from lawder_edge.cli.progress import progress
-    from lawder_edge.data.datasets import first_few
-    from lawder_edge.targets.images import images_of
-    from lawder_edge.targets.outcome import outcome_of, source_model
-    from lawder_edge.targets.verify import verify_bundle
+    from lawder_edge.cli.reading import ReadingNotes
+    from lawder_edge.exporting.images import images_of
+    from lawder_edge.exporting.outcome import outcome_of, source_model
+    from lawder_edge.exporting.verify import verify_bundle
 
     opened = open_bundle(bundle)
     loaded = source_model(opened, model)
-    bad: list[str] = []
-    interpreted: list[str] = []
-
-    def on_bad(name: str, reason: str) -> None:
-        bad.append(name)
-        print(f"left out {name}: {reason}", file=sys.stderr)
-
+    notes = ReadingNotes()
     images = images_of(
         data, split, limit=limit, classes=loaded.record.num_classes,
-        on_bad=on_bad if skip_bad else None, on_note=interpreted.append,
+        on_bad=notes.left_out if skip_bad else None, on_note=notes.interpreted,
     )  # fmt: skip
     certified_before = has_certificate(opened)
     with progress("verifying") as report:
         certificate = verify_bundle(
             opened, loaded.reference(opened.manifest.precision), images, threads=threads, progress=report
         )
-    if bad:
-        print(f"{len(bad)} of {images.count} images left out", file=sys.stderr)
-    if interpreted:
-        print(f"{len(interpreted)} masks had to be interpreted: {first_few(interpreted)}", file=sys.stderr)
+    notes.finish(images.count)
     if format == "json":
         print(json.dumps(asdict(certificate), indent=1))
     else:

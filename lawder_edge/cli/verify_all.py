@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lawder_edge.evaluation.bootstrap import Interval
-    from lawder_edge.targets.matrix import Matrix, Pairing, Row
+    from lawder_edge.exporting.matrix import Matrix, Pairing, Row
+    from lawder_edge.intervals import Interval
 
 ROWS = (
     "artifact", "precision", "state", "Dice", "drop against PyTorch [95 %]", "mask Dice mean", "worst",
@@ -34,7 +34,7 @@ def verify_all(
     from lawder_edge.bundle.certificate import INT8_LIMITS
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.targets.matrix import LARGEST_DICE_DIFFERENCE, ImageChoice, bundles_in, compare_all
+    from lawder_edge.exporting.matrix import LARGEST_DICE_DIFFERENCE, ImageChoice, bundles_in, compare_all
 
     choice = ImageChoice(data, split, 0 if full else limit or DEFAULT_IMAGES)
     with progress("comparing") as report:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lawder_edge.targets.layers import Difference, Layer, Layers
+    from lawder_edge.exporting.layers import Difference, Layer, Layers
 
 DEFAULT_IMAGES = 4
 
@@ -28,14 +27,12 @@ def verify_layers(
     """The table of a bundle's quantised tensors. Returns: the exit code, 0: it shows and does not judge."""
     from lawder_edge.bundle.store import open_bundle
     from lawder_edge.cli.progress import progress
+    from lawder_edge.cli.reading import ReadingNotes
     from lawder_edge.errors import BadInput
-    from lawder_edge.targets.images import images_of
-    from lawder_edge.targets.layers import check_int8, compare_layers
-    from lawder_edge.targets.outcome import source_model
-    from lawder_edge.targets.verify import phantom_images
-
-    def on_bad(name: str, reason: str) -> None:
-        print(f"left out {name}: {reason}", file=sys.stderr)
+    from lawder_edge.exporting.images import images_of
+    from lawder_edge.exporting.layers import check_int8, compare_layers
+    from lawder_edge.exporting.outcome import source_model
+    from lawder_edge.exporting.verify import phantom_images
 
     bundle = open_bundle(path)
     check_int8(bundle)
@@ -43,7 +40,8 @@ def verify_layers(
     if loaded.quantized is None:
         raise BadInput(f"{model}: these weights are not quantised, so there is no int8 in PyTorch to compare with.")
     count = limit or DEFAULT_IMAGES
-    images = images_of(data, split, limit=count, classes=loaded.record.num_classes, on_bad=on_bad if skip_bad else None)
+    on_bad = ReadingNotes().left_out if skip_bad else None
+    images = images_of(data, split, limit=count, classes=loaded.record.num_classes, on_bad=on_bad)
     if data is None:
         images = phantom_images(count)
     with progress("comparing") as report:
@@ -57,7 +55,7 @@ def verify_layers(
 
 def _print(found: Layers) -> None:
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.targets.layers import STARTS_AT
+    from lawder_edge.exporting.layers import STARTS_AT
 
     print(
         f"on {found.source}, in int8 steps; moved: PyTorch's int8 from activations that are not rounded (weights are)"

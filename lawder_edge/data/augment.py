@@ -1,13 +1,14 @@
 """Augmentation for endoscopy, aimed at other hospitals' scopes: geometry, colour, optics, compression.
 
 Every function takes the generator that it draws from: the same generator state gives the same picture. Frames are
-(H, W, 3) or (H, W, 1) uint8 in [0, 255], labels (H, W) uint8 class indices.
+(H, W, 3) or (H, W, 1) uint8 in [0, 255], labels (H, W) uint8 class indices. `taught`, what a teacher said of a frame,
+is its (H, W) uint8 probability of foreground, 255 for 1: it moves with the frame, and no change of colour alters it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +16,15 @@ from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
+Taught = NDArray[np.uint8]
+
+
+class Example(NamedTuple):
+    """A frame, its labels, and what a teacher said of it, None where none did."""
+
+    frame: Frame
+    labels: Labels
+    taught: Taught | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,17 @@ class AugmentConfig:
 
 
 def geometry(
-    frame: Frame, labels: Labels, config: AugmentConfig, *, size: tuple[int, int], rng: np.random.Generator
-) -> tuple[Frame, Labels]:
+    frame: Frame,
+    labels: Labels,
+    config: AugmentConfig,
+    *,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    taught: Taught | None = None,
+) -> Example:
     """Flip, rotate, scale (anisotropically), shift and resample to `size` (H, W) in one warp.
 
-    The outside is black or mirrored, for frame and labels alike.
+    The outside is black or mirrored, for all three alike.
     """
     h, w = labels.shape
     out_h, out_w = size
@@ -82,7 +98,11 @@ def geometry(
     else:
         warped = cv2.warpAffine(frame, matrix, (out_w, out_h), flags=cv2.INTER_LINEAR, borderMode=border)
     moved = cv2.warpAffine(labels, matrix, (out_w, out_h), flags=cv2.INTER_NEAREST, borderMode=border)
-    return _with_channels(warped), moved.astype(np.uint8)
+    if taught is not None:
+        taught = np.asarray(
+            cv2.warpAffine(taught, matrix, (out_w, out_h), flags=cv2.INTER_LINEAR, borderMode=border), dtype=np.uint8
+        )
+    return Example(_with_channels(warped), moved.astype(np.uint8), taught)
 
 
 def tone(frame: Frame, config: AugmentConfig, *, rng: np.random.Generator) -> Frame:
@@ -158,8 +178,9 @@ def specular(frame: Frame, *, rng: np.random.Generator) -> Frame:
     return np.clip(frame + light * (255.0 - frame), 0, 255).astype(np.uint8)
 
 
-def black_corners(frame: Frame, labels: Labels, *, rng: np.random.Generator) -> tuple[Frame, Labels]:
+def black_corners(example: Example, *, rng: np.random.Generator) -> Example:
     """An octagonal or round scope border; what it hides leaves the mask too."""
+    frame, labels, taught = example
     h, w = labels.shape
     keep = np.zeros((h, w), np.uint8)
     if rng.random() < 0.5:
@@ -172,7 +193,7 @@ def black_corners(frame: Frame, labels: Labels, *, rng: np.random.Generator) -> 
     else:
         radius = rng.uniform(0.52, 0.68)
         cv2.ellipse(keep, (w // 2, h // 2), (int(radius * w), int(radius * h)), 0, 0, 360, 1, -1)
-    return frame * keep[..., None], labels * keep
+    return Example(frame * keep[..., None], labels * keep, None if taught is None else taught * keep)
 
 
 def jpeg(frame: Frame, config: AugmentConfig, *, rng: np.random.Generator) -> Frame:
@@ -191,13 +212,14 @@ def augment(
     size: tuple[int, int],
     rng: np.random.Generator,
     other: Frame | None = None,
-) -> tuple[Frame, Labels]:
+    taught: Taught | None = None,
+) -> Example:
     """One training example.
 
-    frame: (h, w, C) uint8; labels: (h, w) uint8; other: a frame of another dataset to borrow colours from.
-    Returns: frame (H, W, C) uint8 and labels (H, W) uint8 with (H, W) = `size`.
+    frame: (h, w, C) uint8; labels, taught: (h, w) uint8; other: a frame of another dataset to borrow colours from.
+    Returns: frame (H, W, C) uint8, labels and taught (H, W) uint8 with (H, W) = `size`.
     """
-    frame, labels = geometry(frame, labels, config, size=size, rng=rng)
+    frame, labels, taught = geometry(frame, labels, config, size=size, rng=rng, taught=taught)
     if other is not None and rng.random() < config.p_exchange:
         frame = exchange_colour(frame, other, rng=rng)
     if rng.random() < config.p_tone:
@@ -212,10 +234,10 @@ def augment(
         noise = rng.normal(0, config.noise_std * rng.random(), frame.shape)
         frame = np.clip(frame + noise, 0, 255).astype(np.uint8)
     if rng.random() < config.p_corners:
-        frame, labels = black_corners(frame, labels, rng=rng)
+        frame, labels, taught = black_corners(Example(frame, labels, taught), rng=rng)
     if rng.random() < config.p_jpeg:
         frame = jpeg(frame, config, rng=rng)
-    return frame, labels
+    return Example(frame, labels, taught)
 
 
 def _with_channels(frame: Any) -> Frame:

@@ -17,7 +17,7 @@ import PIL
 from numpy.typing import NDArray
 
 from lawder_edge.data.datasets import Sample
-from lawder_edge.data.kits19 import SOFT_TISSUE, Window
+from lawder_edge.data.kits19 import SOFT_TISSUE
 from lawder_edge.data.load import load_pair
 from lawder_edge.errors import BadDataset, BadInput
 
@@ -62,12 +62,10 @@ def load_arrays(
     channels: int = 3,
     num_classes: int = 1,
     cache_dir: Path | None = None,
-    window: Window = SOFT_TISSUE,
-    resize: Resize | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> Arrays:
-    """Load samples at one size, from the cache where the same files were loaded in the same way before.
+    """Load samples at one size, by the bundle's resize, from the cache where the same was loaded alike before.
 
     A cache entry is one folder named by a hash of ids, paths, times and sizes of the files and of all that decides the
     pixels. It is written under another name and renamed, so that a crash or a full disk leaves no half entry.
@@ -78,8 +76,6 @@ def load_arrays(
         channels: 3 (RGB) or 1 (grey).
         num_classes: 1 for foreground/background, otherwise the number of classes with the background.
         cache_dir: folder of the cache, created if absent; None keeps the arrays in memory only.
-        window: Hounsfield units that become 0 to 255, for CT volumes only.
-        resize: image (H, W, C) uint8 and size (H, W) to the resized image; None for the bundle's integer-exact resize.
         skip_bad: leave samples out that cannot be loaded and list them in `Arrays.bad`, instead of raising.
         progress: called with (samples done, samples in all) after each sample that is decoded.
 
@@ -89,8 +85,7 @@ def load_arrays(
     """
     if not samples:
         raise BadDataset("no samples to load; the split and the folder leave none")
-    used = resize if resize is not None else _bundle_resize()
-    load = _Load(tuple(samples), size, channels, num_classes, window, used, skip_bad, progress)
+    load = _Load(tuple(samples), size, channels, num_classes, _bundle_resize(), skip_bad, progress)
     if cache_dir is None:
         shape = (len(samples), *size)
         return load.into(np.empty((*shape, channels), np.uint8), np.empty(shape, np.uint8))
@@ -140,7 +135,6 @@ class _Load:
     size: tuple[int, int]
     channels: int
     num_classes: int
-    window: Window
     resize: Resize
     skip_bad: bool
     progress: Progress | None
@@ -156,7 +150,7 @@ class _Load:
         for done, position in enumerate(order, start=1):
             sample = self.samples[position]
             try:
-                pair = load_pair(sample, channels=self.channels, num_classes=self.num_classes, window=self.window)
+                pair = load_pair(sample, channels=self.channels, num_classes=self.num_classes)
             except BadInput as error:
                 if not self.skip_bad:
                     raise
@@ -201,7 +195,7 @@ def _key(load: _Load) -> str:
         "size": load.size,
         "channels": load.channels,
         "num_classes": load.num_classes,
-        "window": asdict(load.window),
+        "window": asdict(SOFT_TISSUE),
         "samples": [
             (sample.id, sample.slice_index, _stamp(sample.image), _stamp(sample.mask)) for sample in load.samples
         ],

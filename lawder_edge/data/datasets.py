@@ -38,44 +38,24 @@ class Sample:
     slice_index: int | None = None
 
 
-@dataclass(frozen=True)
-class SliceChoice:
-    """Which slices of a volume become samples.
-
-    Attributes:
-        every: take every n-th of them (KiTS19 slices lie 0.5 to 5 mm apart, so neighbours are near copies).
-        with_foreground: only slices whose segmentation holds kidney or tumour; needs the masks.
-    """
-
-    every: int = 1
-    with_foreground: bool = True
-
-
-def find_samples(root: Path, *, require_masks: bool = True, slices: SliceChoice = SliceChoice()) -> list[Sample]:
+def find_samples(root: Path, *, require_masks: bool = True) -> list[Sample]:
     """Samples of one dataset folder or of a folder of them, sorted by id.
 
     Args:
         root: one of the layouts of `layouts`.
         require_masks: every image must have a mask; without it `Sample.mask` may be None.
-        slices: which slices of KiTS19 volumes are taken. Choosing by foreground decompresses each segmentation once.
 
     Raises:
         BadDataset: no dataset found, no masks, images without a mask, or two images of one name.
         BadImage: a KiTS19 volume that cannot be read.
     """
-    samples = [
-        sample
-        for folder in find_folders(root)
-        for sample in samples_of(folder, require_masks=require_masks, slices=slices)
-    ]
+    samples = [sample for folder in find_folders(root) for sample in samples_of(folder, require_masks=require_masks)]
     if not samples:
         raise BadDataset(f"{root}: the folders hold no images; wanted {LAYOUTS}")
     return sorted(samples, key=lambda sample: sample.id)
 
 
-def samples_of(
-    folder: DatasetFolder, *, require_masks: bool = True, slices: SliceChoice = SliceChoice()
-) -> list[Sample]:
+def samples_of(folder: DatasetFolder, *, require_masks: bool = True) -> list[Sample]:
     """Samples of one recognised folder in the order of its files; arguments and errors as in `find_samples`."""
     if folder.repeated:
         names = [str(file.relative_to(folder.path)) for file in folder.repeated]
@@ -87,7 +67,7 @@ def samples_of(
         raise BadDataset(f"{folder.path}: {len(folder.images)} images but no masks; wanted {LAYOUTS}")
     missing, orphans = unpaired(folder)
     if folder.volumes:
-        return _volume_samples(folder, without_image=orphans, require_masks=require_masks, slices=slices)
+        return _volume_samples(folder, without_image=orphans, require_masks=require_masks)
     if require_masks and missing:
         raise BadDataset(
             f"{folder.path}: {len(missing)} of {len(folder.images)} images have no mask of the same name: "
@@ -197,9 +177,7 @@ def group_names(folder: DatasetFolder) -> dict[str, str]:
     return groups | cases
 
 
-def _volume_samples(
-    folder: DatasetFolder, *, without_image: Sequence[str], require_masks: bool, slices: SliceChoice
-) -> list[Sample]:
+def _volume_samples(folder: DatasetFolder, *, without_image: Sequence[str], require_masks: bool) -> list[Sample]:
     if without_image:
         raise BadDataset(
             f"{folder.path}: {len(without_image)} cases have a segmentation but no imaging.nii.gz: "
@@ -217,6 +195,6 @@ def _volume_samples(
             continue
         samples += [
             Sample(f"{folder.name}/{case}_slice{index:03d}", file, mask, folder.name, groups.get(case), index)
-            for index in choose_slices(file, mask, every=slices.every, with_foreground=slices.with_foreground)
+            for index in choose_slices(file, mask)
         ]
     return samples

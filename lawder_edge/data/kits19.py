@@ -36,33 +36,27 @@ class Window:
 SOFT_TISSUE = Window(low_hu=-79.0, high_hu=304.0)
 
 
-def choose_slices(imaging: Path, segmentation: Path | None, *, every: int, with_foreground: bool) -> tuple[int, ...]:
+def choose_slices(imaging: Path, segmentation: Path | None) -> tuple[int, ...]:
     """Indices of the slices of a case that become samples, ascending.
 
     Args:
         imaging: volume; only its header is read.
-        segmentation: volume with the labels, read whole when choosing by foreground; None takes all slices.
-        every: keep the first and then every n-th of the slices that qualify.
-        with_foreground: only slices with a label above 0.
+        segmentation: volume with the labels, read whole: slices without a label above 0 are left out. None takes all.
 
     Raises:
         BadImage: a volume that cannot be read, or volumes of different shapes.
-        BadInput: `every` below 1.
         Unavailable: nibabel is not installed.
     """
-    if every < 1:
-        raise BadInput(f"every n-th slice: n must be at least 1, got {every}")
     shape = volume_shape(imaging)
     if segmentation is None:
-        return tuple(range(0, shape[0], every))
+        return tuple(range(shape[0]))
     labels_shape = volume_shape(segmentation)
     if labels_shape != shape:
         raise BadImage(
             f"{segmentation}: {_times(labels_shape)} (slices x height x width), but {imaging.name} beside it has "
             f"{_times(shape)}; download the case again"
         )
-    indices = _foreground_slices(*_stamp(segmentation)) if with_foreground else tuple(range(shape[0]))
-    return indices[::every]
+    return _foreground_slices(*_stamp(segmentation))
 
 
 def read_slice(imaging: Path, index: int, *, window: Window = SOFT_TISSUE, channels: int = 3) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.data.datasets import Sample
 from lawder_edge.data.images import read_image, read_mask
-from lawder_edge.data.kits19 import SOFT_TISSUE, Window, read_labels, read_slice
+from lawder_edge.data.kits19 import read_labels, read_slice
 from lawder_edge.errors import BadDataset
 
 
@@ -28,25 +28,24 @@ class Pair:
     notes: tuple[str, ...]
 
 
-def load_image(sample: Sample, *, channels: int = 3, window: Window = SOFT_TISSUE) -> NDArray[np.uint8]:
-    """The image of a sample: (H, W, channels) uint8; `window` (Hounsfield units) is for CT volumes only.
+def load_image(sample: Sample, *, channels: int = 3) -> NDArray[np.uint8]:
+    """The image of a sample: (H, W, channels) uint8.
 
     Raises:
         BadImage: the file cannot be read.
     """
     if sample.slice_index is None:
         return read_image(sample.image, channels=channels)
-    return read_slice(sample.image, sample.slice_index, window=window, channels=channels)
+    return read_slice(sample.image, sample.slice_index, channels=channels)
 
 
-def load_pair(sample: Sample, *, channels: int = 3, num_classes: int = 1, window: Window = SOFT_TISSUE) -> Pair:
+def load_pair(sample: Sample, *, channels: int = 3, num_classes: int = 1) -> Pair:
     """Image and labels of a sample, in the size of the files.
 
     Args:
         sample: one of `find_samples`.
         channels: 3 (RGB) or 1 (grey).
         num_classes: 1 for foreground/background, otherwise the number of classes with the background.
-        window: Hounsfield units that become 0 to 255, for CT volumes only.
 
     Raises:
         BadImage: a file cannot be read.
@@ -54,7 +53,7 @@ def load_pair(sample: Sample, *, channels: int = 3, num_classes: int = 1, window
     """
     if sample.mask is None:
         raise BadDataset(f"{sample.id}: no mask; put one of the same name into the masks folder")
-    image = load_image(sample, channels=channels, window=window)
+    image = load_image(sample, channels=channels)
     if sample.slice_index is None:
         mask = read_mask(sample.mask, num_classes=num_classes)
     else:

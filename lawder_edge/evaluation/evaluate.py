@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lawder_edge.bundle.processing import to_mask
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
 from lawder_edge.evaluation.metrics import ImageScores, score_image
 from lawder_edge.evaluation.overlap import Overlap, TrainedOn, find_overlap
+from lawder_edge.intervals import Interval, bootstrap_mean
 
 Predict: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from lawder_edge.evaluation.bootstrap import Interval
 from lawder_edge.evaluation.evaluate import SMALL_AREA, EvalReport, SizeClass, Summary
 from lawder_edge.evaluation.overlap import Overlap
+from lawder_edge.intervals import Interval
 
 METRICS = ("dice", "iou", "mean_iou", "surface_dice", "precision", "recall")
 _DIGITS = 6

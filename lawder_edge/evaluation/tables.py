@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from lawder_edge.evaluation.bootstrap import Interval
 from lawder_edge.evaluation.evaluate import EvalReport, Summary
+from lawder_edge.intervals import Interval
 
 HEADER = ("dataset", "n", "Dice", "IoU", "2-class mIoU", "surface Dice 2 px", "Dice small (<2 %)")
 IMAGE_COLUMNS = ("id", "dice", "iou", "mean_iou", "surface_dice", "area_fraction", "predicted_area_fraction")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from lawder_edge.errors import BadInput
+from lawder_edge.models.lite0_unet import Lite0UNet
 from lawder_edge.models.mk_unet import MKUNet
 from lawder_edge.models.order import WIDTHS, Order
 from lawder_edge.models.unet import UNet
@@ -22,7 +23,8 @@ LAW_AND_ORDER = "https://arxiv.org/abs/2603.04795"
 class ModelRecord:
     """One model. `params` is its parameter count at 3 channels in, 1 class out; tests hold it.
 
-    `build` takes the keywords in_channels and num_classes. `float_only` models are not quantised.
+    `build` takes the keywords in_channels and num_classes. `float_only` models are not quantised. `imagenet`: the
+    attribute that holds a Lite0Trunk; training starts it from ImageNet weights.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ModelRecord:
     paper: str
     description: str
     float_only: bool = False
+    imagenet: str = ""
 
 
 def _mk_unet(*widths: int) -> Callable[..., nn.Module]:
@@ -54,6 +57,15 @@ _RECORDS = (
     ModelRecord("mk_unet_m", _mk_unet(32, 64, 128, 192, 320), 1_150_166, MK_UNET, "MK-UNet-M"),
     ModelRecord("mk_unet_l", _mk_unet(64, 128, 256, 384, 512), 3_758_118, MK_UNET, "MK-UNet-L"),
     ModelRecord("unet", UNet, 110_385, "https://arxiv.org/abs/1505.04597", "small plain U-Net"),
+    ModelRecord(
+        "lite0_unet",
+        Lite0UNet,
+        3_594_521,
+        "https://arxiv.org/abs/1905.11946",
+        "U-Net on an EfficientNet-Lite0 encoder, to teach small networks",
+        float_only=True,
+        imagenet="encoder",
+    ),
 )
 MODELS: dict[str, ModelRecord] = {record.name: record for record in _RECORDS}
 

@@ -17,7 +17,7 @@ from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.checkpoint import Quantized, read_quantized, write_quantized
 from lawder_edge.quantization.prepare import RoundedNetwork, prepare
 from lawder_edge.quantization.recipe import QatOptions
-from lawder_edge.training.batches import normalise
+from lawder_edge.training.batches import Batch, normalise
 from lawder_edge.training.checkpoint import fingerprint
 from lawder_edge.training.losses import LOSSES, supervised
 from lawder_edge.training.record import WeightsRecord
@@ -76,13 +76,13 @@ class QuantizedTrainee:
         network.set_noise(self._options.noise)
         return network
 
-    def loss(self, outputs: Any, frames: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
         share = self._options.teacher
-        own = supervised(LOSSES["bce_dice"], outputs, labels)
+        own = supervised(LOSSES["bce_dice"], outputs, batch.labels)
         if not share:
             return own
         with torch.no_grad():
-            taught = self._teacher.to(frames.device)(frames)
+            taught = self._teacher.to(batch.frames.device)(batch.frames)
         return share * distillation(outputs, taught) + (1 - share) * own
 
     def before_step(self, model: nn.Module, done: float) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.threshold import choose_threshold
 from lawder_edge.files import write_file
 from lawder_edge.models import MODELS
 from lawder_edge.quantization.checkpoint import read_quantized
+from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.qat import QuantizedTrainee
 from lawder_edge.quantization.recipe import QatOptions
 from lawder_edge.quantization.scales import QMAX, QMIN, Scales
@@ -24,7 +26,7 @@ from lawder_edge.training.batches import TrainData, at_size, resized
 from lawder_edge.training.config import Progress, TrainConfig, TrainResult
 from lawder_edge.training.loop import BEST_FILE, mean_dice, predict_probabilities, train
 from lawder_edge.training.prepare import PreparedRun
-from lawder_edge.weights import LoadedModel, hash_ids
+from lawder_edge.training.record import WeightsRecord, hash_ids
 
 CALIBRATION_FILE = "calibration.json"
 
@@ -50,11 +52,13 @@ class CalibrationReport:
     tensors: tuple[TensorRange, ...]
 
 
-def recipe_of(loaded: LoadedModel, options: QatOptions) -> TrainConfig:
-    """The fine-tuning of these weights. Raises: BadInput, also for weights that are quantised or stay in float."""
-    if loaded.quantized is not None:
+def recipe_of(network: nn.Module, record: WeightsRecord, *, options: QatOptions) -> TrainConfig:
+    """The fine-tuning of a trained network. record: of its weights.
+
+    Raises: BadInput, also for a network that is quantised or stays in float.
+    """
+    if isinstance(network, QuantizedNetwork):
         raise BadInput("these weights are quantised already. Give the float checkpoint that they came from.")
-    record = loaded.record
     known = MODELS.get(record.model)
     if known is not None and known.float_only:
         raise BadInput(f"{record.model} stays in floating point. Take a model that is made for int8, such as order.")
@@ -62,9 +66,10 @@ def recipe_of(loaded: LoadedModel, options: QatOptions) -> TrainConfig:
 
 
 def run_qat(
-    loaded: LoadedModel,
-    run: PreparedRun,
+    network: nn.Module,
+    record: WeightsRecord,
     *,
+    run: PreparedRun,
     options: QatOptions,
     out: Path,
     resume: bool,
@@ -73,29 +78,27 @@ def run_qat(
 ) -> TrainResult:
     """Fine-tune with rounding in place; `out` receives what `training.train` writes, and `calibration.json`.
 
-    Raises: what `train` raises.
+    Raises: what `recipe_of` and `train` raise.
     """
-    trainee, ids = _trainee(loaded, run, options)
-    result = train(
-        recipe_of(loaded, options), run.train, val=run.val, out=out, resume=resume, trainee=trainee, on_step=on_step,
-        cpu=cpu,
-    )  # fmt: skip
+    recipe = recipe_of(network, record, options=options)
+    trainee, ids = _trainee(network, record, run, options)
+    result = train(recipe, run.train, val=run.val, out=out, resume=resume, trainee=trainee, on_step=on_step, cpu=cpu)
     write_report(out, read_quantized(result.weights).scales, ids)
     return result
 
 
-def run_ptq(loaded: LoadedModel, run: PreparedRun, *, options: QatOptions, out: Path) -> float:
+def run_ptq(network: nn.Module, record: WeightsRecord, *, run: PreparedRun, options: QatOptions, out: Path) -> float:
     """Learn ranges alone, choose the threshold on validation, write `best.safetensors` and `calibration.json`.
 
     Returns: mean Dice on validation at that threshold.
     """
-    trainee, ids = _trainee(loaded, run, options)
-    network = trainee.create()
+    trainee, ids = _trainee(network, record, run, options)
+    rounded = trainee.create()
     images, labels = at_size(run.val, options.size)
-    probabilities = predict_probabilities(network, images)
+    probabilities = predict_probabilities(rounded, images)
     # Groups are known of the whole list, of which the calibrating images are a part.
-    record = dataclasses.replace(
-        loaded.record,
+    made = dataclasses.replace(
+        record,
         size=options.size,
         train_ids=ids,
         train_groups=run.train.groups,
@@ -104,15 +107,17 @@ def run_ptq(loaded: LoadedModel, run: PreparedRun, *, options: QatOptions, out: 
     )
     if record.num_classes == 1:
         choice = choose_threshold(list(probabilities[:, 0].numpy()), list(labels > 0))
-        record = dataclasses.replace(record, threshold=choice.threshold)
-    trainee.save(out / BEST_FILE, network, record)
-    write_report(out, network.scales(), ids)
-    return mean_dice(probabilities, torch.from_numpy(labels).long(), threshold=record.threshold)
+        made = dataclasses.replace(made, threshold=choice.threshold)
+    trainee.save(out / BEST_FILE, rounded, made)
+    write_report(out, rounded.scales(), ids)
+    return mean_dice(probabilities, torch.from_numpy(labels).long(), threshold=made.threshold)
 
 
-def _trainee(loaded: LoadedModel, run: PreparedRun, options: QatOptions) -> tuple[QuantizedTrainee, tuple[str, ...]]:
+def _trainee(
+    network: nn.Module, record: WeightsRecord, run: PreparedRun, options: QatOptions
+) -> tuple[QuantizedTrainee, tuple[str, ...]]:
     images, ids = calibration_images(run.train, size=options.size, count=options.calibration)
-    return QuantizedTrainee(loaded.module, loaded.record, images=images, options=options), ids
+    return QuantizedTrainee(network, record, images=images, options=options), ids
 
 
 def calibration_images(data: TrainData, *, size: int, count: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

@@ -221,7 +221,7 @@ def _about(generator: LoadedGenerator) -> dict[str, object]:
     import diffusers
 
     from lawder_edge import __version__
-    from lawder_edge.weights import hash_ids
+    from lawder_edge.training.record import hash_ids
 
     record = generator.record
     return {

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from lawder_edge.bundle.processing import resize
 from lawder_edge.data.cache import Progress
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
 from lawder_edge.evaluation.metrics import dice
+from lawder_edge.intervals import Interval, bootstrap_mean
 from lawder_edge.loading import Predictor
+from lawder_edge.models.lite0 import NAME, SIDE_PX
 from lawder_edge.synthesis.distances import KernelDistance, frechet_distance, kernel_distance, nearest
-from lawder_edge.synthesis.lite0 import NAME, SIDE_PX
 from lawder_edge.training.batches import TrainData, normalise
 
 Pixels = NDArray[np.uint8]

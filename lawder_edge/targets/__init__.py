@@ -1,0 +1,1 @@
+"""What a model can be exported to: a file or a folder each, with its record, `export` and `load`."""

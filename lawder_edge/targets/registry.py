@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 from lawder_edge.bundle.manifest import InputType, Manifest, OutputKind, OutputType, Tool
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
-from lawder_edge.targets.request import option_of
+from lawder_edge.targets.words import option_of
 from lawder_edge.threads import check_threads
 
 if TYPE_CHECKING:

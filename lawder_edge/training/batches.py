@@ -3,6 +3,7 @@ same ones."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lawder_edge.data.augment import AugmentConfig, augment
+from lawder_edge.data.augment import AugmentConfig, Example, augment
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class TrainData:
     """Decoded pictures in memory (or memory-mapped).
 
     images: (N, H, W, C) uint8. labels: (N, H, W) uint8 class indices. ids: N names. domain: (N,) int, the dataset that
-    each picture is from; colours are exchanged between domains. groups: the sequences and patients in it.
+    each picture is from; colours are exchanged between domains. groups: the sequences and patients in it. taught:
+    (N, H, W) uint8, a teacher's probability of foreground, 255 for 1.
     """
 
     images: NDArray[np.uint8]
@@ -27,6 +29,7 @@ class TrainData:
     ids: tuple[str, ...]
     domain: NDArray[np.int64]
     groups: tuple[str, ...] = ()
+    taught: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -34,6 +37,26 @@ class TrainData:
     def said(self) -> str:
         """Which pictures these are, in one line: equal for equal ids in the same order."""
         return f"{len(self)} pictures, sha256 {hashlib.sha256(chr(10).join(self.ids).encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step is given.
+
+    frames: (B, C, H, W) float32 in [-1, 1]. labels: (B, H, W) int64 class indices. taught: (B, H, W) float32, a
+    teacher's probability of foreground, None without a teacher.
+    """
+
+    frames: Tensor
+    labels: Tensor
+    taught: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on `device`."""
+        moved = {
+            f.name: value.to(device) for f in dataclasses.fields(self) if (value := getattr(self, f.name)) is not None
+        }
+        return Batch(**moved)
 
 
 def normalise(images: NDArray[np.uint8]) -> Tensor:
@@ -55,30 +78,33 @@ def augmented_batch(
     seed: int,
     pass_index: int,
     config: AugmentConfig | None,
-) -> tuple[Tensor, Tensor]:
-    """Returns: frames (B, C, size, size) float32 in [-1, 1], labels (B, size, size) int64.
-
-    `config` None: resize only.
-    """
-    frames, labels = [], []
+) -> Batch:
+    """The pictures of `indices` at size x size. `config` None: resize only."""
+    examples = []
     for index in indices:
         rng = np.random.default_rng((seed, pass_index, int(index)))
         lender = int(rng.integers(len(data)))
         other = data.images[lender] if data.domain[lender] != data.domain[index] else None
+        taught = None if data.taught is None else data.taught[index]
         if config is None:
-            frame, label = resized(data.images[index], data.labels[index], size)
+            example = Example(*resized(data.images[index], data.labels[index], size), _taught_at(taught, size))
         else:
-            frame, label = augment(
+            example = augment(
                 data.images[index],
                 data.labels[index],
                 config,
                 size=(size, size),
                 rng=rng,
                 other=other,
+                taught=taught,
             )
-        frames.append(frame)
-        labels.append(label)
-    return normalise(np.stack(frames)), torch.from_numpy(np.stack(labels)).long()
+        examples.append(example)
+    said = [e.taught for e in examples if e.taught is not None]
+    return Batch(
+        normalise(np.stack([e.frame for e in examples])),
+        torch.from_numpy(np.stack([e.labels for e in examples])).long(),
+        torch.from_numpy(np.stack(said)).float() / 255 if said else None,
+    )
 
 
 def at_size(data: TrainData, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -97,3 +123,9 @@ def resized(
     if labels.shape == (size, size):
         return frame, labels
     return resize(frame, (size, size)), resize_labels(labels, (size, size))
+
+
+def _taught_at(taught: NDArray[np.uint8] | None, size: int) -> NDArray[np.uint8] | None:
+    from lawder_edge.bundle.processing import resize
+
+    return None if taught is None else resize(taught[..., None], (size, size))[..., 0]

@@ -69,6 +69,8 @@ class TrainConfig:
     in_channels: int = 3  # 3 or 1
     num_classes: int = 1  # 1 is polyp or not; more are class indices with 0 as background
     augment: bool = True  # geometry, colour, optics, compression
+    teacher_weight: float = 1.0  # of the teacher's masks beside the true ones', where there is a teacher
+    temperature: float = 2.0  # softens the teacher's probabilities and the student's
     mixed_precision: str = "no"  # no, fp16 or bf16, where the device has it
 
     @property
@@ -93,7 +95,7 @@ class TrainConfig:
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted {smallest} or more.")
-        for name in ("learning_rate", "clip_norm"):
+        for name in ("learning_rate", "clip_norm", "teacher_weight", "temperature"):
             if not getattr(self, name) > 0:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted a number above 0.")
         for name in ("weight_decay", "ema_decay"):
@@ -149,14 +151,13 @@ def read_config(path: Path, base: Config) -> Config:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, told after each step. `eta_s` counts the steps that are left at the recent pace."""
+    """Where a run stands, told after each step."""
 
     step: int
     steps: int
     pass_index: int
     passes: int
     loss: float
-    eta_s: float
     best_dice: float | None = None
 
 

@@ -104,7 +104,6 @@ def train(
     out: Path,
     resume: bool = False,
     trainee: Trainee | None = None,
-    augmentation: AugmentConfig | None = None,
     on_step: Callable[[Progress], None] | None = None,
     cpu: bool = False,
 ) -> TrainResult:
@@ -145,7 +144,7 @@ def train(
         "validation list": val.said(),
     }
 
-    augmentation = (augmentation or AugmentConfig()) if config.augment else None
+    augmentation = AugmentConfig() if config.augment else None
     val_size = config.stages[-1].size
     val_images, stored_labels = at_size(val, val_size)
     val_labels = torch.from_numpy(stored_labels).long()
@@ -174,8 +173,7 @@ def train(
     else:
         # From now on the folder tells whose run it holds, and that it can be written.
         save_run()
-    started, first_step = time.monotonic(), state.step
-    mark = started
+    mark = time.monotonic()
 
     with Interrupt() as interrupt:
         while state.step < steps:
@@ -184,7 +182,7 @@ def train(
             share = config.batch // world
             first = position * config.batch + rank * share
             size = _scaled(config, pass_index, state.step)
-            x, labels = augmented_batch(
+            batch = augmented_batch(
                 data,
                 permutation[first : first + share],
                 size=size,
@@ -199,8 +197,8 @@ def train(
             model.train()
             # For networks that draw numbers (dropout): the same in a resumed run.
             torch.manual_seed(_step_seed(config.seed, state.step, rank))
-            x = x.to(accelerator.device)
-            loss = trainee.loss(model(x), x, labels.to(accelerator.device))
+            batch = batch.to(accelerator.device)
+            loss = trainee.loss(model(batch.frames), batch)
             optimizer.zero_grad()
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(bare.parameters(), config.clip_norm)
@@ -237,9 +235,8 @@ def train(
             elif state.step % config.checkpoint_every == 0:
                 save_run()
             if on_step and accelerator.is_main_process:
-                eta = (now - started) / (state.step - first_step) * (steps - state.step)
                 best = state.best_dice if state.best_pass >= 0 else None
-                on_step(Progress(state.step, steps, pass_index, config.passes, value, eta, best))
+                on_step(Progress(state.step, steps, pass_index, config.passes, value, best))
             if any_of_all(accelerator, interrupt.asked) and state.step < steps:
                 save_run()
                 raise KeyboardInterrupt

@@ -38,10 +38,15 @@ def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
     return entropy + soft_dice(logits, labels)
 
 
+def near_contour(t: Tensor) -> Tensor:
+    """1 + 5 |mean over 31x31 - t|: up to 6 near a contour. t: (B, K, H, W) masks or probabilities. As PraNet."""
+    return 1 + 5 * (F.avg_pool2d(t, 31, stride=1, padding=15) - t).abs()
+
+
 def structure(logits: Tensor, labels: Tensor) -> Tensor:
     """Weighted BCE + weighted IoU, pixels near a contour weighted up to 6.
 
-    PraNet (https://arxiv.org/abs/2006.11392): weight = 1 + 5 |mean over 31x31 - mask|. Multi-class logits are taken as
+    PraNet (https://arxiv.org/abs/2006.11392), the weight of `near_contour`. Multi-class logits are taken as
     K - 1 problems of one class against the rest.
     """
     if logits.shape[1] == 1:
@@ -50,7 +55,7 @@ def structure(logits: Tensor, labels: Tensor) -> Tensor:
         t = _one_hot(labels, logits.shape[1])[:, 1:].to(logits.dtype)
         others = [logits[:, [k for k in range(logits.shape[1]) if k != c]] for c in range(1, logits.shape[1])]
         logits = logits[:, 1:] - torch.stack([rest.logsumexp(1) for rest in others], 1)
-    weight = 1 + 5 * (F.avg_pool2d(t, 31, stride=1, padding=15) - t).abs()
+    weight = near_contour(t)
     entropy = F.binary_cross_entropy_with_logits(logits, t, reduction="none")
     weighted_bce = (weight * entropy).sum((2, 3)) / weight.sum((2, 3))
     p = torch.sigmoid(logits)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +70,11 @@ class WeightsRecord:
             raise BadCheckpoint(f"{source}: size {self.size}; wanted a multiple of 32.")
         if self.in_channels not in (1, 3) or self.num_classes < 1:
             raise BadCheckpoint(f"{source}: {self.in_channels} channels and {self.num_classes} classes.")
+
+
+def hash_ids(ids: Sequence[str]) -> str:
+    """sha256 over the sorted ids, "" for none."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest() if ids else ""
 
 
 def read_header(path: Path) -> dict[str, str]:

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadInput
-from lawder_edge.models import create_model
+from lawder_edge.models import MODELS, create_model
+from lawder_edge.training.batches import Batch
 from lawder_edge.training.checkpoint import load_into, read_weights, save_weights
 from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.losses import LOSSES, supervised
+from lawder_edge.training.pretrained import fill_lite0
 from lawder_edge.training.record import WeightsRecord
 
 
@@ -24,8 +26,8 @@ class Trainee(Protocol):
     def create(self) -> nn.Module:
         """A network to start from, the same for the same torch seed. All of its state is in its state_dict."""
 
-    def loss(self, outputs: Any, frames: Tensor, labels: Tensor) -> Tensor:
-        """outputs: what the network gave for frames (B, C, H, W); labels: (B, H, W) int64. Returns: a scalar."""
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
+        """outputs: what the network gave for the batch's frames. Returns: a scalar."""
 
     def before_step(self, model: nn.Module, done: float) -> None:
         """Called before each step. done: share of the steps that are behind, in [0, 1)."""
@@ -53,11 +55,13 @@ class FloatTrainee:
             if not hasattr(model, "deep_supervision"):
                 raise BadInput(f"model {c.model!r} has no auxiliary heads; leave --deep-supervision out.")
             model.deep_supervision = True
+        if c.model in MODELS and MODELS[c.model].imagenet:
+            fill_lite0(getattr(model, MODELS[c.model].imagenet))
         network: nn.Module = model
         return network
 
-    def loss(self, outputs: Any, frames: Tensor, labels: Tensor) -> Tensor:
-        return supervised(LOSSES[self._config.loss], outputs, labels)
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
+        return supervised(LOSSES[self._config.loss], outputs, batch.labels)
 
     def before_step(self, model: nn.Module, done: float) -> None:
         """Nothing changes on the way."""

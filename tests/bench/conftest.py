@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.bench.latency import LatencyRule, summarize
-from lawder_edge.bench.machine import Machine, Package
+from lawder_edge.bench.machine import Machine
 from lawder_edge.bench.memory import PeakMemory
 from lawder_edge.bench.rows import Artifact, BenchReport, BenchSpec, Measured, Row
 from lawder_edge.bundle.runner import Runner
@@ -41,23 +41,6 @@ def quick() -> BenchSpec:
 @pytest.fixture
 def artifact() -> Artifact:
     return Artifact("fakert 1.0", "unet", "fp32", "model.fake", "ab" * 32, 1234)
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return Machine(
-        cpu="Example CPU",
-        architecture="x86_64",
-        features=("avx2",),
-        cores=4,
-        usable_cores=2,
-        memory_bytes=8_000_000_000,
-        governor="performance",
-        load_average=0.1,
-        os="Example OS",
-        python="3.11.7",
-        packages=(Package("numpy", "2.0.0"), Package("torch", "")),
-    )
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from lawder_edge.bench.rows import Artifact, BenchSpec, Row
 from lawder_edge.bench.worker import Subject, Task, load_subject, measure_source, run_task
-from lawder_edge.bundle.codec import decode
 from lawder_edge.bundle.runner import Runner
+from lawder_edge.codec import decode
 from lawder_edge.errors import BadInput, Unavailable
 
 

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from lawder_edge.bench import health
-from lawder_edge.bench.health import Health
 from lawder_edge.cli.doctor import doctor
+from lawder_edge.doctor import health
+from lawder_edge.doctor.health import Health
 
 
 def test_the_table_names_machine_packages_and_targets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from cli_calls import call_cli, done
 
-from lawder_edge.targets import outcome
-from lawder_edge.targets.outcome import ExportOutcome
-from lawder_edge.targets.request import ExportRequest
+from lawder_edge.exporting import outcome
+from lawder_edge.exporting.outcome import ExportOutcome
+from lawder_edge.exporting.request import ExportRequest
 
 Asked = list[tuple[str, str]]
 
@@ -32,11 +32,27 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 def test_all_targets_are_those_that_have_the_precision(asked: Asked, tmp_path: Path) -> None:
     said = done(["export", "--target", "all", "--out", tmp_path / "made"])
     assert asked == [(name, "fp32") for name in ("onnx", "openvino", "tensorrt", "tflite")]
-    assert "left out c: it has no fp32" in said.err
+    assert "left out c: target 'c' has no precision 'fp32'; it has: int8." in said.err
     asked.clear()
     said = done(["export", "--target", "all", "--precision", "int8", "--out", tmp_path / "made"])
     assert ("c", "int8") in asked
     assert "left out" not in said.err
+
+
+def test_a_target_that_cannot_give_what_all_are_asked_for_is_left_out_with_its_reason(
+    asked: Asked, tmp_path: Path
+) -> None:
+    said = done(["export", "-t", "all", "--output", "mask", "--precision", "all", "--out", tmp_path / "made"])
+    made = {"fp32": ("onnx", "openvino", "tflite"), "int8": ("onnx", "openvino")}
+    assert asked == [(name, precision) for precision, names in made.items() for name in names]
+    assert "left out tensorrt: target 'tensorrt' at fp32 has no --output mask. It has: --output logits" in said.err
+    assert "left out tflite: target 'tflite' at int8 has no --output mask: TFLite Micro casts" in said.err
+
+
+def test_what_no_target_can_give_is_an_error(asked: Asked, tmp_path: Path) -> None:
+    said = call_cli(["export", "-t", "all", "--precision", "fp64", "--out", tmp_path / "made"])
+    assert (said.code, asked) == (2, [])
+    assert "no target can give what is asked for" in said.err
 
 
 @pytest.mark.parametrize(("target", "precision"), [("c", "int8"), ("onnx", "fp32"), ("tensorrt", "fp32")])

@@ -7,6 +7,7 @@ import pytest
 
 from lawder_edge.data.augment import (
     AugmentConfig,
+    Example,
     augment,
     black_corners,
     blur,
@@ -47,14 +48,14 @@ def test_the_same_generator_gives_the_same_picture(pair: tuple[np.ndarray, np.nd
 def test_frames_keep_their_channels_and_take_the_size_asked_for(
     pair: tuple[np.ndarray, np.ndarray], size: tuple[int, int], channels: int
 ) -> None:
-    frame, labels = augment(pair[0][..., :channels], pair[1], ALWAYS, size=size, rng=_rng(), other=pair[0])
+    frame, labels, _ = augment(pair[0][..., :channels], pair[1], ALWAYS, size=size, rng=_rng(), other=pair[0])
     assert (frame.shape, frame.dtype) == ((*size, channels), np.uint8)
     assert (labels.shape, labels.dtype) == (size, np.uint8)
     assert set(np.unique(labels)) <= {0, 1}
 
 
 def test_a_geometry_that_does_nothing_gives_the_frame_back(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    frame, labels = geometry(*pair, STILL, size=pair[1].shape, rng=_rng())
+    frame, labels, _ = geometry(*pair, STILL, size=pair[1].shape, rng=_rng())
     assert np.array_equal(frame, pair[0])
     assert np.array_equal(labels, pair[1])
 
@@ -65,10 +66,25 @@ def test_the_mask_moves_with_the_frame(seed: int, size: tuple[int, int]) -> None
     """A frame that is its own mask stays so, shrunk or not, mirrored or not."""
     labels = np.zeros((96, 128), np.uint8)
     labels[20:60, 30:90] = 1
-    frame, moved = geometry(labels[..., None] * 255, labels, AugmentConfig(), size=size, rng=_rng(seed))
+    frame, moved, taught = geometry(
+        labels[..., None] * 255, labels, AugmentConfig(), size=size, rng=_rng(seed), taught=labels * 255
+    )
     differs = (frame[..., 0] > 127) != (moved > 0)
     assert moved.any()
     assert differs.mean() < 0.02
+    assert taught is not None
+    assert ((taught > 127) != (moved > 0)).mean() < 0.02
+
+
+def test_what_a_teacher_said_is_not_touched_by_colour_and_hidden_with_the_picture() -> None:
+    frame, labels = np.full((64, 64, 3), 90, np.uint8), np.ones((64, 64), np.uint8)
+    still = AugmentConfig(
+        p_flip=1, p_rotate=0, scale=(1, 1), anisotropy=(1, 1), shift=0, p_tone=1, p_noise=1, p_corners=1, p_jpeg=1
+    )
+    shown = augment(frame, labels, still, size=(64, 64), rng=_rng(1), taught=labels * 200)
+    assert shown.taught is not None
+    np.testing.assert_array_equal(shown.taught, shown.labels * 200)
+    assert set(np.unique(shown.labels)) == {0, 1}
 
 
 def test_black_stays_black_under_a_change_of_tone() -> None:
@@ -106,7 +122,7 @@ def test_blur_takes_detail_away_and_keeps_the_brightness(pair: tuple[np.ndarray,
 def test_what_the_scopes_border_hides_leaves_the_mask() -> None:
     labels = np.ones((64, 64), np.uint8)
     for seed in range(8):
-        frame, left = black_corners(np.full((64, 64, 3), 200, np.uint8), labels, rng=_rng(seed))
+        frame, left, _ = black_corners(Example(np.full((64, 64, 3), 200, np.uint8), labels), rng=_rng(seed))
         assert np.array_equal(frame[..., 0] > 0, left > 0)
         assert 0.5 < left.mean() < 1
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lawder_edge.data import cache as cache_file
 from lawder_edge.data.cache import load_arrays, resize_labels
 from lawder_edge.data.datasets import Sample, find_samples
 from lawder_edge.data.load import load_pair
@@ -59,14 +60,15 @@ def test_grey_arrays_have_one_channel(samples: list[Sample]) -> None:
     assert load_arrays(samples, size=(16, 16), channels=1).images.shape == (3, 16, 16, 1)
 
 
-def test_a_second_load_is_mapped_from_disk_without_decoding(samples: list[Sample], tmp_path: Path) -> None:
+def test_a_second_load_is_mapped_from_disk_without_decoding(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resize, done = Counting(), []
+    monkeypatch.setattr(cache_file, "_bundle_resize", lambda: resize)
     cache = tmp_path / "cache"
-    first = load_arrays(
-        samples, size=(20, 24), cache_dir=cache, resize=resize, progress=lambda *step: done.append(step)
-    )
+    first = load_arrays(samples, size=(20, 24), cache_dir=cache, progress=lambda *step: done.append(step))
     assert (resize.calls, done) == (3, [(1, 3), (2, 3), (3, 3)])
-    second = load_arrays(samples, size=(20, 24), cache_dir=cache, resize=resize)
+    second = load_arrays(samples, size=(20, 24), cache_dir=cache)
     assert resize.calls == 3
     assert isinstance(second.images, np.memmap)
     assert not second.images.flags.writeable
@@ -76,7 +78,9 @@ def test_a_second_load_is_mapped_from_disk_without_decoding(samples: list[Sample
     assert len(list(cache.iterdir())) == 1
 
 
-def test_what_decides_the_pixels_decides_the_cache_entry(samples: list[Sample], tmp_path: Path) -> None:
+def test_what_decides_the_pixels_decides_the_cache_entry(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def entries(**options: object) -> int:
         load_arrays(**({"samples": samples, "size": (20, 24), "cache_dir": tmp_path / "cache"} | options))
         return len(list((tmp_path / "cache").iterdir()))
@@ -86,8 +90,9 @@ def test_what_decides_the_pixels_decides_the_cache_entry(samples: list[Sample], 
     assert entries(channels=1) == 3
     assert entries(samples=samples[:2]) == 4
     assert entries(samples=samples[::-1]) == 5
-    assert entries(resize=Counting()) == 6
-    assert entries(num_classes=2) == 7
+    assert entries(num_classes=2) == 6
+    monkeypatch.setattr(cache_file, "_bundle_resize", Counting)
+    assert entries() == 7
     os.utime(samples[0].image, ns=(1, 1))
     assert entries() == 8
 

@@ -63,14 +63,10 @@ def test_labels_are_class_numbers_or_any_class_as_foreground(case: Path) -> None
         read_labels(path, 3, num_classes=2)
 
 
-def test_slices_are_chosen_by_foreground_and_step(case: Path) -> None:
+def test_slices_are_chosen_by_foreground(case: Path) -> None:
     volumes = case / "imaging.nii.gz", case / "segmentation.nii.gz"
-    assert choose_slices(*volumes, every=1, with_foreground=True) == (2, 3, 4)
-    assert choose_slices(*volumes, every=2, with_foreground=True) == (2, 4)
-    assert choose_slices(*volumes, every=4, with_foreground=False) == (0, 4)
-    assert choose_slices(volumes[0], None, every=3, with_foreground=True) == (0, 3)
-    with pytest.raises(BadInput, match="at least 1, got 0"):
-        choose_slices(*volumes, every=0, with_foreground=True)
+    assert choose_slices(*volumes) == (2, 3, 4)
+    assert choose_slices(volumes[0], None) == (0, 1, 2, 3, 4, 5)
 
 
 def test_a_case_is_loaded_as_a_pair(case: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.bootstrap import bootstrap_mean
 from lawder_edge.evaluation.evaluate import EvalPair, EvalReport, evaluate
 from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.evaluation.report import METRICS, to_json
+from lawder_edge.intervals import bootstrap_mean
 
 Float = NDArray[np.float32]
 

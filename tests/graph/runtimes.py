@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.graph.ir import Array, Attributes, DType, Graph, Op, Quantization, Tensor
 from lawder_edge.graph.validate import validate
-from lawder_edge.targets.tflite_writer import write
+from lawder_edge.targets.tflite.writer import write
 
 
 def one_op(

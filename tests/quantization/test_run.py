@@ -34,7 +34,7 @@ def _one_thread() -> None:
 def test_ranges_alone_give_quantised_weights_and_a_report(
     loaded: LoadedModel, run: PreparedRun, tmp_path: Path
 ) -> None:
-    dice = run_ptq(loaded, run, options=OPTIONS, out=tmp_path)
+    dice = run_ptq(loaded.module, loaded.record, run=run, options=OPTIONS, out=tmp_path)
     assert dice > 0.6
     found = read_quantized(tmp_path / "best.safetensors")
     assert found.scales.weight_bits == 7
@@ -49,7 +49,7 @@ def test_ranges_alone_give_quantised_weights_and_a_report(
 def test_fine_tuning_keeps_what_was_learnt_and_what_it_was_learnt_from(
     loaded: LoadedModel, run: PreparedRun, tmp_path: Path
 ) -> None:
-    result = run_qat(loaded, run, options=OPTIONS, out=tmp_path, resume=False, cpu=True)
+    result = run_qat(loaded.module, loaded.record, run=run, options=OPTIONS, out=tmp_path, resume=False, cpu=True)
     assert result.best_dice > 0.6
     found = read_quantized(result.weights)
     assert found.record.train_ids == run.train.ids
@@ -72,8 +72,10 @@ def test_quantised_weights_remember_what_the_float_weights_had_seen(
     remembering = dataclasses.replace(loaded, record=before)
     for name in ("qat", "ptq"):
         (tmp_path / name).mkdir()
-    run_qat(remembering, run, options=OPTIONS, out=tmp_path / "qat", resume=False, cpu=True)
-    run_ptq(remembering, run, options=OPTIONS, out=tmp_path / "ptq")
+    run_qat(
+        remembering.module, remembering.record, run=run, options=OPTIONS, out=tmp_path / "qat", resume=False, cpu=True
+    )
+    run_ptq(remembering.module, remembering.record, run=run, options=OPTIONS, out=tmp_path / "ptq")
     calibrating = calibration_images(run.train, size=32, count=OPTIONS.calibration)[1]
     for name, fitted in (("qat", run.train.ids), ("ptq", calibrating)):
         record = read_quantized(tmp_path / name / "best.safetensors").record
@@ -94,17 +96,26 @@ def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_been(
 
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-    run_qat(loaded, run, options=OPTIONS, out=tmp_path / "whole", resume=False, cpu=True)
+    run_qat(loaded.module, loaded.record, run=run, options=OPTIONS, out=tmp_path / "whole", resume=False, cpu=True)
     with pytest.raises(KilledError):
-        run_qat(loaded, run, options=OPTIONS, out=tmp_path / "killed", resume=False, on_step=kill, cpu=True)
-    run_qat(loaded, run, options=OPTIONS, out=tmp_path / "killed", resume=True, cpu=True)
+        run_qat(
+            loaded.module,
+            loaded.record,
+            run=run,
+            options=OPTIONS,
+            out=tmp_path / "killed",
+            resume=False,
+            on_step=kill,
+            cpu=True,
+        )
+    run_qat(loaded.module, loaded.record, run=run, options=OPTIONS, out=tmp_path / "killed", resume=True, cpu=True)
     for name in ("best.safetensors", "last.safetensors"):
         whole, killed = (fingerprint(read_tensors(tmp_path / run / name)[0]) for run in ("whole", "killed"))
         assert whole == killed
     with pytest.raises(BadCheckpoint, match="weight_bits was 7, now 8"):
         run_qat(
-            loaded, run, options=dataclasses.replace(OPTIONS, weight_bits=8), out=tmp_path / "killed", resume=True,
-            cpu=True,
+            loaded.module, loaded.record, run=run, options=dataclasses.replace(OPTIONS, weight_bits=8),
+            out=tmp_path / "killed", resume=True, cpu=True,
         )  # fmt: skip
 
 
@@ -125,7 +136,7 @@ def test_calibration_images_are_spread_over_the_list(run: PreparedRun) -> None:
 
 
 def test_files_of_two_kinds_are_told_apart(loaded: LoadedModel, run: PreparedRun, tmp_path: Path) -> None:
-    run_ptq(loaded, run, options=OPTIONS, out=tmp_path)
+    run_ptq(loaded.module, loaded.record, run=run, options=OPTIONS, out=tmp_path)
     quantised, plain = tmp_path / "best.safetensors", tmp_path / "float.safetensors"
     save_weights(plain, loaded.module, loaded.record)
     assert is_quantized(quantised)
@@ -135,19 +146,19 @@ def test_files_of_two_kinds_are_told_apart(loaded: LoadedModel, run: PreparedRun
     with pytest.raises(BadCheckpoint, match="format 'lawder-edge-quantized-1'"):
         read_weights(quantised)
     with pytest.raises(BadInput, match="quantised already"):
-        recipe_of(load_model(str(quantised)), OPTIONS)
+        recipe_of(load_model(str(quantised)).computed, loaded.record, options=OPTIONS)
 
 
 @pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.float_only])
 def test_a_model_that_stays_in_floating_point_is_not_quantised(name: str, loaded: LoadedModel) -> None:
     record = dataclasses.replace(loaded.record, model=name)
     with pytest.raises(BadInput, match=f"{name} stays in floating point"):
-        recipe_of(dataclasses.replace(loaded, record=record), OPTIONS)
+        recipe_of(loaded.module, record, options=OPTIONS)
 
 
 @pytest.mark.parametrize("scales", ["{}", "no json", '{"weight_bits": 7, "tensors": [{"key": "a"}]}'])
 def test_a_header_without_scales_is_refused(scales: str, loaded: LoadedModel, run: PreparedRun, tmp_path: Path) -> None:
-    run_ptq(loaded, run, options=OPTIONS, out=tmp_path)
+    run_ptq(loaded.module, loaded.record, run=run, options=OPTIONS, out=tmp_path)
     path = tmp_path / "best.safetensors"
     tensors, header = read_tensors(path)
     write_tensors(path, tensors, {**header, "scales": scales})
@@ -156,7 +167,7 @@ def test_a_header_without_scales_is_refused(scales: str, loaded: LoadedModel, ru
 
 
 def test_scales_of_another_network_are_refused(loaded: LoadedModel, run: PreparedRun, tmp_path: Path) -> None:
-    run_ptq(loaded, run, options=OPTIONS, out=tmp_path)
+    run_ptq(loaded.module, loaded.record, run=run, options=OPTIONS, out=tmp_path)
     found = read_quantized(tmp_path / "best.safetensors")
     fewer = dataclasses.replace(found.scales, tensors=found.scales.tensors[:-1])
     write_quantized(tmp_path / "fewer.safetensors", dataclasses.replace(found, scales=fewer))

@@ -1,5 +1,5 @@
-"""The contract's assertions are rewritten like those of a test file."""
+"""The edge contract's assertions are rewritten like those of a test file."""
 
 import pytest
 
-pytest.register_assert_rewrite("target_contract", "edge_contract")
+pytest.register_assert_rewrite("edge_contract")

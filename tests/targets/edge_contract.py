@@ -16,10 +16,10 @@ from lawder_edge.bundle import processing
 from lawder_edge.bundle.manifest import InputType, OutputKind
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadInput
-from lawder_edge.targets.export import export_bundle
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import measure, phantom_images
 from lawder_edge.targets.registry import get_target
-from lawder_edge.targets.request import option_of
-from lawder_edge.targets.verify import measure, phantom_images
+from lawder_edge.targets.words import option_of
 from lawder_edge.weights import TorchRunner
 
 

@@ -9,9 +9,9 @@ from qdq_graphs import QdqGraph, gated
 from target_contract import Tiny, randomised
 
 from lawder_edge.errors import BadInput
-from lawder_edge.targets.half import to_half
 from lawder_edge.targets.onnx import to_proto
 from lawder_edge.targets.registry import ExportSpec
+from lawder_edge.targets.tensorrt.half import to_half
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from target_contract import WEIGHTS, run_on_device
 import lawder_edge
 from lawder_edge.bundle.manifest import InputType, OutputKind
 from lawder_edge.errors import BadInput
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import measure, phantom_images
 from lawder_edge.quantization.network import QuantizedNetwork
-from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec, get_target
-from lawder_edge.targets.verify import measure, phantom_images
 
 CASES = [
     (target, output, taken)

@@ -17,7 +17,7 @@ from target_contract import ABSENT, WEIGHTS, Tiny, randomised, run_on_device
 import lawder_edge
 from lawder_edge.bundle.manifest import InputType, OutputKind
 from lawder_edge.data.images import read_image
-from lawder_edge.targets.export import export_bundle
+from lawder_edge.exporting.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec
 
 

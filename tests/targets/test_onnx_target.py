@@ -8,18 +8,19 @@ import pytest
 import torch
 from edge_contract import EdgeContract
 from numpy.typing import NDArray
-from target_contract import WEIGHTS, Tiny, largest_difference, randomised
+from target_contract import WEIGHTS, BatchContract, Tiny, images_in_memory, largest_difference, randomised
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import lawder_edge
 from lawder_edge.bundle.store import Bundle, open_bundle
 from lawder_edge.errors import BadInput
+from lawder_edge.evaluation.evaluate import EvalPair
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import measure
 from lawder_edge.models import create_model
-from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.onnx import OPSETS, export
 from lawder_edge.targets.registry import ExportSpec
-from lawder_edge.targets.verify import images_in_memory, measure
 
 FIXED = ExportSpec(size=(64, 96))
 
@@ -34,7 +35,7 @@ def messages(message: object) -> list[object]:
     return found
 
 
-class TestOnnx(EdgeContract):
+class TestOnnx(EdgeContract, BatchContract):
     target = "onnx"
 
     def proto(self, exported: Path) -> onnx.ModelProto:
@@ -166,8 +167,8 @@ class TestOrderAsOnnx:
     @pytest.mark.realdata
     def test_real_frames_are_certified(self, exported: Path, model: nn.Module, real_data: Path) -> None:
         frames = real_frames(real_data, 3)
-        truths = [np.ones(f.shape[:2], bool) for f in frames]
-        images = images_in_memory("3 Kvasir-SEG images", ["a", "b", "c"], frames, truths)
+        pairs = [EvalPair(str(i), "kvasir", None, f, np.ones(f.shape[:2], np.uint8)) for i, f in enumerate(frames)]
+        images = images_in_memory("3 Kvasir-SEG images", *pairs)
         certificate = measure(open_bundle(exported), model, images)
         assert certificate.status == "certified", certificate.reason
 

@@ -26,9 +26,9 @@ from target_contract import WEIGHTS, Tiny, randomised, run_on_device
 import lawder_edge
 from lawder_edge.bundle import processing
 from lawder_edge.data.images import read_image
-from lawder_edge.targets.export import export_bundle
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import phantom_images
 from lawder_edge.targets.registry import ExportSpec
-from lawder_edge.targets.verify import phantom_images
 
 pytestmark = pytest.mark.slow
 

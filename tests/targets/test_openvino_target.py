@@ -13,15 +13,15 @@ import openvino
 import pytest
 from edge_contract import EdgeContract
 from int8_network import quantized_tiny
-from target_contract import WEIGHTS, Tiny, largest_difference, randomised, run_on_device
+from target_contract import WEIGHTS, BatchContract, Tiny, largest_difference, randomised, run_on_device
 from torch import nn
 
 from lawder_edge.bundle.store import Bundle, open_bundle
 from lawder_edge.errors import BadBundle, BadInput
-from lawder_edge.targets.export import export_bundle
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import measure, phantom_images
 from lawder_edge.targets.openvino import OpenVinoRunner, export
 from lawder_edge.targets.registry import ExportSpec, get_target
-from lawder_edge.targets.verify import measure, phantom_images
 
 FIXED = ExportSpec(size=(64, 96))
 
@@ -33,7 +33,7 @@ def notes_of(path: Path) -> dict[str, str]:
     return {item.tag: item.attrib["value"] for item in section}
 
 
-class TestOpenVino(EdgeContract):
+class TestOpenVino(EdgeContract, BatchContract):
     target = "openvino"
 
     def stored_type(self, bundle: Bundle) -> str:

@@ -20,17 +20,17 @@ from target_contract import WEIGHTS, Tiny, randomised, run_on_device
 from lawder_edge.bundle.manifest import Manifest
 from lawder_edge.bundle.store import BUILT_IN_PLACE, Bundle, open_bundle, read_certificate
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.outcome import export_verified, outcome_of
+from lawder_edge.exporting.request import ExportRequest
+from lawder_edge.exporting.verify import logit_sizes, measure, phantom_images
 from lawder_edge.runners.tensorrt.engine import Engine, EngineError, NoGpuError, WrongSizeError
 from lawder_edge.runners.tensorrt.network import BUILT, find_engine
 from lawder_edge.targets import tensorrt
 from lawder_edge.targets.engine import EngineOptions
-from lawder_edge.targets.export import export_bundle
-from lawder_edge.targets.outcome import export_verified, outcome_of
 from lawder_edge.targets.registry import ExportSpec, load_runner
-from lawder_edge.targets.request import ExportRequest
 from lawder_edge.targets.tensorrt import build
 from lawder_edge.targets.tensorrt.runner import TensorRtRunner
-from lawder_edge.targets.verify import logit_sizes, measure, phantom_images
 
 FIXED = ExportSpec(size=(64, 96))
 CLASSIC = EngineOptions(flavor="classic")

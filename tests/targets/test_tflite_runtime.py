@@ -20,14 +20,14 @@ from target_contract import WEIGHTS, Tiny, randomised
 
 from lawder_edge.bundle.processing import Frame, Mask, to_tensor
 from lawder_edge.bundle.store import Bundle, open_bundle
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import phantom_images
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.prepare import prepare
-from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import TfliteRunner, load
-from lawder_edge.targets.verify import phantom_images
 
 SIZE = (64, 96)
 # Runs a .tflite by the reference kernels: model, stored inputs (N, 1, H, W, C) and outputs, both .npy.

@@ -18,18 +18,18 @@ from torch.nn import functional as F
 from lawder_edge.bundle.processing import to_tensor
 from lawder_edge.bundle.store import Bundle, open_bundle
 from lawder_edge.errors import BadInput
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import measure, phantom_images
 from lawder_edge.graph.reference import dequantize, quantize, run, trace
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.prepare import prepare
 from lawder_edge.runners.tflite.network import load_runtime
-from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.nhwc import to_graph
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import TfliteRunner, export, load
-from lawder_edge.targets.tflite_writer import write
-from lawder_edge.targets.verify import measure, phantom_images
+from lawder_edge.targets.tflite.writer import write
 
 FIXED = ExportSpec(size=(64, 96))
 INT8 = ExportSpec(size=(64, 96), precision="int8")

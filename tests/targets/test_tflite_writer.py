@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import Add, Conv2D, Graph, Op, Quantization, Reshape, Tensor
-from lawder_edge.targets.tflite_writer import write
+from lawder_edge.targets.tflite.writer import write
 
 Q = Quantization.of(0.05, 3)
 

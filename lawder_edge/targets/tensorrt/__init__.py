@@ -102,7 +102,7 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
 def _legal(proto: Any, precision: str) -> Any:
     """The graph as TensorRT takes it at that precision. Raises BadInput."""
     from lawder_edge.targets import qdq
-    from lawder_edge.targets.half import to_half
+    from lawder_edge.targets.tensorrt.half import to_half
 
     if precision == "int8":
         qdq.check_quantized(proto)

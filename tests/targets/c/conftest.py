@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-# one_op, all_int8 and quantized_tiny are those of the neighbouring tests.
-HERE = Path(__file__).resolve().parent
-for folder in (HERE.parent, HERE.parent.parent / "graph"):
-    sys.path.append(str(folder))
+# one_op and all_int8 are those of the graph's tests.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "graph"))
 
-from kernel_library import SOURCES, WARNINGS, Kernels, compile_library  # noqa: E402
-from networks import Compiled, compile_network, small_graph  # noqa: E402
+from kernel_library import SOURCES, WARNINGS, Kernels, compile_library
+from networks import Compiled, compile_network, small_graph
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ from lawder_edge.bundle import processing
 from lawder_edge.bundle.processing import to_tensor
 from lawder_edge.bundle.store import Bundle, open_bundle, read_certificate
 from lawder_edge.errors import BadBundle, BadInput, GateFailed, OutputExists, Unavailable
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.verify import measure, phantom_images
 from lawder_edge.graph.reference import dequantize
 from lawder_edge.graph.reference import run as run_reference
 from lawder_edge.models.deploy import to_deploy
@@ -30,10 +32,8 @@ from lawder_edge.quantization.prepare import prepare
 from lawder_edge.targets.c import TARGET, export, load
 from lawder_edge.targets.c.example import pnm
 from lawder_edge.targets.c.runner import CRunner
-from lawder_edge.targets.export import export_bundle
 from lawder_edge.targets.nhwc import to_graph
 from lawder_edge.targets.registry import ExportSpec
-from lawder_edge.targets.verify import measure, phantom_images
 
 SIZE = (64, 96)
 INT8 = ExportSpec(size=SIZE, precision="int8")

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
+from lawder_edge.intervals import Interval, bootstrap_difference, bootstrap_mean
 
 
 def clustered(rng: np.random.Generator, *, clusters: int, size: int) -> tuple[NDArray[np.float64], list[str | None]]:
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> Non
 def test_the_result_does_not_depend_on_the_pieces_that_it_is_drawn_in(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(4).random(30)
     whole = bootstrap_mean(values)
-    monkeypatch.setattr("lawder_edge.evaluation.bootstrap._CHUNK", 90)
+    monkeypatch.setattr("lawder_edge.intervals._CHUNK", 90)
 
     assert bootstrap_mean(values) == whole
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from lawder_edge.bundle.certificate import Certificate, ImageAgreement, LogitDifference, agree, certify, unmeasured
+from lawder_edge.bundle.certificate import Certificate, ImageAgreement, LogitDifference, unmeasured
 from lawder_edge.bundle.manifest import InputSpec, Tool
 from lawder_edge.bundle.processing import Float, Frame
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, has_certificate, read_certificate, write_certificate
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
+from lawder_edge.exporting.judge import agree, certify
 from lawder_edge.targets.registry import Target, get_target, load_runner
 from lawder_edge.targets.versions import tool_of
 
@@ -41,32 +41,6 @@ class VerifyImages:
     source: str
     count: int
     read: Callable[[], Iterator[EvalPair]]
-
-
-def images_in_memory(
-    source: str,
-    ids: Sequence[str],
-    frames: Sequence[Frame],
-    truths: Sequence[npt.NDArray[Any]],
-    *,
-    groups: Sequence[str | None] | None = None,
-) -> VerifyImages:
-    """frames: (H, W, 3) uint8 RGB. truths: (H, W), foreground where not 0. groups: sequence or patient of each.
-
-    Raises BadInput for lists of different lengths.
-    """
-    known = [None] * len(ids) if groups is None else list(groups)
-    if len({len(ids), len(frames), len(truths), len(known)}) > 1:
-        raise BadInput(
-            f"{source}: {len(ids)} ids, {len(frames)} frames, {len(truths)} masks and {len(known)} groups to verify "
-            "on; wanted as many of each"
-        )
-
-    def read() -> Iterator[EvalPair]:
-        for name, group, frame, truth in zip(ids, known, frames, truths, strict=True):
-            yield EvalPair(name, source, group, frame, truth)
-
-    return VerifyImages(source, len(ids), read)
 
 
 def phantom_images(count: int = PHANTOM_FRAMES, *, seed: int = 0) -> VerifyImages:
@@ -207,8 +181,8 @@ def _pytorch(model: nn.Module, runner: Runner) -> Runner:
 
 
 def _integers(model: nn.Module, runner: Runner) -> Runner:
+    from lawder_edge.exporting.integer_reference import IntegerReference
     from lawder_edge.quantization.network import QuantizedNetwork
-    from lawder_edge.targets.integer_reference import IntegerReference
 
     if not isinstance(model, QuantizedNetwork):
         raise BadInput("these weights are not quantised, so there are no integers to compare with.")

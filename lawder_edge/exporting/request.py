@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from lawder_edge.bundle.manifest import InputType, OutputKind
 from lawder_edge.targets.engine import EngineOptions
-
-# The words of the command line.
-Output = Literal["logits", "prob", "mask"]
-Io = Literal["float", "uint8", "int8"]
-_KINDS: dict[Output, OutputKind] = {"logits": "logits", "prob": "probabilities", "mask": "mask"}
-_TYPES: dict[Io, InputType] = {"float": "float32", "uint8": "uint8", "int8": "int8"}
-
-
-def option_of(what: OutputKind | InputType) -> str:
-    """What a manifest names, as the option that asks for it: `--output prob`."""
-    words: dict[str, str] = {kind: f"--output {word}" for word, kind in _KINDS.items()}
-    words |= {dtype: f"--io {word}" for word, dtype in _TYPES.items()}
-    return words[what]
+from lawder_edge.targets.words import INPUT_TYPES, OUTPUT_KINDS, Io, Output
 
 
 @dataclass(frozen=True)
@@ -50,12 +37,12 @@ class ExportRequest:
     @property
     def kind(self) -> OutputKind:
         """`output` as a manifest names it."""
-        return _KINDS[self.output]
+        return OUTPUT_KINDS[self.output]
 
     @property
     def input_type(self) -> InputType | None:
         """`io` as a manifest names it."""
-        return None if self.io is None else _TYPES[self.io]
+        return None if self.io is None else INPUT_TYPES[self.io]
 
     def arguments(self) -> list[str]:
         """The same as command-line options."""

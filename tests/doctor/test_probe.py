@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lawder_edge import weights as room
-from lawder_edge.bench.probe import weights
+from lawder_edge.doctor.probe import weights
 from lawder_edge.models import create_model
 from lawder_edge.training.checkpoint import save_weights
 from lawder_edge.training.record import WeightsRecord

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lawder_edge.bundle.certificate import Certificate
-from lawder_edge.bundle.codec import decode
 from lawder_edge.bundle.store import Bundle, check_free, read_certificate
+from lawder_edge.codec import decode
 from lawder_edge.errors import BadBundle, BadInput
+from lawder_edge.exporting.request import ExportRequest
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.registry import ExportSpec, get_target
-from lawder_edge.targets.request import ExportRequest
 
 if TYPE_CHECKING:
     from lawder_edge.weights import LoadedModel
@@ -107,9 +107,9 @@ def export_verified(
 
     Raises GateFailed where the artifact gives other masks (it is left as OUT.rejected), and what the steps raise.
     """
-    from lawder_edge.targets.export import export_bundle
-    from lawder_edge.targets.images import images_of
-    from lawder_edge.targets.verify import measure
+    from lawder_edge.exporting.export import export_bundle
+    from lawder_edge.exporting.images import images_of
+    from lawder_edge.exporting.verify import measure
     from lawder_edge.weights import bundled_card, load_model
 
     record = get_target(target)
@@ -171,6 +171,16 @@ def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
             f"{loaded.sha256[:8]}. Name the checkpoint that it was exported from with --model."
         )
     return loaded
+
+
+def why_not(target: str, request: ExportRequest) -> str:
+    """Why a target cannot give the precision, output and input that are asked for, "" where it can."""
+    asked = ExportSpec(precision=request.precision, output=request.kind, input_type=request.input_type)
+    try:
+        get_target(target).check(asked)
+    except BadInput as error:
+        return str(error)
+    return ""
 
 
 def export_isolated(target: str, request: ExportRequest, *, out: Path, timeout_s: float = 900.0) -> ExportOutcome:

@@ -16,17 +16,18 @@ from typing import Literal
 
 import numpy as np
 
-from lawder_edge.bundle.certificate import INT8_LIMITS, ImageAgreement, MeanAndWorst, agree, mean_and_worst
+from lawder_edge.bundle.certificate import INT8_LIMITS, ImageAgreement, MeanAndWorst
 from lawder_edge.bundle.manifest import OutputKind
 from lawder_edge.bundle.processing import Float, Labels
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import open_bundle, read_certificate
 from lawder_edge.errors import BadInput, LawderError, Unavailable
-from lawder_edge.evaluation.bootstrap import Interval, bootstrap_mean
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.targets.images import images_of
+from lawder_edge.exporting.images import images_of
+from lawder_edge.exporting.judge import agree, mean_and_worst
+from lawder_edge.exporting.verify import hostile_images
+from lawder_edge.intervals import Interval, bootstrap_mean
 from lawder_edge.targets.registry import load_runner
-from lawder_edge.targets.verify import hostile_images
 
 # Of Dice against the truth between any two runtimes of one int8 network.
 LARGEST_DICE_DIFFERENCE = 0.003
@@ -209,8 +210,8 @@ def _sources(bundles: Sequence[Path], model: str | None) -> Iterator[Source]:
 
 
 def _runner(source: Source) -> Runner:
-    from lawder_edge.targets.integer_reference import IntegerReference
-    from lawder_edge.targets.outcome import source_model
+    from lawder_edge.exporting.integer_reference import IntegerReference
+    from lawder_edge.exporting.outcome import source_model
     from lawder_edge.weights import TorchRunner
 
     bundle = open_bundle(source.bundle)

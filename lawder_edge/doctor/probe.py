@@ -1,4 +1,4 @@
-"""What only PyTorch can tell, for `lawder-edge doctor`: `python -m lawder_edge.bench.probe` prints a Probe."""
+"""What only PyTorch can tell, for `lawder-edge doctor`: `python -m lawder_edge.doctor.probe` prints a Probe."""
 
 from __future__ import annotations
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from target_contract import Tiny, randomised
 
+from lawder_edge.exporting.verify import phantom_images
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.prepare import prepare
-from lawder_edge.targets.verify import phantom_images
 from lawder_edge.weights import TorchRunner
 
 

@@ -14,10 +14,10 @@ from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
 from lawder_edge.cli import export as command
 from lawder_edge.cli import export_table
 from lawder_edge.cli.main import run
-from lawder_edge.targets import outcome, picture
+from lawder_edge.exporting import outcome, picture
+from lawder_edge.exporting.outcome import ExportOutcome, export_isolated
+from lawder_edge.exporting.request import ExportRequest
 from lawder_edge.targets.engine import EngineOptions
-from lawder_edge.targets.outcome import ExportOutcome, export_isolated
-from lawder_edge.targets.request import ExportRequest
 
 CERTIFIED = ExportOutcome("onnx", "fp32", "certified", bundle="b", file="b.onnx")
 

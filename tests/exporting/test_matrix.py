@@ -14,12 +14,12 @@ from target_contract import WEIGHTS
 from lawder_edge.cli.verify_all import exit_code
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.targets.export import export_bundle
-from lawder_edge.targets.integer_reference import IntegerReference
-from lawder_edge.targets.matrix import Outputs, Row, bundles_in, matrix_of
+from lawder_edge.exporting.export import export_bundle
+from lawder_edge.exporting.integer_reference import IntegerReference
+from lawder_edge.exporting.matrix import Outputs, Row, bundles_in, matrix_of
+from lawder_edge.exporting.verify import hostile_images
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import load
-from lawder_edge.targets.verify import hostile_images
 
 SIZE = (16, 16)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lawder_edge.bench.machine import Machine, describe_machine
-from lawder_edge.bench.probe import Probe, WeightsState
-from lawder_edge.bundle.codec import decode
+from lawder_edge.codec import decode
+from lawder_edge.doctor.probe import Probe, WeightsState
 from lawder_edge.errors import BadBundle, last_line
 from lawder_edge.targets.registry import Target, targets
 
@@ -148,7 +148,7 @@ def import_problem(package: str) -> str:
 
 def run_probe() -> Probe:
     """What PyTorch sees, from a new process."""
-    answer, problem = _run(["-m", "lawder_edge.bench.probe"])
+    answer, problem = _run(["-m", "lawder_edge.doctor.probe"])
     try:
         return decode(Probe, answer, source="probe")
     except BadBundle as error:

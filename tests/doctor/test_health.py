@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lawder_edge.bench.health import (
+from lawder_edge.bench.machine import Machine
+from lawder_edge.doctor.health import (
     NOT_INSTALLED,
     PackageState,
     check_packages,
@@ -15,8 +16,7 @@ from lawder_edge.bench.health import (
     find_problem,
     import_problem,
 )
-from lawder_edge.bench.machine import Machine
-from lawder_edge.bench.probe import Probe, WeightsState
+from lawder_edge.doctor.probe import Probe, WeightsState
 from lawder_edge.targets.registry import Target
 
 TARGET = Target(

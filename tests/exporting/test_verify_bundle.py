@@ -20,11 +20,10 @@ from lawder_edge.bundle.store import Bundle, list_files, read_certificate, write
 from lawder_edge.cli.main import run
 from lawder_edge.errors import BadBundle, BadImage, BadInput, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.targets import outcome, verify
-from lawder_edge.targets.images import images_of
-from lawder_edge.targets.verify import (
+from lawder_edge.exporting import outcome, verify
+from lawder_edge.exporting.images import images_of
+from lawder_edge.exporting.verify import (
     VerifyImages,
-    images_in_memory,
     logit_sizes,
     measure,
     phantom_images,
@@ -163,12 +162,6 @@ def test_phantom_images_are_the_same_for_the_same_seed() -> None:
     assert all((a.frame == b.frame).all() for a, b in zip(first, second, strict=True))
     assert not (first[0].frame == other[0].frame).all()
     assert first[0].labels.any()
-
-
-def test_images_without_as_many_masks_are_refused() -> None:
-    frame = np.zeros((8, 8, 3), np.uint8)
-    with pytest.raises(BadInput, match="to verify on"):
-        images_in_memory("set", ["a"] * 2, [frame] * 2, [frame[:, :, 0]])
 
 
 def test_no_images_are_refused(model: nn.Module, artifact: Callable[[Change], None]) -> None:

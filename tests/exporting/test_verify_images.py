@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lawder_edge.errors import BadInput
-from lawder_edge.targets.images import images_of
+from lawder_edge.exporting.images import images_of
 
 
 def test_lists_without_the_folder_of_their_images_are_refused() -> None:

@@ -56,7 +56,7 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
     of the spec's precision.
     """
-    from lawder_edge.targets.tflite_writer import write
+    from lawder_edge.targets.tflite.writer import write
 
     graph = to_graph(program, spec)
     data = write(graph, notes=spec.notes).data

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadInput
+from lawder_edge.exporting.verify import Progress, VerifyImages
+from lawder_edge.exporting.watch import watchers_of
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.tensors import ProgramTensors, QuantizedTensor
 from lawder_edge.targets.registry import load_runner
-from lawder_edge.targets.verify import Progress, VerifyImages
-from lawder_edge.targets.watch import watchers_of
 
 # Share of a tensor's elements from which its difference counts as the start of one.
 STARTS_AT = 0.001

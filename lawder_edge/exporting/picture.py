@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lawder_edge.bundle.processing import resize
 from lawder_edge.bundle.store import open_bundle
 from lawder_edge.evaluation.overlay import draw_overlay
-from lawder_edge.targets.images import images_of
+from lawder_edge.exporting.images import images_of
 from lawder_edge.targets.registry import load_runner
 
 TILE = (256, 256)

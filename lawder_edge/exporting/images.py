@@ -9,7 +9,7 @@ from pathlib import Path
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
-from lawder_edge.targets.verify import VerifyImages, phantom_images
+from lawder_edge.exporting.verify import VerifyImages, phantom_images
 
 
 def images_of(

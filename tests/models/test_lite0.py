@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lawder_edge.synthesis.lite0 import FEATURES, SIDE_PX, Lite0, load_lite0
+from lawder_edge.models.lite0 import FEATURES, SIDE_PX, Lite0
+from lawder_edge.training.pretrained import load_lite0
 
 
 def test_the_published_weights_fit_and_tell_pictures_apart() -> None:

@@ -1,0 +1,1 @@
+"""Whether this installation works, and what to install where it does not."""
