@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lawder_edge.bench.machine import describe_machine
-from lawder_edge.bench.rows import BenchReport, BenchSpec, Row
+from lawder_edge.bench.rows import BenchReport, BenchSpec, Noise, Row
 from lawder_edge.cli import export as command
 from lawder_edge.cli import export_table
 from lawder_edge.cli.main import run
@@ -144,7 +144,8 @@ def test_a_report_tells_what_could_not_be_measured_and_fails(
     status: Any, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = (Row("order", status, "out of memory", code), Row("b", status, "out of patience", code))
-    report = BenchReport(describe_machine(), BenchSpec(), rows, ())
+    noise = Noise(busy_percent=1.0, p50_ms=1.0, p95_ms=1.0, count=1, mhz=(), throttled=None)
+    report = BenchReport(describe_machine(), BenchSpec(), noise, None, rows, (), ())
     monkeypatch.setattr("lawder_edge.bench.run.bench", lambda *args, **options: report)
     monkeypatch.setattr(outcome, "export_verified", lambda *args, **options: CERTIFIED)
     monkeypatch.setattr(picture, "masks_of_bundle", lambda *args, **options: np.zeros((4, 4, 3), np.uint8))
