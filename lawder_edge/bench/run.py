@@ -76,8 +76,8 @@ def warnings(machine: Machine, noise: Noise, rows: Sequence[Row]) -> tuple[str, 
     said: list[str] = []
     if noise.busy_percent > _QUIET_PERCENT or noise.spread_percent > _STEADY_PERCENT:
         said.append(
-            f"The machine was not quiet: other work used {noise.busy_percent:.0f} % of the CPU, and one fixed computation "
-            f"took up to {noise.spread_percent:.0f} % longer (p95) than usual. Believe the ratios, and the "
+            f"The machine was not quiet: other work used {noise.busy_percent:.0f} % of the CPU, and one fixed "
+            f"computation took up to {noise.spread_percent:.0f} % longer (p95) than usual. Believe the ratios, and the "
             "processor's time, rather than the milliseconds."
         )
     if noise.throttled:
