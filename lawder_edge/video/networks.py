@@ -1,19 +1,13 @@
-"""What a person names becomes a network for video, on the runtime that they want or the best one here.
-
-Writes exported bundles into a cache folder, once for each weights and runtime.
-"""
+"""What a person names becomes a network for video, on the runtime that they want or the best one here."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lawder_edge.bench.machine import installed_version
-from lawder_edge.errors import BadBundle, BadInput, Unavailable
+from lawder_edge.errors import BadInput, Unavailable
+from lawder_edge.exporting.kept import cache_folder, kept_bundle
 from lawder_edge.loading import Predictor, load_predictor
 from lawder_edge.targets.registry import get_target, targets
 
@@ -67,22 +61,15 @@ def open_network(
         )
     if chosen == TORCH or weights is None:
         return Network(load_predictor(text, threads=threads), TORCH, f"{text}, run by PyTorch")
-    folder = (cache or cache_folder()) / f"{_key(weights)}-{chosen}"
-    remark = f"{text}, run by {chosen} from {folder}"
-    if folder.is_dir():
-        try:
-            return Network(load_predictor(str(folder), threads=threads), chosen, remark)
-        except BadBundle:
-            # Damaged. It was made here from what is at hand, so it is made again.
-            shutil.rmtree(folder)
-    on_export(f"exporting {text} to {chosen}, once, into {folder}")
-    _export(text, chosen, folder)
-    return Network(load_predictor(str(folder), threads=threads), chosen, remark)
-
-
-def cache_folder() -> Path:
-    """Where exports are kept: $XDG_CACHE_HOME/lawder-edge, or ~/.cache/lawder-edge."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lawder-edge"
+    folder = kept_bundle(
+        text,
+        weights,
+        target=chosen,
+        precision=targets()[chosen].usual_precision,
+        cache=cache or cache_folder(),
+        on_export=lambda folder: on_export(f"exporting {text} to {chosen}, once, into {folder}"),
+    )
+    return Network(load_predictor(str(folder), threads=threads), chosen, f"{text}, run by {chosen} from {folder}")
 
 
 def _choose(runtime: str) -> str:
@@ -112,19 +99,3 @@ def _weights_file(text: str) -> Path | None:
     _, separator, file = text.partition("=")
     path = Path(file) if separator and not Path(text).exists() else Path(text)
     return path if path.is_file() else bundled_weights(text)
-
-
-def _key(weights: Path) -> str:
-    with weights.open("rb") as f:
-        digest = hashlib.file_digest(f, "sha256").hexdigest()
-    # Another version may export another way.
-    return f"{weights.stem}-{digest[:12]}-{installed_version('lawder-edge') or 'source'}"
-
-
-def _export(text: str, target: str, folder: Path) -> None:
-    from lawder_edge.exporting.outcome import export_verified
-    from lawder_edge.exporting.request import ExportRequest
-
-    precision = targets()[target].usual_precision
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    export_verified(target, ExportRequest(model=text, precision=precision, overwrite=True), out=folder)

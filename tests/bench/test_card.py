@@ -5,32 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from bundle_samples import MODEL_FILE, sample_manifest
+
 from lawder_edge.bench.card import model_card
 from lawder_edge.bench.report import to_json
 from lawder_edge.bench.rows import BenchReport
 from lawder_edge.bundle.certificate import FP32_LIMITS, Certificate, ImageAgreement, LogitDifference
-from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, Quantization, Tool, WeightsInfo
+from lawder_edge.bundle.manifest import FileEntry, Manifest, Quantization
 from lawder_edge.exporting.judge import certify
 
 SHA256 = "ab" * 32  # as the fixture's artifact has
 
 
 def manifest() -> Manifest:
-    return Manifest(
-        schema_version=2,
-        name="net-onnx-fp32",
-        model="net",
-        target="onnx",
-        precision="fp32",
-        model_file="net.onnx",
-        files=(FileEntry("net.onnx", SHA256, 12_345),),
-        input=InputSpec(256, 352, dynamic=True, dynamic_batch=False, multiple_of=32, channels=3, layout="NCHW"),
-        output=OutputSpec(kind="logits", classes=1),
-        threshold=0.42,
-        quantization=None,
-        weights=WeightsInfo("net", '{"lr": 0.001}', "c" * 64, ("kvasir:900",), "", 0.5),
-        tools=(Tool("torch", "2.13.0"),),
-    )
+    return replace(sample_manifest(), files=(FileEntry(MODEL_FILE, SHA256, 12_345),))
 
 
 def certificate() -> Certificate:

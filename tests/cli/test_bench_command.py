@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from lawder_edge.bench.memory import PeakMemory
 from lawder_edge.bench.rows import Artifact, BenchReport, BenchSpec, Measured, Noise, Row
 from lawder_edge.cli import bundled
 from lawder_edge.cli.bench import bench
-from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.errors import BadInput, OutputExists, Unavailable
 
 
 @pytest.fixture
@@ -80,31 +79,25 @@ def test_no_model_at_all_means_everything_that_is_bundled(
     assert calls == [("order", "somewhere/order-onnx-fp32")]
 
 
-def test_targets_that_are_not_here_are_told_and_bundles_that_are_there_are_not_made_again(
+def test_targets_that_cannot_be_exported_are_told_and_are_no_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made: list[str] = []
+    asked: list[tuple[str, str, Path]] = []
 
-    def export(command: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
-        out = Path(command[command.index("--out") + 1])
-        made.append(out.name)
-        if "int8" in out.name:
-            return subprocess.CompletedProcess(command, 4, "", "error: no such runtime here")
-        out.mkdir()
-        (out / "certificate.json").touch()
-        return subprocess.CompletedProcess(command, 0, "", "")
+    def kept(model: str, weights: Path, *, target: str, precision: str, cache: Path, **tell: object) -> Path:
+        asked.append((target, precision, cache))
+        assert "int8" in weights.name if precision == "int8" else "int8" not in weights.name
+        if precision == "int8":
+            raise Unavailable("no such runtime here")
+        return cache / target
 
-    monkeypatch.setattr(bundled.subprocess, "run", export)
+    monkeypatch.setattr(bundled, "kept_bundle", kept)
     sources = bundled.bundled_sources(tmp_path)
     assert sources[0] == "order"
-    assert str(tmp_path / "order-onnx-fp32") in sources
-    assert not any("int8" in source for source in sources)
-    said = capsys.readouterr().err
-    assert "left out onnx int8: no such runtime here" in said
-    made.clear()
-    assert bundled.bundled_sources(tmp_path) == sources
-    assert made
-    assert all("int8" in name for name in made)
+    assert str(tmp_path / "onnx") in sources
+    assert ("onnx", "int8", tmp_path) in asked
+    assert len(sources) == 1 + sum(precision == "fp32" for _, precision, _ in asked)
+    assert "left out onnx int8: no such runtime here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

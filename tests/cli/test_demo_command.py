@@ -15,6 +15,9 @@ import pytest
 from cli_calls import call_cli, done, process_environment, refused, scene
 from PIL import Image
 
+from lawder_edge.exporting import kept
+from lawder_edge.exporting.outcome import ExportOutcome
+from lawder_edge.exporting.request import ExportRequest
 from lawder_edge.video import networks
 
 SMALL = ("--size", 96, 128)
@@ -127,11 +130,12 @@ def test_a_model_name_is_exported_once_and_again_when_the_cache_is_damaged(
 ) -> None:
     exported: list[str] = []
 
-    def export(text: str, target: str, folder: Path) -> None:
+    def export(target: str, request: ExportRequest, *, out: Path) -> ExportOutcome:
         exported.append(target)
-        shutil.copytree(bundle, folder)
+        shutil.copytree(bundle, out, dirs_exist_ok=True)
+        return ExportOutcome(target, request.precision, "certified")
 
-    monkeypatch.setattr(networks, "_export", export)
+    monkeypatch.setattr(kept, "export_isolated", export)
     for _ in range(2):
         network = networks.open_network("order", runtime="onnx", cache=tmp_path)
         assert network.name == "order fp32 onnx"
