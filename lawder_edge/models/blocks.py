@@ -50,8 +50,9 @@ def paired(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """
     b, c, h, w = x.shape
     k = conv.kernel_size[0]
-    weight = conv.weight.view(c, 1, k, k).repeat(b, 1, 1, 1)
-    y = F.conv2d(x.reshape(1, b * c, h, w), weight, padding=k // 2, groups=b * c).view(b, c // 2, 2, h, w).sum(2)
+    # Not view: weights may be in channels_last.
+    weight = conv.weight.reshape(c, 1, k, k).repeat(b, 1, 1, 1)
+    y = F.conv2d(x.reshape(1, b * c, h, w), weight, padding=k // 2, groups=b * c).reshape(b, c // 2, 2, h, w).sum(2)
     return y if conv.bias is None else y + conv.bias.view(1, -1, 1, 1)
 
 

@@ -60,7 +60,11 @@ class Batch:
 
 
 def normalise(images: NDArray[np.uint8]) -> Tensor:
-    """(B, H, W, C) uint8 -> (B, C, H, W) float32 (rgb - 128) / 128, the input range of every model."""
+    """(B, H, W, C) uint8 -> (B, C, H, W) float32 (rgb - 128) / 128, the input range of every model.
+
+    The channels stay last in memory (torch.channels_last), and dense convolutions keep that for all that follows, which
+    is what they are fast in on a CPU (benchmarks/results/throughput.md). Weights in that order gain nothing more.
+    """
     # np.array copies: memory-mapped pictures are read-only, which PyTorch does not represent.
     return (torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() - 128) / 128
 

@@ -129,7 +129,19 @@ def read_run(
     load_into(model, groups["model"], source=str(path))
     for name, value in groups["ema"].items():
         ema.state[name].copy_(value)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     optimizer_state = optimizer.state_dict()
-    optimizer_state["state"] = moments
+    optimizer_state["state"] = {
+        index: {slot: _laid_out_as(parameters[index], value) for slot, value in slots.items()}
+        for index, slots in moments.items()
+    }
     optimizer.load_state_dict(optimizer_state)
     return state
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value in the parameter's order in memory, by which a fused optimiser goes, whatever axes it is told of.
+
+    Files hold NCHW alone; the weights of a network may be in channels_last.
+    """
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.shape == parameter.shape else value

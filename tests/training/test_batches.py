@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lawder_edge.bundle import processing
-from lawder_edge.training.batches import TrainData, at_size, normalise
+from lawder_edge.training.batches import TrainData, at_size, augmented_batch, normalise
 from lawder_edge.training.loop import predict_probabilities
 
 
@@ -18,6 +18,13 @@ def test_a_batch_is_normalised_as_a_device_normalises_a_frame_to_the_bit(channel
     frames[0, 0, :2] = [[0], [255]]
     expected = [processing.to_tensor(frame, (32, 64), channels=channels) for frame in frames]
     np.testing.assert_array_equal(normalise(frames).numpy(), np.concatenate(expected))
+
+
+def test_a_batch_has_its_channels_last_in_memory_on_the_device_too(train_data: TrainData) -> None:
+    batch = augmented_batch(train_data, np.arange(3), size=32, seed=0, pass_index=0, config=None)
+    for frames in (batch.frames, batch.to(torch.device("cpu")).frames, batch.frames.double()):
+        assert frames.is_contiguous(memory_format=torch.channels_last)
+        assert not frames.is_contiguous()
 
 
 def test_all_pictures_of_a_set_are_brought_to_one_size_by_the_deployed_resize(train_data: TrainData) -> None:

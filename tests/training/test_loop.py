@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights, write_tensors
 from lawder_edge.training.config import Progress, TrainConfig
 from lawder_edge.training.loop import learning_rate, train
+from lawder_edge.training.trainee import FloatTrainee
 
 CONFIG = TrainConfig(
     model="mk_unet_t", schedule="32x1,64x2", batch=4, warmup_steps=2, checkpoint_every=1, val_every=1, ema_decay=0.9
@@ -84,6 +86,32 @@ def test_a_run_that_is_killed_at_any_step_and_resumed_equals_one_that_was_not(
         assert fingerprint(read_tensors(part / "best.safetensors")[0]) == fingerprint(
             read_tensors(whole / "best.safetensors")[0]
         )
+
+
+def test_a_run_whose_weights_have_their_channels_last_in_memory_is_resumed_bit_for_bit(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData
+) -> None:
+    config = dataclasses.replace(CONFIG, model="order", schedule="32x1")
+
+    class ChannelsLast(FloatTrainee):
+        def create(self) -> nn.Module:
+            return super().create().to(memory_format=torch.channels_last)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(p: Progress) -> None:
+        if p.step == 1:
+            raise KilledError
+
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    for folder in (whole, part):
+        folder.mkdir()
+    train(config, train_data, val=val_data, out=whole, trainee=ChannelsLast(config), cpu=True)
+    with pytest.raises(KilledError):
+        train(config, train_data, val=val_data, out=part, trainee=ChannelsLast(config), on_step=kill, cpu=True)
+    train(config, train_data, val=val_data, out=part, trainee=ChannelsLast(config), resume=True, cpu=True)
+    assert _state(part) == _state(whole)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
