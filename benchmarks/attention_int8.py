@@ -15,7 +15,7 @@ import copy
 import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from lawder_edge.data.cache import load_arrays
-from lawder_edge.data.datasets import find_samples, read_split, select
+from lawder_edge.data.datasets import Sample, find_samples, read_split, select
 from lawder_edge.data.splits import hold_out
 from lawder_edge.models import registry
-from lawder_edge.models.attention import Normaliser
+from lawder_edge.models.attention import BidirectionalSkipAttention, Normaliser
 from lawder_edge.models.order import Order
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.checkpoint import load_into, read_weights
@@ -48,9 +48,10 @@ class MapAt256(nn.Module):
 def silenced(model: Order) -> Order:
     """A copy whose adapters write nothing: what the network is without its attention."""
     quiet = copy.deepcopy(model)
-    for adapter in quiet.adapters.values():
-        nn.init.zeros_(adapter.out_decoder.weight)
-        nn.init.zeros_(adapter.out_skip.weight)
+    for module in quiet.modules():
+        if isinstance(module, BidirectionalSkipAttention):
+            nn.init.zeros_(module.out_decoder.weight)
+            nn.init.zeros_(module.out_skip.weight)
     return quiet
 
 
@@ -66,7 +67,7 @@ def masks(model: Order, images: np.ndarray, attention_map: nn.Module) -> np.ndar
     return predict_probabilities(model, images)[:, 0].numpy() > 0.5
 
 
-def arrays(samples: list, cache: Path) -> TrainData:
+def arrays(samples: Sequence[Sample], cache: Path) -> TrainData:
     loaded = load_arrays(samples, size=(256, 256), channels=3, num_classes=1, cache_dir=cache)
     names = sorted({s.dataset for s in samples})
     domain = np.array([names.index(s.dataset) for s in samples])

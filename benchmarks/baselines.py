@@ -59,12 +59,13 @@ def nnunet() -> nn.Module:
     from dynamic_network_architectures.architectures.unet import PlainConvUNet
     from torch import nn
 
-    return PlainConvUNet(
+    network: nn.Module = PlainConvUNet(
         input_channels=3, n_stages=7, features_per_stage=(32, 64, 128, 256, 512, 512, 512), conv_op=nn.Conv2d,
         kernel_sizes=3, strides=(1, 2, 2, 2, 2, 2, 2), n_conv_per_stage=2, num_classes=1, n_conv_per_stage_decoder=2,
         conv_bias=True, norm_op=nn.InstanceNorm2d, norm_op_kwargs={"eps": 1e-5, "affine": True},
         nonlin=nn.LeakyReLU, nonlin_kwargs={"inplace": True},
-    ).eval()  # fmt: skip
+    )  # fmt: skip
+    return network.eval()
 
 
 def module_of(row: SuiteRow) -> nn.Module:

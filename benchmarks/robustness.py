@@ -23,8 +23,8 @@ from lawder_edge.data.phantom import make_frame
 from lawder_edge.evaluation.calibration import Calibration, calibrate
 from lawder_edge.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.evaluation.folder import listed_samples, read_pairs
 from lawder_edge.evaluation.robustness import CLEAN, Robustness, robustness
+from lawder_edge.exporting.images import images_of
 from lawder_edge.files import write_png
 from lawder_edge.loading import load_predictor
 
@@ -69,8 +69,8 @@ def markdown(found: Robustness, reference: str, others: list[str], calibrations:
     for kind in CORRUPTIONS:
         for name in others:
             beyond = [found.drop_beyond(name, reference, kind, s) for s in SEVERITIES]
-            cells = " | ".join(f"{b.mean:+.3f} [{b.low:+.3f}, {b.high:+.3f}]" for b in beyond)
-            lines.append(f"| {kind} | {name} | {cells} |")
+            row = " | ".join(f"{b.mean:+.3f} [{b.low:+.3f}, {b.high:+.3f}]" for b in beyond)
+            lines.append(f"| {kind} | {name} | {row} |")
     lines += ["", "| artifact | calibration error (ECE) | best threshold, Dice | Dice at 0.5 |", "|---|---|---|---|"]
     for name, c in calibrations.items():
         best = max(c.thresholds, key=lambda t: t[1])
@@ -102,7 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--split", type=Path)
-    parser.add_argument("--limit", type=int, default=25, help="images, evenly picked from the split")
+    parser.add_argument(
+        "--limit", type=int, default=25, help="images, picked from the split as export and verify pick theirs"
+    )
     parser.add_argument("--side", type=int, default=384, help="longer side of frames in pixels")
     parser.add_argument("--reference", help="model or bundle that others are held against")
     parser.add_argument("--model", nargs="*", default=[], help="models or bundles")
@@ -113,9 +115,8 @@ def main() -> None:
         write_png(args.sheet, sheet(make_frame(np.random.default_rng(0), size=(160, 200)).image))
     if args.reference is None:
         return
-    samples = listed_samples(args.data, [args.split] if args.split else [])
-    picked = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, args.limit).round().astype(int))]
-    pairs = [shrunk(pair, args.side) for pair in read_pairs(picked, classes=1)]
+    images = images_of(args.data, [args.split] if args.split else [], limit=args.limit)
+    pairs = [shrunk(pair, args.side) for pair in images.read()]
     runners = {Path(source).name: load_predictor(source, threads=1).runner for source in (args.reference, *args.model)}
     reference, *others = runners
     calibrations = {
@@ -126,7 +127,9 @@ def main() -> None:
         if done % 100 == 0 or done == total:
             print(f"{done}/{total}", file=sys.stderr, flush=True)
 
-    found = robustness({name: runner.predict_mask for name, runner in runners.items()}, pairs, progress=tell)
+    found = robustness(
+        {name: runner.predict_mask for name, runner in runners.items()}, pairs, total=len(pairs), progress=tell
+    )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     text = markdown(found, reference, others, calibrations)
     args.out.with_suffix(".md").write_text(text)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,7 @@ from lawder_edge.loading import load_predictor
 from lawder_edge.video import measures
 from lawder_edge.video.clip import SEGMENT_S, ProceduralClip
 from lawder_edge.video.drawn import DrawnClip
-from lawder_edge.video.frames import Frame
+from lawder_edge.video.frames import Frame, Map
 from lawder_edge.video.steadiness import OFF, Steady, SteadyConfig
 from lawder_edge.video.textured import TexturedClip, find_places
 
@@ -46,7 +47,7 @@ class Played:
     images: np.ndarray
     probability: np.ndarray
     truth: np.ndarray
-    motions: list
+    motions: list[tuple[Map, Map] | None]
     follows: np.ndarray
 
 
@@ -104,7 +105,7 @@ def textured(data: Path, part: str, count: int, model: str) -> list[tuple[str, C
     print(f"{len(usable)} of {len(pairs)} stills leave room beside their polyp; {len(picked)} taken", file=sys.stderr)
     base = SEEDS[part]
     return [
-        (name, lambda i=i, pair=pair: TexturedClip(pair.image, pair.labels, seed=base + i, fps=FPS, frames=FRAMES))
+        (name, partial(TexturedClip, pair.image, pair.labels, seed=base + i, fps=FPS, frames=FRAMES))
         for i, (name, pair) in enumerate(picked)
     ]
 
@@ -113,7 +114,7 @@ def procedural(part: str, count: int) -> list[tuple[str, Callable[[], DrawnClip]
     """Clips of two segments each, one with a polyp and one without."""
     frames = round(2 * SEGMENT_S * FPS)
     return [
-        (f"seed {seed}", lambda s=seed: ProceduralClip(seed=s, size=PROCEDURAL_SIZE, fps=FPS, frames=frames))
+        (f"seed {seed}", partial(ProceduralClip, seed=seed, size=PROCEDURAL_SIZE, fps=FPS, frames=frames))
         for seed in range(SEEDS[part], SEEDS[part] + count)
     ]
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from lawder_edge.models.attention import BidirectionalSkipAttention
 from lawder_edge.models.mk_unet import MKUNet
 from lawder_edge.models.order import Order
 from lawder_edge.models.unet import UNet, double_conv
@@ -25,9 +26,9 @@ def with_kaiming(network: Network) -> Network:
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.weight.abs().sum() > 0:
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-    if isinstance(network, Order):
-        for adapter in network.adapters.children():
-            adapter.init_weights()
+    for module in network.modules():
+        if isinstance(module, BidirectionalSkipAttention):
+            module.init_weights()
     return network
 
 
@@ -50,7 +51,7 @@ class NoAttention(MKUNet):
 
     def __init__(self, widths: Sequence[int] = (4, 8, 16, 32, 48), **options: Any) -> None:
         super().__init__(widths, **options)
-        self.spatial_attention = nn.Identity()
+        self.spatial_attention: nn.Module = nn.Identity()  # type: ignore[assignment]
         self.channel_attention = nn.ModuleList(nn.Identity() for _ in range(5))
         with_kaiming(self)
 

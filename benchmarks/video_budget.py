@@ -187,7 +187,9 @@ def stages_of(runner: Runner, images: list[Image], *, threshold: float) -> Stage
         return made[-1]
 
     segmenter = Segmenter("timed", timed, threshold=threshold, steadier=steadier)
-    pre, step, draw = [], [], []
+    pre: list[float] = []
+    step: list[float] = []
+    draw: list[float] = []
     source = Cycle(images, 6 * len(images), live=False)
     while (frame := source.read()) is not None:
         times = [time.thread_time()]
@@ -271,11 +273,11 @@ def main() -> None:
     failures: list[str] = []
     for bundle in given.bundles:
         for cores in (1, 2):
-            row = measured(bundle, cores, given.frames)
-            if isinstance(row, str):
-                failures.append(f"{bundle.name} on {cores}: {row}")
+            found = measured(bundle, cores, given.frames)
+            if isinstance(found, str):
+                failures.append(f"{bundle.name} on {cores}: {found}")
             else:
-                print(cells(row), flush=True)
+                print(cells(found), flush=True)
     for text in failures:
         print(f"\n- no row: {text}")
 

@@ -23,10 +23,21 @@ from lawder_edge.video.usable import why_unusable
 
 SIZE = (256, 256)
 FOLDERS = (("kvasir-seg", 4), ("cvc-clinicdb", 3))
+
+
+def blurred(image: Image, px: int) -> Image:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), px), np.uint8)
+
+
+def scaled(image: Image, size: tuple[int, int], how: int) -> Image:
+    """size: (width, height) in pixels. how: one of OpenCV's interpolations."""
+    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+
+
 CHANGES: tuple[tuple[str, Callable[[Image], Image]], ...] = (
     ("as it is", lambda image: image),
-    ("Gaussian blur, 2 px", lambda image: cv2.GaussianBlur(image, (0, 0), 2)),
-    ("Gaussian blur, 3 px", lambda image: cv2.GaussianBlur(image, (0, 0), 3)),
+    ("Gaussian blur, 2 px", lambda image: blurred(image, 2)),
+    ("Gaussian blur, 3 px", lambda image: blurred(image, 3)),
     ("0.3 of its light", lambda image: (image * 0.3).astype(np.uint8)),
     ("0.15 of its light", lambda image: (image * 0.15).astype(np.uint8)),
     ("red and blue exchanged", lambda image: np.ascontiguousarray(image[..., ::-1])),
@@ -44,7 +55,7 @@ def print_usable(data: Path) -> None:
     print("## Pictures called unusable\n\nEvery fourth image of Kvasir-SEG, every third of ClinicDB, at 256x256.\n")
     print("| images | | of | dark | blurred | outside the body |\n|---|---|---|---|---|---|")
     for folder, step in FOLDERS:
-        images = [cv2.resize(read_image(p), SIZE, interpolation=cv2.INTER_AREA) for p in paths(data, folder, step)]
+        images = [scaled(read_image(p), SIZE, cv2.INTER_AREA) for p in paths(data, folder, step)]
         for name, change in CHANGES:
             found = Counter(why_unusable(change(image)).rpartition(": ")[2] for image in images)
             counts = " | ".join(str(found[why]) for why in ("dark", "blurred", "outside the body"))
@@ -59,9 +70,10 @@ def print_text(data: Path) -> None:
         covered, touched, area = [], 0, 0.0
         chosen = paths(data, folder, 2 * step)
         for i, path in enumerate(chosen):
-            plain = cv2.resize(read_image(path), (TEXT_SIDE, TEXT_SIDE), interpolation=cv2.INTER_CUBIC)
+            plain = scaled(read_image(path), (TEXT_SIDE, TEXT_SIDE), cv2.INTER_CUBIC)
             x, y = (int(v) for v in np.random.default_rng([0, i]).integers((30, 60), (200, 420)))
-            image = cv2.putText(plain.copy(), NAME, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 1)
+            image = plain.copy()
+            cv2.putText(image, NAME, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 1)
             covered.append(boxes(image)[(image != plain).any(axis=2)].mean())
             without = boxes(plain)
             touched += bool(without.any())
@@ -86,7 +98,7 @@ def print_shrink(data: Path, predictor: Predictor) -> None:
     for folder, step in FOLDERS:
         rows = []
         for path in paths(data, folder, 8 * step):
-            image = cv2.resize(read_image(path), LARGE[::-1], interpolation=cv2.INTER_CUBIC)
+            image = scaled(read_image(path), LARGE[::-1], cv2.INTER_CUBIC)
             labels = read_mask(next((data / folder / "masks").glob(path.stem + ".*"))).labels
             truth = cv2.resize(labels, LARGE[::-1], interpolation=cv2.INTER_NEAREST)
             exact = predictor.runner.predict(image) >= predictor.threshold

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lawder_edge.errors import BadBundle
@@ -49,6 +50,8 @@ class _Decoder:
             if value not in arguments or isinstance(value, bool):
                 raise self._wrong(key, f"one of {', '.join(map(repr, arguments))}", value)
             return value
+        if kind is Path and isinstance(value, str):
+            return Path(value)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lawder_edge.errors import LawderError
-from lawder_edge.exporting.kept import cache_folder, kept_bundle
+from lawder_edge.exporting.kept import Wanted, cache_folder, kept_bundles
+from lawder_edge.exporting.request import ExportTask
 from lawder_edge.targets.registry import targets
 from lawder_edge.weights import bundled_weights
 
-# A cold export takes 10 to 20 s, most of it imports: two at a time use two cores.
-_AT_A_TIME = 2
 MODEL = "order"
 
 
@@ -22,10 +20,11 @@ def bundled_sources(cache: Path | None = None) -> tuple[str, ...]:
     What cannot be exported is told on stderr, and is no row. cache: where bundles are kept, `cache_folder` when left
     out.
     """
-    wanted = []
+    wanted: list[Wanted] = []
     for precision in ("fp32", "int8"):
+        weights = bundled_weights(MODEL, int8=precision == "int8")
         for name, record in targets().items():
-            if precision not in record.precisions:
+            if precision not in record.precisions or weights is None:
                 continue
             missing = record.missing((*record.to_export, *record.to_run))
             if record.lacks_program():
@@ -36,27 +35,16 @@ def bundled_sources(cache: Path | None = None) -> tuple[str, ...]:
                     f"'lawder-edge[{record.extra}]'"
                 )
             else:
-                wanted.append((name, precision))
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        made = list(pool.map(lambda asked: _make(*asked, cache=cache or cache_folder()), wanted))
-    return (MODEL, *(folder for folder in made if folder is not None))
+                wanted.append(Wanted(MODEL, weights, name, precision))
+    found = kept_bundles(wanted, cache=cache or cache_folder(), on_export=_tell_export)
+    for one, made in zip(wanted, found, strict=True):
+        if isinstance(made, LawderError):
+            _tell(f"left out {one.target} {one.precision}: {made}")
+    return (MODEL, *(str(made) for made in found if isinstance(made, Path)))
 
 
-def _make(target: str, precision: str, *, cache: Path) -> str | None:
-    """The bundle's folder, made where it is missing; None, and why on stderr, where it cannot be made."""
-    weights = bundled_weights(MODEL, int8=precision == "int8")
-    if weights is None:
-        return None
-    try:
-        return str(
-            kept_bundle(
-                MODEL, weights, target=target, precision=precision, cache=cache,
-                on_export=lambda folder: _tell(f"exporting {MODEL} to {target} {precision}, once, into {folder}"),
-            )
-        )  # fmt: skip
-    except LawderError as error:
-        _tell(f"left out {target} {precision}: {error}")
-        return None
+def _tell_export(task: ExportTask) -> None:
+    _tell(f"exporting {MODEL} to {task.target} {task.request.precision}, once, into {task.out}")
 
 
 def _tell(said: str) -> None:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lawder_edge.data.datasets import Sample
+    from lawder_edge.evaluation.robustness import Robustness
+    from lawder_edge.loading import Predictor
 
 
 def evaluate(
@@ -17,6 +27,7 @@ def evaluate(
     threshold: float | None = None,
     per_image: bool = False,
     sheet: Path | None = None,
+    corruptions: bool = False,
     skip_bad: bool = False,
     overwrite: bool = False,
     threads: int = 0,
@@ -33,6 +44,8 @@ def evaluate(
         threshold: probability from which a pixel is foreground; the one stored with the weights when left out.
         per_image: with --format json or csv, every image's scores.
         sheet: PNG to write: the worst, the median and the best cases.
+        corruptions: also the Dice on frames that are blurred, badly lit, smoky and so on, at five severities each: 56
+            predictions an image.
         skip_bad: leave out files that cannot be read, and count them.
         overwrite: replace the --sheet file.
         threads: of the runtime; 0 leaves the choice to it.
@@ -50,12 +63,16 @@ def evaluate(
 
     if per_image and format not in ("json", "csv"):
         raise BadInput(f"--per-image: a {format} holds means alone. Add --format json or csv.")
+    if corruptions and format == "csv":
+        raise BadInput("--corruptions: a csv holds one table. Add --format table, md or json.")
     if sheet is not None:
         # Found now rather than after all images.
         if sheet.is_dir() or (sheet.exists() and not overwrite):
             raise OutputExists(f"{sheet} exists. Add --overwrite to replace a file, or name another.")
         sheet.parent.mkdir(parents=True, exist_ok=True)
     predictor = load_predictor(model, threads=threads)
+    if corruptions and predictor.runner.classes > 1:
+        raise BadInput(f"--corruptions: {model} has {predictor.runner.classes} classes; wanted 1, polyp or not.")
     cut = predictor.cut(threshold)
     samples = listed_samples(data, split)
     notes = ReadingNotes()
@@ -79,14 +96,37 @@ def evaluate(
         write_png(sheet, contact_sheet(cases))
         print(f"{sheet}: contact sheet", file=sys.stderr)
     notes.finish(len(samples))
+    harmed = _corrupted(predictor, samples, cut=cut, skip_bad=skip_bad) if corruptions else None
+    worse = [] if harmed is None else tables.corruption_rows(harmed, predictor.name)
+    header = tables.corruption_header()
     if format == "json":
-        print(json.dumps(to_json(found, per_image=per_image), indent=1))
+        values = to_json(found, per_image=per_image)
+        print(json.dumps(values if harmed is None else {**values, "corruptions": asdict(harmed)}, indent=1))
     elif format == "md":
         print(tables.to_markdown(found), end="")
+        if worse:
+            print("\n" + tables.markdown_table(header, worse), end="")
     elif format == "csv":
         print(tables.to_csv(found, per_image=per_image), end="")
         print(tables.note(found), file=sys.stderr)
     else:
         print_table(tables.HEADER, tables.rows(found), right=range(1, len(tables.HEADER)))
         print(tables.note(found))
+        if worse:
+            print()
+            print_table(header, worse, right=range(1, len(header)))
     return 0
+
+
+def _corrupted(predictor: Predictor, samples: Sequence[Sample], *, cut: float, skip_bad: bool) -> Robustness:
+    from lawder_edge.cli.progress import progress
+    from lawder_edge.evaluation.folder import read_pairs
+    from lawder_edge.evaluation.robustness import robustness
+
+    def mask(frame: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        return predictor.runner.predict(frame) >= cut
+
+    # What cannot be read has been told.
+    pairs = read_pairs(samples, on_bad=(lambda name, reason: None) if skip_bad else None)
+    with progress("corrupting") as report:
+        return robustness({predictor.name: mask}, pairs, total=len(samples), progress=report)

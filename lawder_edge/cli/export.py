@@ -12,7 +12,7 @@ import tyro
 
 if TYPE_CHECKING:
     from lawder_edge.exporting.outcome import ExportOutcome
-    from lawder_edge.exporting.request import ExportRequest
+    from lawder_edge.exporting.request import ExportRequest, ExportTask
 
 
 # What `--precision all` means: what every target has.
@@ -51,7 +51,8 @@ def export(
 
     Example: lawder-edge export --model order --target onnx --out order-onnx --data polyps --split test.txt
 
-    Exit code 3 if the artifact gives other masks than PyTorch: it is then left as OUT.rejected; 5 over --ram.
+    Exit code 3 if the artifact gives other masks than PyTorch: it is then left as OUT.rejected; 5 over --ram. In JSON
+    of all targets those that cannot give what is asked for stand last, their status left-out.
 
     Args:
         target: a name of `lawder-edge targets`, or all: a bundle in OUT/TARGET of each that can give what is asked for.
@@ -86,11 +87,12 @@ def export(
         format: of the result on stdout.
     """
     from lawder_edge.errors import BadInput, OutputExists
-    from lawder_edge.exporting.outcome import export_isolated, export_verified, why_not
+    from lawder_edge.exporting import isolated
+    from lawder_edge.exporting.outcome import export_verified
     from lawder_edge.exporting.request import ExportRequest
     from lawder_edge.targets.c.budget import bytes_of
     from lawder_edge.targets.engine import EngineOptions
-    from lawder_edge.targets.registry import get_target, targets
+    from lawder_edge.targets.registry import get_target
 
     if precision is None:
         precision = "fp32" if target == "all" else get_target(target).usual_precision
@@ -102,25 +104,18 @@ def export(
     )  # fmt: skip
     if precision == "all" and target != "all":
         raise BadInput(f"--precision all goes with --target all; target {target!r} alone has one precision a bundle.")
+    tasks, left_out = _tasks(target, request, out)
     picture = out.with_name(out.name + ".png")
-    drawings = (picture, out.with_name(f"{out.name}.ram.png"), out / "c.ram.png")
-    for path in drawings if report and not overwrite else ():
-        if path.exists():
+    drawings = [get_target(task.target).drawing_of(task.out) for task in tasks]
+    for path in (picture, *drawings) if report and not overwrite else ():
+        if path is not None and path.exists():
             raise OutputExists(f"{path} exists. Add --overwrite, or choose another --out.")
     if target == "all":
-        found = []
-        for each in BOTH if precision == "all" else (precision,):
-            for name, record in targets().items():
-                one = replace(request, precision=each)
-                reason = why_not(name, one)
-                if reason:
-                    print(f"left out {name}: {reason}", file=sys.stderr, flush=True)
-                    continue
-                folder = out / (name if each == record.usual_precision else f"{name}-{each}")
-                print(f"exporting {model} to {name} {each}", file=sys.stderr, flush=True)
-                found.append(export_isolated(name, one, out=folder))
-        if not found:
+        for row in left_out:
+            print(f"left out {row.target}: {row.reason}", file=sys.stderr, flush=True)
+        if not tasks:
             raise BadInput("no target can give what is asked for; `lawder-edge targets` lists what each can.")
+        found = list(isolated.export_several(tasks, on_start=_tell))
     else:
         from lawder_edge.cli.progress import progress
         from lawder_edge.cli.reading import ReadingNotes
@@ -136,12 +131,38 @@ def export(
     # A target whose runtime is not here costs its row alone.
     code = max(0 if target == "all" and row.exit_code == 4 else row.exit_code for row in found)
     if format == "json":
-        print(json.dumps([asdict(row) for row in found] if target == "all" else asdict(found[0])))
+        print(json.dumps([asdict(row) for row in (*found, *left_out)] if target == "all" else asdict(found[0])))
     elif report:
         code = max(code, _report(found, request, picture))
     else:
         _print(found)
     return code
+
+
+def _tasks(target: str, request: ExportRequest, out: Path) -> tuple[list[ExportTask], list[ExportOutcome]]:
+    """The exports of a call, each with its folder, and the targets that cannot give what is asked for."""
+    from lawder_edge.exporting.outcome import left_out
+    from lawder_edge.exporting.request import ExportTask
+    from lawder_edge.targets.registry import targets
+
+    if target != "all":
+        return [ExportTask(target, request, out)], []
+    tasks, others = [], []
+    for precision in BOTH if request.precision == "all" else (request.precision,):
+        for name, record in targets().items():
+            one = replace(request, precision=precision)
+            cannot = left_out(name, one)
+            if cannot is not None:
+                others.append(cannot)
+                continue
+            folder = out / (name if precision == record.usual_precision else f"{name}-{precision}")
+            tasks.append(ExportTask(name, one, folder))
+    return tasks, others
+
+
+def _tell(task: ExportTask) -> None:
+    asked = task.request
+    print(f"exporting {asked.model} to {task.target} {asked.precision}", file=sys.stderr, flush=True)
 
 
 def _print(found: list[ExportOutcome]) -> None:
@@ -165,12 +186,13 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
     from lawder_edge.bench.report import header
     from lawder_edge.bench.rows import BenchSpec
     from lawder_edge.bench.run import bench
+    from lawder_edge.bundle.store import open_bundle
     from lawder_edge.cli import export_table as tables
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
     from lawder_edge.exporting.picture import masks_of_bundle
     from lawder_edge.files import write_file, write_png
-    from lawder_edge.targets.c import memory
+    from lawder_edge.targets.registry import get_target
 
     # What could not be run to compare it cannot be run to time it.
     bundles = [row.bundle for row in found if row.bundle and row.status != "unverified-here"]
@@ -188,9 +210,10 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
         drawn = masks_of_bundle(Path(bundles[0]), data=request.data, split=request.split, skip_bad=request.skip_bad)
         write_png(picture, drawn)
         print(f"masks drawn in {picture}")
-    for bundle in (Path(row.bundle) for row in found if row.bundle and row.target == "c"):
-        drawn_at = bundle.with_name(f"{bundle.name}.ram.png")
-        table = (bundle / memory.FILE).read_text()
-        write_file(drawn_at, memory.draw_memory(table, title=f"{bundle.name}: RAM over time"))
-        print(f"RAM over time drawn in {drawn_at}")
+    for row in found:
+        record = get_target(row.target)
+        drawn_at = record.drawing_of(Path(row.bundle)) if row.bundle else None
+        if record.drawing is not None and drawn_at is not None:
+            write_file(drawn_at, record.draw(open_bundle(Path(row.bundle))))
+            print(f"{record.drawing.shows} drawn in {drawn_at}")
     return timed.exit_code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +56,9 @@ class Robustness:
 
 def robustness(
     predictors: Mapping[str, PredictMask],
-    pairs: Sequence[EvalPair],
+    pairs: Iterable[EvalPair],
     *,
+    total: int,
     seed: int = 0,
     kinds: Sequence[str] = tuple(CORRUPTIONS),
     severities: Sequence[int] = SEVERITIES,
@@ -65,23 +66,26 @@ def robustness(
 ) -> Robustness:
     """Every predictor on every image, clean and corrupted; each sees the same pictures.
 
-    predictors: by name, a frame (H, W, 3) uint8 to its foreground (H, W) bool. pairs: with one class. seed: of the
-    corruptions; a picture depends on it, the image's place, kind and severity alone. progress: called with the pictures
-    done and in all. Raises BadInput for no predictor or image.
+    predictors: by name, a frame (H, W, 3) uint8 to its foreground (H, W) bool. pairs: with one class, one in memory at
+    a time; total: how many there are, at the most. seed: of the corruptions; a picture depends on it, the image's
+    place, kind and severity alone. progress: called with the pictures done and in all. Raises BadInput for no
+    predictor or image.
     """
-    if not predictors or not pairs:
-        raise BadInput("robustness needs a predictor and an image with a mask, at least; got none")
     tasks = [(CLEAN, 0), *((kind, severity) for kind in kinds for severity in severities)]
     found: dict[tuple[str, str, int], list[float]] = {}
+    ids: list[str] = []
     for place, pair in enumerate(pairs):
+        ids.append(pair.id)
         for number, (kind, severity) in enumerate(tasks):
             rng = np.random.default_rng([seed, place, number])
             frame = pair.frame if kind == CLEAN else corrupt(pair.frame, kind, severity, rng)
             for name, predict in predictors.items():
                 found.setdefault((name, kind, severity), []).append(dice(predict(frame), pair.labels != 0))
             if progress:
-                progress(place * len(tasks) + number + 1, len(pairs) * len(tasks))
+                progress(place * len(tasks) + number + 1, total * len(tasks))
+    if not found:
+        raise BadInput("robustness needs a predictor and an image with a mask, at least; got none")
     return Robustness(
-        image_ids=tuple(pair.id for pair in pairs),
+        image_ids=tuple(ids),
         cells=tuple(Corrupted(name, kind, severity, tuple(d)) for (name, kind, severity), d in found.items()),
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
+from lawder_edge.evaluation.corruptions import SEVERITIES
 from lawder_edge.evaluation.evaluate import EvalReport, Summary
-from lawder_edge.intervals import Interval
+from lawder_edge.evaluation.robustness import CLEAN, Robustness
+from lawder_edge.intervals import Interval, bootstrap_mean
 
 HEADER = ("dataset", "n", "Dice", "IoU", "2-class mIoU", "surface Dice 2 px", "Dice small (<2 %)")
 IMAGE_COLUMNS = ("id", "dice", "iou", "mean_iou", "surface_dice", "area_fraction", "predicted_area_fraction")
@@ -27,8 +30,12 @@ def note(report: EvalReport) -> str:
 
 def to_markdown(report: EvalReport) -> str:
     """The rows as a Markdown table, the note below it."""
-    lines = ("| " + " | ".join(cells) + " |" for cells in (HEADER, ("---",) * len(HEADER), *rows(report)))
-    return "\n".join(lines) + f"\n\n{note(report)}\n"
+    return f"{markdown_table(HEADER, rows(report))}\n{note(report)}\n"
+
+
+def markdown_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """With a final newline."""
+    return "".join("| " + " | ".join(row) + " |\n" for row in (header, ("---",) * len(header), *cells))
 
 
 def to_csv(report: EvalReport, *, per_image: bool = False) -> str:
@@ -41,6 +48,20 @@ def to_csv(report: EvalReport, *, per_image: bool = False) -> str:
     else:
         writer.writerows((HEADER, *rows(report)))
     return text.getvalue()
+
+
+def corruption_header() -> tuple[str, ...]:
+    """Of `corruption_rows`."""
+    return ("corruption", *(f"severity {severity}" for severity in SEVERITIES))
+
+
+def corruption_rows(found: Robustness, name: str) -> list[tuple[str, ...]]:
+    """A row a corruption: Dice of the predictor `name`, mean [95 % interval], at each severity."""
+    kinds = dict.fromkeys(cell.kind for cell in found.cells if cell.kind != CLEAN)
+    return [
+        (kind, *(interval(bootstrap_mean(found.of(name, kind, severity).dice)) for severity in SEVERITIES))
+        for kind in kinds
+    ]
 
 
 def interval(value: Interval) -> str:

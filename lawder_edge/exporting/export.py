@@ -26,7 +26,17 @@ from lawder_edge.bundle.manifest import (
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, check_free, list_files, write_bundle
 from lawder_edge.errors import BadInput
-from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target, check_size, get_target, not_quantised
+from lawder_edge.exporting.shared import ALONE, PYTORCH, Shared, SharedRunner
+from lawder_edge.targets.registry import (
+    Artifact,
+    ExportSpec,
+    Network,
+    Program,
+    Target,
+    check_size,
+    get_target,
+    not_quantised,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,6 +62,7 @@ def export_bundle(
     overwrite: bool = False,
     on_remark: Callable[[str], None] | None = None,
     check: Callable[[Bundle], Certificate] | None = None,
+    shared: Shared = ALONE,
 ) -> Bundle:
     """Export a module and put everything that a device needs beside it.
 
@@ -59,7 +70,7 @@ def export_bundle(
     QuantizedNetwork. spec: tells what the file takes and gives; its threshold is set here. threshold: None for that of
     the weights. predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in.
     on_remark: told what the target has to say of its file. check: verifies the finished folder before it is handed out,
-    as `verify.measure` does; see `write_bundle`.
+    as `verify.measure` does; see `write_bundle`. shared: with other exports of the same module.
 
     Raises BadInput for an unknown target, precision or size; Unavailable for a missing exporter; OutputExists;
     GateFailed when `check` rejects, the folder then standing at `OUT.rejected`.
@@ -89,11 +100,11 @@ def export_bundle(
     )
 
     def build(folder: Path) -> Manifest:
-        artifact = record.export(_program(model, spec), spec, folder / f"{name}{record.suffix}")
+        artifact = record.export(_program(model, record, spec, shared), spec, folder / f"{name}{record.suffix}")
         if on_remark is not None:
             for remark in artifact.remarks:
                 on_remark(remark)
-        write_golden(folder / "golden", _reference(model, spec, size, cut))
+        write_golden(folder / "golden", _reference(model, spec, size, cut, shared))
         _copy_runner(record, folder)
         if model_card is not None:
             shutil.copyfile(model_card, folder / MODEL_CARD)
@@ -129,8 +140,17 @@ def write_golden(folder: Path, reference: Runner) -> None:
             (folder / f"{n:02d}.{kind}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
-def _program(model: nn.Module, spec: ExportSpec) -> Program:
-    """What the target writes. Raises BadInput for int8 of a network that is not quantised."""
+def _program(model: nn.Module, record: Target, spec: ExportSpec, shared: Shared) -> Program:
+    """What the target is written from. Raises Unavailable for a missing exporter, and as `_network`."""
+    form = record.form(spec.precision)
+    if form is None:
+        return _network(model, spec)
+    record.require(record.to_export)
+    return shared.form(form, lambda: _network(model, spec), spec)
+
+
+def _network(model: nn.Module, spec: ExportSpec) -> Network:
+    """What forms are made from. Raises BadInput for int8 of a network that is not quantised."""
     from lawder_edge.models.deploy import to_deploy
     from lawder_edge.quantization.network import QuantizedNetwork
 
@@ -141,12 +161,13 @@ def _program(model: nn.Module, spec: ExportSpec) -> Program:
     return model.program(spec.size, dynamic_batch=spec.dynamic_batch)
 
 
-def _reference(model: nn.Module, spec: ExportSpec, size: tuple[int, int], threshold: float) -> Runner:
+def _reference(model: nn.Module, spec: ExportSpec, size: tuple[int, int], threshold: float, shared: Shared) -> Runner:
     from lawder_edge.weights import TorchRunner
 
-    return TorchRunner(
+    runner = TorchRunner(
         model, size=size, channels=spec.channels, classes=spec.classes, threshold=threshold, kind=spec.output
     )
+    return SharedRunner(runner, shared, what=PYTORCH)
 
 
 def _quantization(target: Target, model: nn.Module) -> Quantization | None:

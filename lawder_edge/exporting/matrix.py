@@ -5,10 +5,8 @@ Each runs in a process of its own: one that crashes or hangs costs its row.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -25,6 +23,7 @@ from lawder_edge.errors import BadInput, LawderError, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.exporting.images import images_of
 from lawder_edge.exporting.judge import agree, mean_and_worst
+from lawder_edge.exporting.processes import at_a_time, in_process
 from lawder_edge.exporting.verify import hostile_images
 from lawder_edge.intervals import Interval, bootstrap_mean
 from lawder_edge.targets.registry import load_runner
@@ -137,20 +136,26 @@ def compare_all(
 ) -> Matrix:
     """Run everything on the same images. model: as in `outcome.source_model`.
 
-    progress: called with sources done, sources in all, and the next. Raises BadInput and BadDataset for the images;
+    Two run at a time where the machine has two cores. progress: called with sources done, sources in all, and the next.
+    Raises BadInput and BadDataset for the images;
     what a source raises becomes its row.
     """
     sources = list(_sources(bundles, model))
     given: list[Outputs] = []
     failed: list[Row] = []
-    for n, source in enumerate(sources):
-        if progress:
-            progress(n, len(sources), f"{source.bundle.name} {source.kind}")
-        found = _isolated(source, choice, timeout_s)
-        if isinstance(found, Outputs):
-            given.append(found)
-        else:
-            failed.append(found)
+    pool = ThreadPoolExecutor(at_a_time())
+    try:
+        running = [pool.submit(_isolated, source, choice, timeout_s) for source in sources]
+        for n, (source, one) in enumerate(zip(sources, running, strict=True)):
+            if progress:
+                progress(n, len(sources), f"{source.bundle.name} {source.kind}")
+            found = one.result()
+            if isinstance(found, Outputs):
+                given.append(found)
+            else:
+                failed.append(found)
+    finally:
+        pool.shutdown(cancel_futures=True)
     if progress:
         progress(len(sources), len(sources), "")
     images = images_of(choice.data, choice.split, limit=choice.limit)
@@ -212,12 +217,14 @@ def _sources(bundles: Sequence[Path], model: str | None) -> Iterator[Source]:
 def _runner(source: Source) -> Runner:
     from lawder_edge.exporting.integer_reference import IntegerReference
     from lawder_edge.exporting.outcome import source_model
+    from lawder_edge.threads import limit_threads
     from lawder_edge.weights import TorchRunner
 
     bundle = open_bundle(source.bundle)
     manifest = bundle.manifest
     if source.kind == "bundle":
         return load_runner(bundle, threads=1)
+    limit_threads(1)
     loaded = source_model(bundle, source.model)
     size = (manifest.input.height, manifest.input.width)
     channels, classes, threshold = manifest.input.channels, manifest.output.classes, manifest.threshold
@@ -230,21 +237,12 @@ def _runner(source: Source) -> Runner:
 def _isolated(source: Source, choice: ImageChoice, timeout_s: float) -> Outputs | Row:
     manifest = open_bundle(source.bundle).manifest
     name = manifest.target if source.kind == "bundle" else PYTORCH if source.kind == "pytorch" else REFERENCE
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     try:
-        return pool.submit(outputs_of, source, choice).result(timeout=timeout_s)
+        return in_process(outputs_of, source, choice, timeout_s=timeout_s)
     except Unavailable as error:
         return Row(name, manifest.precision, "unavailable", str(error))
     except LawderError as error:
         return Row(name, manifest.precision, "failed", str(error))
-    except BrokenProcessPool:
-        return Row(name, manifest.precision, "failed", "its process died")
-    except TimeoutError:
-        for process in multiprocessing.active_children():
-            process.kill()
-        return Row(name, manifest.precision, "failed", f"no result after {timeout_s:g} s")
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _agreement(truth: EvalPair, outputs: Outputs, baseline: Outputs, n: int) -> ImageAgreement:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lawder_edge.bundle.certificate import Certificate
 from lawder_edge.bundle.store import Bundle, check_free, read_certificate
-from lawder_edge.codec import decode
 from lawder_edge.errors import BadBundle, BadInput
 from lawder_edge.exporting.request import ExportRequest
-from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.registry import ExportSpec, get_target
 
 if TYPE_CHECKING:
@@ -24,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportOutcome:
-    """One target. status: of the certificate, or `failed` where there is none; reason: why, where it is not certified.
-    remarks: what the target said of it, a sentence each.
+    """One target. status: of the certificate, `failed` where there is none, or `left-out` where nothing was tried;
+    reason: why, where it is not certified. remarks: what the target said of it, a sentence each.
 
     mask_dice_*: between artifact and PyTorch, mean and worst image. dice_drop: PyTorch less artifact. logit_difference:
     the largest at any size, of probabilities where the artifact gives those, None for masks. Numbers are None where
@@ -34,7 +29,7 @@ class ExportOutcome:
 
     target: str
     precision: str
-    status: Literal["certified", "unverified-here", "rejected", "failed"]
+    status: Literal["certified", "unverified-here", "rejected", "failed", "left-out"]
     bundle: str = ""
     file: str = ""
     size_bytes: int = 0
@@ -99,16 +94,18 @@ def export_verified(
     progress: Callable[[int, int, str], None] | None = None,
     on_bad: Callable[[str, str], None] | None = None,
     on_note: Callable[[str], None] | None = None,
+    shared_folder: Path | None = None,
 ) -> ExportOutcome:
     """Load the weights, export, compare with PyTorch, and put the bundle in its place.
 
-    on_bad: told of images that cannot be read where the request leaves them out. on_note: told what had to be
-    interpreted in their masks.
+    shared_folder: of `Shared`, with other exports of the same command. on_bad: told of images that cannot be read where
+    the request leaves them out. on_note: told what had to be interpreted in their masks.
 
     Raises GateFailed where the artifact gives other masks (it is left as OUT.rejected), and what the steps raise.
     """
     from lawder_edge.exporting.export import export_bundle
     from lawder_edge.exporting.images import images_of
+    from lawder_edge.exporting.shared import Shared
     from lawder_edge.exporting.verify import measure
     from lawder_edge.weights import bundled_card, load_model
 
@@ -128,6 +125,8 @@ def export_verified(
     loaded = load_model(request.model, int8=request.precision == "int8")
     weights = loaded.record
     reference = loaded.reference(request.precision)
+    quantised = "int8" if request.precision == "int8" else "float"
+    shared = Shared(shared_folder, network=f"{weights.model} {quantised} {loaded.sha256}")
     images = images_of(
         request.data,
         request.split,
@@ -148,7 +147,8 @@ def export_verified(
         model_card=request.card or bundled_card(request.model),
         overwrite=request.overwrite,
         on_remark=remarks.append,
-        check=lambda made: measure(made, reference, images, progress=progress),
+        check=lambda made: measure(made, reference, images, progress=progress, shared=shared),
+        shared=shared,
     )
     certificate = read_certificate(bundle)
     if certificate is None:
@@ -173,44 +173,11 @@ def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
     return loaded
 
 
-def why_not(target: str, request: ExportRequest) -> str:
-    """Why a target cannot give the precision, output and input that are asked for, "" where it can."""
+def left_out(target: str, request: ExportRequest) -> ExportOutcome | None:
+    """The row of a target that cannot give the precision, output and input that are asked for; None where it can."""
     asked = ExportSpec(precision=request.precision, output=request.kind, input_type=request.input_type)
     try:
         get_target(target).check(asked)
     except BadInput as error:
-        return str(error)
-    return ""
-
-
-def export_isolated(target: str, request: ExportRequest, *, out: Path, timeout_s: float = 900.0) -> ExportOutcome:
-    """Export one target in a process of its own, so that a toolchain that crashes or hangs costs one row.
-
-    What of the request the target does not read is left out: another target of the same call reads it.
-    """
-    reads = get_target(target).reads
-    request = replace(
-        request,
-        opset=request.opset if "opset" in reads else None,
-        engine=request.engine if "engine" in reads else EngineOptions(),
-        ram_bytes=request.ram_bytes if "ram" in reads else None,
-    )
-    command = [sys.executable, "-m", "lawder_edge", "export", "--target", target, "--out", str(out), "--format", "json"]
-    try:
-        done = subprocess.run(
-            [*command, *request.arguments()], capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return ExportOutcome(
-            target, request.precision, "failed", reason=f"no result after {timeout_s:g} s", exit_code=1
-        )
-    answer = done.stdout.strip().splitlines()
-    if answer:
-        # A toolchain may print before it; what is no outcome even so is a failure like any other.
-        with suppress(BadBundle):
-            return decode(ExportOutcome, answer[-1], source="answer")
-    said = done.stderr.strip().splitlines()
-    reason = said[-1].removeprefix("error: ") if said else f"its process ended with {done.returncode}"
-    code = done.returncode if 0 < done.returncode < 6 else 1
-    status: Literal["rejected", "failed"] = "rejected" if code == 3 else "failed"
-    return ExportOutcome(target, request.precision, status, reason=reason, exit_code=code)
+        return ExportOutcome(target, request.precision, "left-out", reason=str(error))
+    return None

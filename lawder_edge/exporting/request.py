@@ -44,22 +44,12 @@ class ExportRequest:
         """`io` as a manifest names it."""
         return None if self.io is None else INPUT_TYPES[self.io]
 
-    def arguments(self) -> list[str]:
-        """The same as command-line options."""
-        words = ["--model", self.model, "--precision", self.precision, "--limit", str(self.limit)]
-        if self.size is not None:
-            words += ["--size", *map(str, self.size)]
-        single = (
-            ("opset", self.opset), ("threshold", self.threshold), ("data", self.data), ("card", self.card),
-            ("ram", self.ram_bytes),
-        )  # fmt: skip
-        for flag, value in single:
-            if value is not None:
-                words += [f"--{flag}", str(value)]
-        if self.split:
-            words += ["--split", *map(str, self.split)]
-        words += ["--output", self.output] + (["--io", self.io] if self.io else [])
-        flags = (
-            ("dynamic-batch", self.dynamic_batch), ("skip-bad", self.skip_bad), ("overwrite", self.overwrite)
-        )  # fmt: skip
-        return words + [f"--{flag}" for flag, wanted in flags if wanted] + self.engine.arguments()
+
+@dataclass(frozen=True)
+class ExportTask:
+    """One export: to which target, what is asked of it, and the bundle's folder. shared: of `Shared`, None alone."""
+
+    target: str
+    request: ExportRequest
+    out: Path
+    shared: Path | None = None

@@ -16,6 +16,7 @@ from lawder_edge.bundle.store import Bundle, has_certificate, read_certificate, 
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.exporting.judge import agree, certify
+from lawder_edge.exporting.shared import ALONE, PYTORCH, Shared, SharedRunner
 from lawder_edge.targets.registry import Target, get_target, load_runner
 from lawder_edge.targets.versions import tool_of
 
@@ -122,12 +123,13 @@ def measure(
     seed: int = 0,
     threads: int = 0,
     progress: Progress | None = None,
+    shared: Shared = ALONE,
 ) -> Certificate:
     """Run artifact and module on the same images with the same pre- and post-processing, and judge the artifact.
 
     Logits, or what the artifact gives in their place, are compared on every image at every size of `logit_sizes`, and
     on the first in a batch of two where the manifest allows batches; masks at the image's own size. seed: of the
-    bootstrap. progress: called with images done, images in all, and the id.
+    bootstrap. progress: called with images done, images in all, and the id. shared: with other exports of the module.
 
     In the module's place stands the integer reference of a quantised one for targets that compute it bit for bit.
 
@@ -142,7 +144,7 @@ def measure(
     except Unavailable as error:
         return unmeasured("unverified-here", str(error), artifact_sha256=sha256, source=images.source)
     tools = _tools(target, manifest.model_file)
-    reference = _integers(model, runner) if target.exact else _pytorch(model, runner)
+    reference = _integers(model, runner, shared) if target.exact else _pytorch(model, runner, shared)
     comparison = _Comparison(runner, reference, manifest.input)
     for n, pair in enumerate(images.read()):
         try:
@@ -171,24 +173,26 @@ def measure(
     )
 
 
-def _pytorch(model: nn.Module, runner: Runner) -> Runner:
+def _pytorch(model: nn.Module, runner: Runner, shared: Shared) -> Runner:
     from lawder_edge.weights import TorchRunner
 
-    return TorchRunner(
+    reference = TorchRunner(
         model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
         kind=runner.kind,
     )  # fmt: skip
+    return SharedRunner(reference, shared, what=PYTORCH)
 
 
-def _integers(model: nn.Module, runner: Runner) -> Runner:
+def _integers(model: nn.Module, runner: Runner, shared: Shared) -> Runner:
     from lawder_edge.exporting.integer_reference import IntegerReference
     from lawder_edge.quantization.network import QuantizedNetwork
 
     if not isinstance(model, QuantizedNetwork):
         raise BadInput("these weights are not quantised, so there are no integers to compare with.")
     return IntegerReference(
-        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold
-    )
+        model, size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
+        shared=shared,
+    )  # fmt: skip
 
 
 def logit_sizes(spec: InputSpec) -> tuple[tuple[int, int], ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from lawder_edge.errors import BadInput
+from lawder_edge.graph.ir import Graph
 from lawder_edge.targets.registry import ExportSpec, Program, not_quantised
-
-if TYPE_CHECKING:
-    from lawder_edge.graph.ir import Graph
 
 
 def to_graph(program: Program, spec: ExportSpec) -> Graph:
@@ -17,24 +15,30 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
     Raises BadInput for a spec without a size or with any batch, operators that a graph lacks, and programs that are not
     of the spec's precision.
     """
+    if spec.size is None or spec.dynamic_batch:
+        asked = "of any size" if spec.size is None else "for any batch"
+        raise BadInput(
+            f"a file {asked} was asked for; TFLite and C hold one size and one image. Give --size H W alone."
+        )
+    graph = replace(program, name=spec.name) if isinstance(program, Graph) else _lowered(program, spec)
+    _check_interface(graph, spec, spec.size)
+    return graph
+
+
+def _lowered(program: Program, spec: ExportSpec) -> Graph:
     import torch
 
     from lawder_edge.graph.lower import lower
     from lawder_edge.models.deploy import to_deploy
     from lawder_edge.targets.onnx import to_program
 
-    if spec.size is None or spec.dynamic_batch:
-        asked = "of any size" if spec.size is None else "for any batch"
-        raise BadInput(
-            f"a file {asked} was asked for; TFLite and C hold one size and one image. Give --size H W alone."
-        )
     if isinstance(program, torch.nn.Module):
         if spec.precision == "int8":
             raise not_quantised()
         program = to_program(to_deploy(program), spec)
-    graph = lower(program, name=spec.name)
-    _check_interface(graph, spec, spec.size)
-    return graph
+    if not isinstance(program, torch.export.ExportedProgram):
+        raise TypeError(f"a graph is lowered from a network, not from {type(program).__name__}")
+    return lower(program, name=spec.name)
 
 
 def _check_interface(graph: Graph, spec: ExportSpec, size: tuple[int, int]) -> None:

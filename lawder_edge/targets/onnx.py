@@ -17,7 +17,7 @@ from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput, first_line
 from lawder_edge.files import write_file
-from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
+from lawder_edge.targets.registry import Artifact, ExportSpec, OnnxForm, Program, Target
 from lawder_edge.targets.versions import tool_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ TARGET = Target(
     to_export=("torch", "onnx", "onnxscript"),
     to_run=("onnxruntime",),
     gates=(("fp32", FP32_LIMITS), ("int8", INT8_LIMITS)),
+    # In float it fills lanes, which no other runtime is given.
+    forms=(("int8", "onnx"),),
     reads=("opset",),
 )
 
@@ -73,8 +75,23 @@ def to_proto(program: Program, spec: ExportSpec, *, narrow_resize: bytes = b"") 
 
     narrow_resize: the coordinate rule of float tensors of few channels in place of half_pixel, which it has to equal.
 
-    Holds nothing of the machine. Raises BadInput for an opset that the exporter does not write, a network that does not
-    follow the spec, or one tied to its size where a dynamic one was asked for.
+    Holds nothing of the machine. Raises BadInput as `to_form`.
+    """
+    import onnx
+
+    form = program if isinstance(program, OnnxForm) else to_form(program, spec)
+    proto = onnx.load_from_string(form.data)
+    if narrow_resize and spec.precision != "int8":
+        _rule_narrow_resizes(proto, narrow_resize)
+    _clean(proto, spec)
+    return proto
+
+
+def to_form(program: Program, spec: ExportSpec) -> OnnxForm:
+    """`program` as the exporter writes it.
+
+    Raises BadInput for an opset that the exporter does not write, a network that does not follow the spec, or one tied
+    to its size where a dynamic one was asked for.
     """
     opset = DEFAULT_OPSET if spec.opset is None else spec.opset
     if opset not in OPSETS:
@@ -83,10 +100,7 @@ def to_proto(program: Program, spec: ExportSpec, *, narrow_resize: bytes = b"") 
         )
     proto = _to_onnx(program, spec, opset)
     _check_interface(proto, spec)
-    if narrow_resize and spec.precision != "int8":
-        _rule_narrow_resizes(proto, narrow_resize)
-    _clean(proto, spec)
-    return proto
+    return OnnxForm(proto.SerializeToString(deterministic=True))
 
 
 def load(bundle: Bundle, *, threads: int = 0) -> Runner:
@@ -139,6 +153,8 @@ def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:
 
     if isinstance(program, torch.nn.Module):
         program = to_program(program, spec)
+    if not isinstance(program, torch.export.ExportedProgram):
+        raise TypeError(f"ONNX is written from a network, not from {type(program).__name__}")
     program = with_edges(program, spec)
     with _quiet() as said:
         try:

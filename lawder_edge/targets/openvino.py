@@ -38,6 +38,7 @@ TARGET = Target(
     to_export=("torch", "onnx", "onnxscript", "openvino"),
     to_run=("openvino",),
     gates=(("fp32", FP32_LIMITS), ("fp16", FP16_LIMITS), ("int8", INT8_LIMITS)),
+    forms=(("fp32", "onnx"), ("fp16", "onnx"), ("int8", "onnx")),
     reads=("opset",),
     activations="uint8, asymmetric, one scale a tensor",
     beside=(".bin",),

@@ -26,10 +26,23 @@ if TYPE_CHECKING:
     from lawder_edge.bundle.certificate import Limits
     from lawder_edge.bundle.runner import Runner
     from lawder_edge.bundle.store import Bundle
+    from lawder_edge.graph.ir import Graph
 
 _MODULES = ("onnx", "openvino", "tensorrt", "tflite", "c")
 
-Program: TypeAlias = Union["nn.Module", "ExportedProgram"]
+# What a file is written from: see `forms`.
+Form = Literal["onnx", "graph"]
+
+
+@dataclass(frozen=True)
+class OnnxForm:
+    """A network as PyTorch's exporter wrote it in ONNX, before any target's touch. data: a serialised ModelProto."""
+
+    data: bytes
+
+
+Network: TypeAlias = Union["nn.Module", "ExportedProgram"]
+Program: TypeAlias = Union[Network, OnnxForm, "Graph"]
 
 
 @dataclass(frozen=True)
@@ -81,19 +94,28 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A picture of a bundle. name: in its file's name, short. shows: what it is of, for people."""
+
+    name: str
+    shows: str
+
+
+@dataclass(frozen=True)
 class Target:
-    """One target. `module` holds its two functions and is imported only when one of them is called.
+    """One target. `module` holds its functions and is imported only when one of them is called.
 
     suffix: of the model file. precisions: what it can be exported in. layout: of the input. extra: what to install,
     `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
-    precision. rounding: of int8 values between two operators. activations: of int8 files, how they are held.
-    checks_what_it_runs: `load` itself tells what is missing, because that depends on the bundle. runs_by_name: packages
-    that files need whose names end so, where those are not `to_run`. beside: suffixes of files that are part of the
-    model file. any_size: whether one file can take several input sizes. reads: the options of an export that it knows
-    besides those of every target. outputs, inputs: what its files can give and take, at every precision but for
-    `refused`: (precision, one of them, why not). integer_edges: its int8 files are int8 from input to output, where
-    nothing else is asked for. programs: one of which has to be here to run it, and how to install the first. exact:
-    computes the integer reference, and is held to it bit for bit in PyTorch's place.
+    precision. forms: what its files are written from, by precision, where that is not the network itself. rounding: of
+    int8 values between two operators. activations: of int8 files, how they are held. checks_what_it_runs: `load` itself
+    tells what is missing, because that depends on the bundle. runs_by_name: packages that files need whose names end
+    so, where those are not `to_run`. beside: suffixes of files that are part of the model file. any_size: whether one
+    file can take several input sizes. reads: the options of an export that it knows besides those of every target.
+    outputs, inputs: what its files can give and take, at every precision but for `refused`: (precision, one of them,
+    why not). integer_edges: its int8 files are int8 from input to output, where nothing else is asked for. programs:
+    one of which has to be here to run it, and how to install the first. exact: computes the integer reference, and is
+    held to it bit for bit in PyTorch's place. drawing: of bundles, which the module's function `draw` makes, if any.
     """
 
     name: str
@@ -106,6 +128,7 @@ class Target:
     to_export: tuple[str, ...]
     to_run: tuple[str, ...]
     gates: tuple[tuple[str, Limits], ...]
+    forms: tuple[tuple[str, Form], ...] = ()
     rounding: str = "half to even, in float32"
     activations: str = "int8, asymmetric, one scale a tensor"
     checks_what_it_runs: bool = False
@@ -120,6 +143,7 @@ class Target:
     programs: tuple[str, ...] = ()
     programs_install: str = ""
     exact: bool = False
+    drawing: Drawing | None = None
 
     @property
     def usual_precision(self) -> str:
@@ -131,6 +155,10 @@ class Target:
         self._check_precision(precision)
         return dict(self.gates)[precision]
 
+    def form(self, precision: str) -> Form | None:
+        """What a file of that precision is written from and other targets' too; None for the network itself."""
+        return dict(self.forms).get(precision)
+
     def missing(self, packages: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `packages` that are not installed here. Imports none of them."""
         return tuple(p for p in packages if importlib.util.find_spec(p) is None)
@@ -140,7 +168,7 @@ class Target:
         return bool(self.programs) and not any(shutil.which(name) for name in self.programs)
 
     def export(self, program: Program, spec: ExportSpec, out: Path) -> Artifact:
-        """Write the model file `out`. program: a module in eval mode or an ExportedProgram.
+        """Write the model file `out`. program: a module in eval mode, an ExportedProgram, or what `form` names.
 
         Raises Unavailable for a missing package; BadInput for a precision, opset, input, output or network that it
         cannot take.
@@ -159,6 +187,15 @@ class Target:
         needed = () if self.checks_what_it_runs else self.to_run
         runner: Runner = self._load_module(needed).load(bundle, threads=threads)
         return runner
+
+    def drawing_of(self, bundle: Path) -> Path | None:
+        """Where the drawing of the bundle in that folder belongs, beside it; None where there is none."""
+        return bundle.with_name(f"{bundle.name}.{self.drawing.name}.png") if self.drawing else None
+
+    def draw(self, bundle: Bundle) -> bytes:
+        """The drawing of a bundle as a PNG, of targets that have one."""
+        picture: bytes = self._load_module(()).draw(bundle)
+        return picture
 
     def runtime_of(self, model_file: str) -> tuple[str, ...]:
         """The packages that run a model file of that name."""
@@ -224,13 +261,17 @@ class Target:
                 f"target {self.name!r} has no precision {precision!r}; it has: {', '.join(self.precisions)}."
             )
 
-    def _load_module(self, packages: tuple[str, ...]) -> ModuleType:
+    def require(self, packages: tuple[str, ...]) -> None:
+        """Raises Unavailable, with the pip command, where one of `packages` is not installed here."""
         missing = self.missing(packages)
         if missing:
             raise Unavailable(
                 f"target {self.name!r} needs {', '.join(missing)}, not installed here. Install with: "
                 f"pip install 'lawder-edge[{self.extra}]'"
             )
+
+    def _load_module(self, packages: tuple[str, ...]) -> ModuleType:
+        self.require(packages)
         return importlib.import_module(self.module)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lawder_edge.errors import BadInput, Unavailable
-from lawder_edge.exporting.kept import cache_folder, kept_bundle
+from lawder_edge.exporting.kept import Wanted, cache_folder, kept_bundle
 from lawder_edge.loading import Predictor, load_predictor
 from lawder_edge.targets.registry import get_target, targets
 
@@ -62,12 +62,9 @@ def open_network(
     if chosen == TORCH or weights is None:
         return Network(load_predictor(text, threads=threads), TORCH, f"{text}, run by PyTorch")
     folder = kept_bundle(
-        text,
-        weights,
-        target=chosen,
-        precision=targets()[chosen].usual_precision,
+        Wanted(text, weights, chosen, targets()[chosen].usual_precision),
         cache=cache or cache_folder(),
-        on_export=lambda folder: on_export(f"exporting {text} to {chosen}, once, into {folder}"),
+        on_export=lambda task: on_export(f"exporting {text} to {chosen}, once, into {task.out}"),
     )
     return Network(load_predictor(str(folder), threads=threads), chosen, f"{text}, run by {chosen} from {folder}")
 

@@ -16,7 +16,8 @@ from lawder_edge.bench.memory import PeakMemory
 from lawder_edge.bench.rows import Artifact, BenchReport, BenchSpec, Measured, Noise, Row
 from lawder_edge.cli import bundled
 from lawder_edge.cli.bench import bench
-from lawder_edge.errors import BadInput, OutputExists, Unavailable
+from lawder_edge.errors import BadInput, LawderError, OutputExists, Unavailable
+from lawder_edge.exporting.kept import Wanted
 
 
 @pytest.fixture
@@ -82,21 +83,20 @@ def test_no_model_at_all_means_everything_that_is_bundled(
 def test_targets_that_cannot_be_exported_are_told_and_are_no_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[tuple[str, str, Path]] = []
+    asked: list[Wanted] = []
 
-    def kept(model: str, weights: Path, *, target: str, precision: str, cache: Path, **tell: object) -> Path:
-        asked.append((target, precision, cache))
-        assert "int8" in weights.name if precision == "int8" else "int8" not in weights.name
-        if precision == "int8":
-            raise Unavailable("no such runtime here")
-        return cache / target
+    def kept(wanted: Sequence[Wanted], *, cache: Path, **tell: object) -> tuple[Path | LawderError, ...]:
+        asked.extend(wanted)
+        refused = Unavailable("no such runtime here")
+        return tuple(refused if one.precision == "int8" else cache / one.target for one in wanted)
 
-    monkeypatch.setattr(bundled, "kept_bundle", kept)
+    monkeypatch.setattr(bundled, "kept_bundles", kept)
     sources = bundled.bundled_sources(tmp_path)
     assert sources[0] == "order"
     assert str(tmp_path / "onnx") in sources
-    assert ("onnx", "int8", tmp_path) in asked
-    assert len(sources) == 1 + sum(precision == "fp32" for _, precision, _ in asked)
+    assert ("onnx", "int8") in [(one.target, one.precision) for one in asked]
+    assert all(("int8" in one.weights.name) == (one.precision == "int8") for one in asked)
+    assert len(sources) == 1 + sum(one.precision == "fp32" for one in asked)
     assert "left out onnx int8: no such runtime here" in capsys.readouterr().err
 
 

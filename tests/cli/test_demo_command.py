@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from PIL import Image
 
 from lawder_edge.exporting import kept
 from lawder_edge.exporting.outcome import ExportOutcome
-from lawder_edge.exporting.request import ExportRequest
+from lawder_edge.exporting.request import ExportTask
 from lawder_edge.video import networks
 
 SMALL = ("--size", 96, 128)
@@ -130,12 +131,13 @@ def test_a_model_name_is_exported_once_and_again_when_the_cache_is_damaged(
 ) -> None:
     exported: list[str] = []
 
-    def export(target: str, request: ExportRequest, *, out: Path) -> ExportOutcome:
-        exported.append(target)
-        shutil.copytree(bundle, out, dirs_exist_ok=True)
-        return ExportOutcome(target, request.precision, "certified")
+    def export(tasks: Sequence[ExportTask], **options: object) -> tuple[ExportOutcome, ...]:
+        (task,) = tasks
+        exported.append(task.target)
+        shutil.copytree(bundle, task.out, dirs_exist_ok=True)
+        return (ExportOutcome(task.target, task.request.precision, "certified"),)
 
-    monkeypatch.setattr(kept, "export_isolated", export)
+    monkeypatch.setattr(kept, "export_several", export)
     for _ in range(2):
         network = networks.open_network("order", runtime="onnx", cache=tmp_path)
         assert network.name == "order fp32 onnx"

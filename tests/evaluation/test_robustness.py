@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.robustness import CLEAN, robustness
+from lawder_edge.evaluation.tables import corruption_header, corruption_rows
 
 
 def pair(name: str, seed: int) -> EvalPair:
@@ -31,7 +32,7 @@ def nothing(frame: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def test_a_predictor_by_brightness_loses_what_darkness_takes_and_one_that_sees_nothing_has_nothing_to_lose() -> None:
     pairs = [pair("a", 0), pair("b", 1)]
     found = robustness(
-        {"bright": bright, "nothing": nothing}, pairs, kinds=("underexposure", "jpeg"), severities=(1, 5)
+        {"bright": bright, "nothing": nothing}, pairs, total=2, kinds=("underexposure", "jpeg"), severities=(1, 5)
     )
     assert found.image_ids == ("a", "b")
     assert found.of("bright", CLEAN, 0).dice == (1.0, 1.0)
@@ -51,7 +52,9 @@ def test_every_predictor_sees_the_same_pictures_and_a_rerun_sees_them_again() ->
     predictors = {name: remember(name) for name in seen}
     done: list[tuple[int, int]] = []
     for _ in range(2):
-        robustness(predictors, [pair("a", 0)], kinds=("noise", "bubbles"), progress=lambda n, of: done.append((n, of)))
+        robustness(
+            predictors, [pair("a", 0)], total=1, kinds=("noise", "bubbles"), progress=lambda n, of: done.append((n, of))
+        )
     assert seen["one"] == seen["two"]
     assert seen["one"][:11] == seen["one"][11:]
     assert len(set(seen["one"])) == 11
@@ -59,8 +62,18 @@ def test_every_predictor_sees_the_same_pictures_and_a_rerun_sees_them_again() ->
 
 
 def test_a_cell_that_was_not_measured_is_an_error_and_so_is_nothing_to_measure() -> None:
-    found = robustness({"nothing": nothing}, [pair("a", 0)], kinds=("jpeg",), severities=(1,))
+    found = robustness({"nothing": nothing}, [pair("a", 0)], total=1, kinds=("jpeg",), severities=(1,))
     with pytest.raises(BadInput, match="not measured at smoke 3"):
         found.of("nothing", "smoke", 3)
     with pytest.raises(BadInput, match="got none"):
-        robustness({}, [pair("a", 0)])
+        robustness({}, [pair("a", 0)], total=1)
+    with pytest.raises(BadInput, match="got none"):
+        robustness({"nothing": nothing}, iter(()), total=0)
+
+
+def test_a_table_has_a_row_a_corruption_and_a_column_a_severity() -> None:
+    found = robustness({"bright": bright}, iter([pair("a", 0), pair("b", 1)]), total=2, kinds=("underexposure", "jpeg"))
+    assert corruption_header()[0] == "corruption"
+    dark, jpeg = corruption_rows(found, "bright")
+    assert (dark[0], dark[5], jpeg[0]) == ("underexposure", "0.0000 [0.0000, 0.0000]", "jpeg")
+    assert len(dark) == len(jpeg) == len(corruption_header()) == 6

@@ -13,7 +13,7 @@ from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.files import write_file
-from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
+from lawder_edge.targets.registry import Artifact, Drawing, ExportSpec, Program, Target
 from lawder_edge.targets.versions import tool_of
 
 TARGET = Target(
@@ -27,6 +27,7 @@ TARGET = Target(
     to_export=("torch",),
     to_run=(),
     gates=(("int8", EXACT_LIMITS),),
+    forms=(("int8", "graph"),),
     rounding="half away from zero, after the product with a 31-bit multiplier and again after its shift",
     any_size=False,
     reads=("ram",),
@@ -35,6 +36,7 @@ TARGET = Target(
     exact=True,
     programs=("cc", "gcc", "clang"),
     programs_install="apt-get install gcc libc6-dev",
+    drawing=Drawing("ram", "RAM over time"),
 )
 
 
@@ -103,3 +105,10 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
             f"{bundle.manifest.model_entry.sha256}. Export the bundle again."
         )
     return CRunner(bundle.manifest, network)
+
+
+def draw(bundle: Bundle) -> bytes:
+    """RAM over time: what of the arena is in use at each operator. Returns: a PNG."""
+    from lawder_edge.targets.c.memory import FILE, draw_memory
+
+    return draw_memory((bundle.path / FILE).read_text(), title=f"{bundle.path.name}: RAM over time")

@@ -30,6 +30,7 @@ TARGET = Target(
     to_export=("torch", "onnx", "onnxscript"),
     to_run=("tensorrt_rtx",),
     gates=(("fp32", FP32_LIMITS), ("fp16", FP16_LIMITS), ("int8", INT8_LIMITS)),
+    forms=(("fp32", "onnx"), ("fp16", "onnx"), ("int8", "onnx")),
     reads=("opset", "engine"),
     activations="int8, symmetric, one scale a tensor; floating point after a sigmoid or softmax",
     runs_by_name=((".rtx.engine", ("tensorrt_rtx",)), (".engine", ("tensorrt",))),

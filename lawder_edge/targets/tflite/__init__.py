@@ -39,6 +39,7 @@ TARGET = Target(
     to_export=("torch", "flatbuffers", "ai_edge_litert"),
     to_run=("ai_edge_litert",),
     gates=(("fp32", FP32_LIMITS), ("int8", INT8_LIMITS)),
+    forms=(("fp32", "graph"), ("int8", "graph")),
     rounding="half away from zero, after the product with a 31-bit multiplier and again after its shift",
     any_size=False,
     integer_edges=True,
