@@ -2,14 +2,19 @@
 
     python benchmarks/operators.py --model build/order/onnx build/order/openvino --out benchmarks/results/operators
 
-onnxruntime and OpenVINO count time by operator themselves; LiteRT's Python interface and the C program do not. One
-thread; of each operator the 20th percentile over --calls, since other work only adds, summed by kind. Writes OUT.md.
+onnxruntime and OpenVINO count time by operator themselves; the C is compiled with a clock in its hook after each
+operator (those that it computes row by row have one time together). LiteRT counts too, but its wheel has no way to read
+that. One thread; of each operator the 20th percentile over --calls, since other work only adds, summed by kind; of C
+the processor's time, which other work is not in. Writes OUT.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import ctypes
 import json
+import subprocess
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -21,6 +26,8 @@ from lawder_edge.bundle.processing import to_tensor
 from lawder_edge.bundle.store import Bundle, open_bundle
 from lawder_edge.data.phantom import make_frame
 from lawder_edge.errors import BadInput
+from lawder_edge.runners.c.host import find_compiler
+from lawder_edge.targets.c import memory
 
 # Kind of operator, then its calls in one inference and their time in microseconds.
 Times = dict[str, tuple[int, float]]
@@ -74,12 +81,77 @@ def openvino_times(bundle: Bundle, x: np.ndarray, calls: int) -> Times:
     return by_kind(times)
 
 
-RUNTIMES = {"onnx": onnxruntime_times, "openvino": openvino_times}
+CLOCK = """#include <time.h>
+#define MOST 4096
+double us_of[MOST];
+int number_of[MOST], count;
+static double last_us;
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return 1e6 * (double)t.tv_sec + 1e-3 * (double)t.tv_nsec;
+}
+void begin(void) { count = 0; last_us = now_us(); }
+void after(int number)
+{
+    const double us = now_us();
+    if (count < MOST) { us_of[count] = us - last_us; number_of[count++] = number; }
+    last_us = now_us();
+}
+"""
+
+
+def c_times(bundle: Bundle, x: np.ndarray, calls: int) -> Times:
+    source = bundle.model_path
+    manifest = bundle.manifest
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path in (*bundle.path.glob("*.c"), *bundle.path.glob("*.h")):
+            (folder / path.name).write_bytes(path.read_bytes())
+        (folder / "main.c").unlink(missing_ok=True)
+        (folder / "clock.c").write_text(CLOCK)
+        hook = "void after(int number);\n#define LW_AFTER_OPERATOR(number, output, bytes) after(number)\n"
+        (folder / source.name).write_text(hook + source.read_text())
+        flags = ("-std=c99", "-O2", "-shared", "-fPIC", "-D_POSIX_C_SOURCE=199309L")
+        sources = sorted(str(path) for path in folder.glob("*.c"))
+        subprocess.run([find_compiler(), *flags, *sources, "-o", str(folder / "timed.so")], check=True)
+        library = ctypes.CDLL(str(folder / "timed.so"))
+    arena_bytes = getattr(library, f"lw_{source.stem}_arena_bytes")
+    arena_bytes.restype = ctypes.c_size_t
+    arena = np.empty(arena_bytes() + 16, np.uint8)
+    start = arena.ctypes.data + -arena.ctypes.data % 16
+    picture = np.ascontiguousarray(np.rint(x[0].transpose(1, 2, 0) * 128) + 128, np.uint8)
+    out = np.empty((manifest.input.height, manifest.input.width, manifest.output.classes), np.int8)
+    given = [ctypes.c_void_p(p) for p in (picture.ctypes.data, out.ctypes.data, start)]
+    with (bundle.path / memory.FILE).open(newline="") as f:
+        operators = list(csv.DictReader(f))
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for _ in range(calls):
+        library.begin()
+        status = getattr(library, f"lw_{source.stem}_logits")(*given, ctypes.c_size_t(arena_bytes()))
+        if status != 0:
+            raise BadInput(f"{source}: it refuses the call with status {status}; export the bundle again.")
+        before = -1
+        for number, us in zip(
+            (ctypes.c_int * 4096).in_dll(library, "number_of")[: ctypes.c_int.in_dll(library, "count").value],
+            (ctypes.c_double * 4096).in_dll(library, "us_of"),
+            strict=False,
+        ):
+            kind = operators[number]["kind"]
+            if operators[number]["row_by_row"] == "1":
+                kind = f"row by row, {before + 1} to {number} ({operators[before + 1]['module'] or 'input'})"
+            times[kind, str(number)].append(us)
+            before = number
+    return by_kind(times)
+
+
+RUNTIMES = {"onnx": onnxruntime_times, "openvino": openvino_times, "c": c_times}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, nargs="+", required=True, help="bundles of onnx or openvino")
+    parser.add_argument("--model", type=Path, nargs="+", required=True, help="bundles of onnx, openvino or c")
     parser.add_argument("--calls", type=int, default=60)
     parser.add_argument("--out", type=Path, required=True, help="name of the result, without a suffix")
     args = parser.parse_args()

@@ -34,7 +34,7 @@ class LatencyRule:
     """
 
     min_iters: int = 50
-    min_time_s: float = 2.0
+    min_time_s: float = 1.0
     turns: int = 10
     min_warmup: int = 2 * WINDOW
     max_warmup: int = 500

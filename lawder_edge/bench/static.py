@@ -8,7 +8,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lawder_edge.bench.rows import Measured, Row, Static
@@ -42,24 +42,34 @@ class Counts:
 
 
 def with_counts(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows, with the counts of architectures that their own processes did not know. Unchanged without PyTorch."""
-    of = {row: _architecture(row.measured) for row in rows if row.measured is not None and row.measured.static is None}
-    wanted = tuple(dict.fromkeys(of.values()))
-    if not wanted:
-        return tuple(rows)
-    task = json.dumps(dataclasses.asdict(Architectures(wanted)))
-    command = [sys.executable, "-m", "lawder_edge.bench.static", task]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    try:
-        counts = dict(zip(wanted, decode(Counts, done.stdout, source="counts").found, strict=True))
-    except BadBundle:
-        return tuple(rows)
+    """The rows, with the counts of architectures that their own processes did not know.
+
+    Those that a PyTorch row knows are counted; a process is started for the others. Unchanged without PyTorch.
+    """
+    measured = [row.measured for row in rows if row.measured is not None]
+    # Quantised networks are counted in their deploy form.
+    known = {_architecture(m): m.static for m in measured if m.static is not None and m.artifact.precision == "fp32"}
+    wanted = tuple(
+        dict.fromkeys(_architecture(m) for m in measured if m.static is None and _architecture(m) not in known)
+    )
+    counts = {**known, **(_counted(wanted) if wanted else {})}
     return tuple(
-        dataclasses.replace(row, measured=dataclasses.replace(row.measured, static=counts[of[row]]))
-        if row in of and row.measured is not None
+        dataclasses.replace(row, measured=dataclasses.replace(m, static=counts.get(_architecture(m))))
+        if (m := row.measured) is not None and m.static is None
         else row
         for row in rows
     )
+
+
+def _counted(wanted: Sequence[Architecture]) -> Mapping[Architecture, Static | None]:
+    """Nothing where the process that counts fails, as without PyTorch."""
+    task = json.dumps(dataclasses.asdict(Architectures(tuple(wanted))))
+    command = [sys.executable, "-m", "lawder_edge.bench.static", task]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        return dict(zip(wanted, decode(Counts, done.stdout, source="counts").found, strict=True))
+    except BadBundle:
+        return {}
 
 
 def _architecture(m: Measured) -> Architecture:

@@ -25,7 +25,7 @@ def bench(
     include: str = "pre,infer,post",
     threads: int = 1,
     pin: tuple[int, ...] = (),
-    min_time: float = 2.0,
+    min_time: float = 1.0,
     min_iters: int = 50,
     turns: int = 10,
     timeout: float = 600.0,

@@ -33,7 +33,7 @@ from lawder_edge.targets.c import TARGET, export, load
 from lawder_edge.targets.c.example import pnm
 from lawder_edge.targets.c.runner import CRunner
 from lawder_edge.targets.nhwc import to_graph
-from lawder_edge.targets.registry import ExportSpec
+from lawder_edge.targets.registry import ExportSpec, get_target
 
 SIZE = (64, 96)
 INT8 = ExportSpec(size=SIZE, precision="int8")
@@ -286,6 +286,15 @@ def test_no_file_of_the_bundle_holds_a_machine_path(exported: Bundle, project_ro
     for path in exported.path.rglob("*"):
         if path.is_file():
             assert not [n for n in needles if n in path.read_bytes()], path.name
+
+
+def test_its_drawing_is_of_ram_over_time_and_lies_beside_the_bundle(exported: Bundle) -> None:
+    target = get_target("c")
+    assert target.drawing is not None
+    assert target.drawing.shows == "RAM over time"
+    assert target.draw(exported).startswith(b"\x89PNG")
+    assert target.drawing_of(Path("made/c")) == Path("made/c.ram.png")
+    assert get_target("onnx").drawing_of(Path("made/onnx")) is None
 
 
 def test_a_bundle_is_not_overwritten_unasked(copied: Path, model: QuantizedNetwork) -> None:
