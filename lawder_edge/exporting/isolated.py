@@ -66,8 +66,8 @@ def export_several(
 ) -> tuple[ExportOutcome, ...]:
     """What became of each, in their order. They share what they compute alike; see `Shared`.
 
-    Two run at a time where the machine has two cores, and neither waits for what the other makes while there is
-    something else to do. on_start: told of each as it starts, in a thread of its own.
+    Two run at a time where the machine has two cores, in an order in which they hardly wait for what another makes.
+    on_start: told of each as it starts, in a thread of its own.
     """
     at_once = max(1, min(at_a_time(), len(tasks)))
     threads = max(1, (os.cpu_count() or 1) // at_once)
