@@ -50,7 +50,7 @@ def test_the_deploy_form_is_equal(name: str, channels: int, classes: int) -> Non
         assert_equal(model, deployed, torch.rand(2, channels, *size) * 2 - 1)
 
 
-@pytest.mark.parametrize("name", ["order", "mk_unet_t", "unet"])
+@pytest.mark.parametrize("name", ["order", "order_mk", "mk_unet_t", "unet"])
 def test_nothing_is_left_that_devices_lack(name: str) -> None:
     deployed = to_deploy(worked_in(create_model(name)))
     convs = [m for m in deployed.modules() if isinstance(m, nn.Conv2d)]
