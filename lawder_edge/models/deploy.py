@@ -149,10 +149,10 @@ class DeployedSkipAttention(nn.Module):
         self.out_decoder, self.out_skip = source.out_decoder, source.out_skip
         self.score_bias = cast(nn.Parameter, source.score_bias)
         channels = source.out_decoder.out_channels
-        self.confidence_decoder, self.confidence_skip = _split(source.confidence, channels)
+        self.confidence_decoder, self.confidence_skip = split_inputs(source.confidence, channels)
         self.fuses = source.fuse is not None
         if source.fuse is not None:
-            self.fuse_decoder, self.fuse_skip = _split(source.fuse, channels)
+            self.fuse_decoder, self.fuse_skip = split_inputs(source.fuse, channels)
             self.fuse_decoder.weight.add_(torch.eye(channels)[:, :, None, None])
 
     def forward(self, decoder: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
@@ -273,12 +273,13 @@ def _depthwise(grouped: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
-def _split(conv: nn.Conv2d, first: int) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """A 1x1 convolution of a concatenation, `first` channels and the rest, as two to sum; the first keeps the bias."""
+def split_inputs(conv: nn.Conv2d, first: int) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """A convolution of a concatenation, `first` channels and the rest, as two to sum; the first keeps the bias."""
     parts: list[nn.Conv2d] = []
     for channels in (slice(first), slice(first, None)):
-        weight = conv.weight[:, channels].clone()
-        part = nn.Conv2d(weight.shape[1], conv.out_channels, 1, bias=not parts)
+        weight = conv.weight[:, channels].detach().clone()
+        size, padding = cast(Any, conv.kernel_size), cast(Any, conv.padding)
+        part = nn.Conv2d(weight.shape[1], conv.out_channels, size, padding=padding, bias=not parts)
         part.weight = nn.Parameter(weight)
         parts.append(part)
     parts[0].bias = nn.Parameter(_bias(conv).clone())

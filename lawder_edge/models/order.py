@@ -16,9 +16,28 @@ from lawder_edge.models.attention import BidirectionalSkipAttention, Normaliser
 from lawder_edge.models.blocks import upsample
 
 WIDTHS = (12, 12, 16, 16, 16)  # at H/2, H/4, H/8, H/16, H/32
-SKIPS = (6, 12, 16, 16)  # what of the first four the decoder is shown
+SKIPS = (4, 12, 16, 16)  # what of the first four the decoder is shown
 LATE_LEVELS = (1, 2)  # those whose skips attend: H/4 and H/8
 STEM_SIDE = 6
+
+
+class Joined(nn.Sequential):
+    """Layers over a decoder feature and a skip. decoder: (B, Cd, H, W), skip: (B, Cs, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, decoder_channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__(
+            *_convolution(decoder_channels + skip_channels, out_channels), *_convolution(out_channels, out_channels)
+        )
+        self.decoder_channels = decoder_channels
+
+    def forward(self, decoder: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
+        x = self.join(decoder, skip)
+        for layer in self:
+            x = layer(x)
+        return x
+
+    def join(self, decoder: Tensor, skip: Tensor) -> Tensor:
+        return torch.cat([decoder, skip], dim=1)
 
 
 class Order(nn.Module):
@@ -34,7 +53,8 @@ class Order(nn.Module):
     - One 6x6 convolution of stride 2, as much as a 3x3 one of 2x2 pixels in a channel each: nothing is computed at full
       size, and the one padding is the same in every runtime, which an odd window of stride 2 has not.
     - `skips` of the `widths` channels are kept for the decoder, by a 1x1 convolution where they are fewer: what a row
-      needs while it is computed is cheap, what must wait is not. At 256x256 a channel at H/2 is 16 KB.
+      needs while it is computed is cheap, what must wait is not: at 256x256 a channel at H/2 is 16 KB. The 4 at H/2 and
+      the decoder's 12 fill a vector of 16 channels.
     - `token_stride` is the token grid relative to the input, constant, so that one export is right at every size: 32
       gives 64 tokens at 256x256. `normaliser` is sigmoid: of those whose operators every integer runtime has, the one
       whose map loses least at 1/256 (benchmarks/results/attention_int8.md).
@@ -68,8 +88,7 @@ class Order(nn.Module):
             for a, b in zip(w[:-1], skips, strict=True)
         )
         self.decoder = nn.ModuleList(
-            nn.Sequential(*_convolution(below + skip, out), *_convolution(out, out))
-            for below, skip, out in zip(w[1:], skips, w[:-1], strict=True)
+            Joined(below, skip, out) for below, skip, out in zip(w[1:], skips, w[:-1], strict=True)
         )
         self.adapters = nn.ModuleDict(
             {
@@ -98,7 +117,7 @@ class Order(nn.Module):
             x, skip = upsample(x, 2), skips[level]
             if str(level) in self.adapters:
                 x, skip = self.adapters[str(level)](x, skip)
-            x = self.decoder[level](torch.cat([x, skip], dim=1))
+            x = self.decoder[level](x, skip)
             if level and self.training and self.deep_supervision:
                 aux.append(self.aux_heads[level - 1](x))
         # Equal to a head above the upsampling, as bilinear weights sum to one, at a quarter of its work.

@@ -42,7 +42,7 @@ def _mk_unet(*widths: int) -> Callable[..., nn.Module]:
 
 
 _RECORDS = (
-    ModelRecord("order", Order, 41_976, LAW_AND_ORDER, "U-Net below full size + late skip attention, for devices"),
+    ModelRecord("order", Order, 41_732, LAW_AND_ORDER, "U-Net below full size + late skip attention, for devices"),
     ModelRecord("order_mk", MKOrder, 42_016, LAW_AND_ORDER, "the plain reading: MK-UNet + late skip attention"),
     ModelRecord(
         "order_full",
