@@ -27,7 +27,7 @@ from lawder_edge.data.datasets import find_samples, read_split, select
 from lawder_edge.data.splits import hold_out
 from lawder_edge.models import registry
 from lawder_edge.models.attention import Normaliser
-from lawder_edge.models.order import Order
+from lawder_edge.models.mk_order import MKOrder
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.checkpoint import load_into, read_weights
 from lawder_edge.training.config import TrainConfig
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def builder(normaliser: Normaliser, stride: int) -> Callable[..., Order]:
-    return lambda **options: Order(normaliser=normaliser, token_stride=stride, **options)
+    return lambda **options: MKOrder(normaliser=normaliser, token_stride=stride, **options)
 
 
 def measure(model: Order, images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
