@@ -45,7 +45,7 @@ class MapAt256(nn.Module):
         return torch.clamp(torch.round(x * 256), 0, 255) / 256
 
 
-def silenced(model: Order) -> Order:
+def silenced(model: MKOrder) -> MKOrder:
     """A copy whose adapters write nothing: what the network is without its attention."""
     quiet = copy.deepcopy(model)
     for adapter in quiet.adapters.values():
@@ -60,7 +60,7 @@ def mask_dice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(total > 0, 2 * (a & b).sum((1, 2)) / np.maximum(total, 1), 1.0)
 
 
-def masks(model: Order, images: np.ndarray, attention_map: nn.Module) -> np.ndarray:
+def masks(model: MKOrder, images: np.ndarray, attention_map: nn.Module) -> np.ndarray:
     for adapter in model.adapters.values():
         adapter.attention_map = attention_map
     return predict_probabilities(model, images)[:, 0].numpy() > 0.5
@@ -105,11 +105,11 @@ def main() -> None:
     print_table(args.out)
 
 
-def builder(normaliser: Normaliser, stride: int) -> Callable[..., Order]:
+def builder(normaliser: Normaliser, stride: int) -> Callable[..., MKOrder]:
     return lambda **options: MKOrder(normaliser=normaliser, token_stride=stride, **options)
 
 
-def measure(model: Order, images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def measure(model: MKOrder, images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     plain, coarse = masks(model, images, nn.Identity()), masks(model, images, MapAt256())
     agreement = mask_dice(plain, coarse)
     return {
