@@ -1,4 +1,4 @@
-"""The plain reading of ORDER: MK-UNet, its adapters beside the gates. What `order` is held against.
+"""The plain reading of ORDER: MK-UNet, its adapters beside the gates. The bundled `order`.
 
 Paper: LAW & ORDER: Adaptive Spatial Weighting for Medical Diffusion and Segmentation - https://arxiv.org/abs/2603.04795
 """

@@ -48,7 +48,7 @@ class Order(nn.Module):
 
     Differs from the paper's words in its backbone: dense 3x3 convolutions in place of MK-UNet's multi-kernel blocks,
     and skips from before the pooling, concatenated. At 42,000 parameters that learns what the plain reading does not
-    (`order_mk`; benchmarks/results/variants.md). Made for devices:
+    (`mk_order`; benchmarks/results/variants.md). Made for devices:
 
     - One 6x6 convolution of stride 2, as much as a 3x3 one of 2x2 pixels in a channel each: nothing is computed at full
       size, and the one padding is the same in every runtime, which an odd window of stride 2 has not.
