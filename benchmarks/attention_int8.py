@@ -27,7 +27,7 @@ from lawder_edge.data.datasets import Sample, find_samples, read_split, select
 from lawder_edge.data.splits import hold_out
 from lawder_edge.models import registry
 from lawder_edge.models.attention import BidirectionalSkipAttention, Normaliser
-from lawder_edge.models.order import Order
+from lawder_edge.models.mk_order import MKOrder
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.checkpoint import load_into, read_weights
 from lawder_edge.training.config import TrainConfig
@@ -45,7 +45,7 @@ class MapAt256(nn.Module):
         return torch.clamp(torch.round(x * 256), 0, 255) / 256
 
 
-def silenced(model: Order) -> Order:
+def silenced(model: MKOrder) -> MKOrder:
     """A copy whose adapters write nothing: what the network is without its attention."""
     quiet = copy.deepcopy(model)
     for module in quiet.modules():
@@ -61,7 +61,7 @@ def mask_dice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(total > 0, 2 * (a & b).sum((1, 2)) / np.maximum(total, 1), 1.0)
 
 
-def masks(model: Order, images: np.ndarray, attention_map: nn.Module) -> np.ndarray:
+def masks(model: MKOrder, images: np.ndarray, attention_map: nn.Module) -> np.ndarray:
     for adapter in model.adapters.values():
         adapter.attention_map = attention_map
     return predict_probabilities(model, images)[:, 0].numpy() > 0.5
@@ -106,11 +106,11 @@ def main() -> None:
     print_table(args.out)
 
 
-def builder(normaliser: Normaliser, stride: int) -> Callable[..., Order]:
-    return lambda **options: Order(normaliser=normaliser, token_stride=stride, **options)
+def builder(normaliser: Normaliser, stride: int) -> Callable[..., MKOrder]:
+    return lambda **options: MKOrder(normaliser=normaliser, token_stride=stride, **options)
 
 
-def measure(model: Order, images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def measure(model: MKOrder, images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     plain, coarse = masks(model, images, nn.Identity()), masks(model, images, MapAt256())
     agreement = mask_dice(plain, coarse)
     return {

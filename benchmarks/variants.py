@@ -11,9 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lawder_edge.models.attention import BidirectionalSkipAttention
+from lawder_edge.models.blocks import MultiKernelInvertedResidual, upsample
+from lawder_edge.models.mk_order import MKOrder
 from lawder_edge.models.mk_unet import MKUNet
 from lawder_edge.models.order import Order
 from lawder_edge.models.unet import UNet, double_conv
@@ -32,13 +36,13 @@ def with_kaiming(network: Network) -> Network:
     return network
 
 
-def Wide(**options: Any) -> Order:  # noqa: N802
+def Wide(**options: Any) -> MKOrder:  # noqa: N802
     """More channels where pixels are many, fewer where they are few. 42,091 parameters."""
-    return Order(widths=(6, 12, 24, 32, 32), **options)
+    return MKOrder(widths=(6, 12, 24, 32, 32), **options)
 
 
-def Kaiming(**options: Any) -> Order:  # noqa: N802
-    return with_kaiming(Order(**options))
+def Kaiming(**options: Any) -> MKOrder:  # noqa: N802
+    return with_kaiming(MKOrder(**options))
 
 
 def UNet42(**options: Any) -> UNet:  # noqa: N802
@@ -75,3 +79,88 @@ class DensePlain(Plain):
         w, up = self.widths, self.widths[::-1]
         self.encoder = nn.ModuleList(double_conv(a, b) for a, b in zip((self.in_channels, *w[:-1]), w, strict=True))
         self.decoder = nn.ModuleList(double_conv(a, b) for a, b in zip(up, (*up[1:], up[-1]), strict=True))
+
+
+class MultiKernel(MultiKernelInvertedResidual):
+    """MK-UNet's block with a ReLU after it, as the dense stages have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x))
+
+
+class Below(nn.Module):
+    """A U-Net below full size: a 3x3 stem of stride 2, whole skips from before the pooling, a head at H/2.
+
+    `multi_kernel_from`: the level from which multi-kernel blocks stand in place of two dense 3x3 convolutions.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (10, 12, 14, 18, 20),
+        *,
+        multi_kernel_from: int = 5,
+        in_channels: int = 3,
+        num_classes: int = 1,
+    ) -> None:
+        super().__init__()
+        w = tuple(widths)
+        self.in_channels, self.num_classes = in_channels, num_classes
+        blocks = [MultiKernel if level >= multi_kernel_from else double_conv for level in range(len(w))]
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+        )
+        self.down = nn.ModuleList(block(a, b) for block, a, b in zip(blocks, (8, *w[:-1]), w, strict=True))
+        self.up = nn.ModuleList(
+            block(a + b, b) for block, a, b in zip(blocks[-2::-1], w[:0:-1], w[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(w[0], num_classes, 1)
+        with_kaiming(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, skips = self.stem(x), []
+        for level, stage in enumerate(self.down):
+            x = stage(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        x = skips.pop()
+        for stage in self.up:
+            x = stage(torch.cat([upsample(x, 2), skips.pop()], dim=1))
+        return upsample(self.head(x), 2)
+
+
+def BelowMultiKernel(**options: Any) -> Below:  # noqa: N802
+    """The same, multi-kernel blocks at H/8, H/16 and H/32. 42,231 parameters."""
+    return Below((10, 14, 16, 20, 28), multi_kernel_from=2, **options)
+
+
+def BelowWide(**options: Any) -> Below:  # noqa: N802
+    """42,571 parameters."""
+    return Below((14, 14, 14, 16, 16), **options)
+
+
+def BelowNarrow(**options: Any) -> Below:  # noqa: N802
+    """44,673 parameters."""
+    return Below((8, 10, 14, 20, 24), **options)
+
+
+def Stem6(**options: Any) -> Order:  # noqa: N802
+    """Below with ORDER's 6x6 stem: ORDER with whole skips and without adapters. 42,078 parameters."""
+    return Order(widths=(10, 12, 14, 18, 20), skips=(10, 12, 14, 18), late_levels=(), **options)
+
+
+def SixKept(**options: Any) -> Order:  # noqa: N802
+    """6 channels of the skip at H/2 in place of 4. 41,976 parameters."""
+    return Order(skips=(6, 12, 16, 16), **options)
+
+
+def SixKeptNoAdapters(**options: Any) -> Order:  # noqa: N802
+    return Order(skips=(6, 12, 16, 16), late_levels=(), **options)
+
+
+def SixKeptTokens16(**options: Any) -> Order:  # noqa: N802
+    """Four times the tokens."""
+    return Order(skips=(6, 12, 16, 16), token_stride=16, **options)
+
+
+def SixKeptNarrow(**options: Any) -> Order:  # noqa: N802
+    """8 channels at H/2. 41,428 parameters."""
+    return Order(widths=(8, 12, 16, 16, 20), skips=(6, 12, 16, 16), **options)

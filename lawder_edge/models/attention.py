@@ -34,7 +34,7 @@ def attend(scores: Tensor, values: Tensor, normaliser: Normaliser, on_map: Calla
 
 
 class BidirectionalSkipAttention(nn.Module):
-    """Decoder feature and skip look at each other through one similarity matrix, then a gated residual, then fusion.
+    """Decoder feature and skip look at each other through one similarity matrix; a gate scales what each takes over.
 
     With D the decoder feature, E the skip and P the mean over `stride` x `stride` cells (tokens N = HW / stride^2):
 
@@ -42,27 +42,36 @@ class BidirectionalSkipAttention(nn.Module):
         dD = (norm(S) P(E) Ve) Od          dE = (norm(S^T) P(D) Vd) Oe
         c  = sigmoid(conv1x1[D, E])
         D' = D + c up(dD)                  E' = E + c up(dE)
-        F  = D' + conv1x1[D', E']
 
-    decoder, skip: (B, C, H, W), H and W multiples of `stride` -> (F, E'), each (B, C, H, W). At initialisation the
-    output projections and the fusion are zero, so that the module starts as the identity.
+    decoder: (B, Cd, H, W), skip: (B, Cs, H, W), H and W multiples of `stride` -> (D', E') of the same shapes. With
+    `fuses`, for Cd = Cs, D' + conv1x1[D', E'] in place of D'; without it, that is left to the block that reads both. At
+    initialisation the output projections and the fusion are zero, so that the module starts as the identity.
     """
 
-    def __init__(self, channels: int, *, key_channels: int, stride: int, normaliser: Normaliser = "sigmoid") -> None:
+    def __init__(
+        self,
+        decoder_channels: int,
+        skip_channels: int,
+        *,
+        key_channels: int,
+        stride: int,
+        normaliser: Normaliser = "sigmoid",
+        fuses: bool = False,
+    ) -> None:
         super().__init__()
         self.stride = stride
         self.normaliser: Normaliser = normaliser
         self.scale = key_channels**-0.5
-        self.key_decoder = nn.Conv2d(channels, key_channels, 1, bias=False)
-        self.key_skip = nn.Conv2d(channels, key_channels, 1, bias=False)
-        self.value_decoder = nn.Conv2d(channels, key_channels, 1, bias=False)
-        self.value_skip = nn.Conv2d(channels, key_channels, 1, bias=False)
-        self.out_decoder = nn.Conv2d(key_channels, channels, 1, bias=False)
-        self.out_skip = nn.Conv2d(key_channels, channels, 1, bias=False)
+        self.key_decoder = nn.Conv2d(decoder_channels, key_channels, 1, bias=False)
+        self.key_skip = nn.Conv2d(skip_channels, key_channels, 1, bias=False)
+        self.value_decoder = nn.Conv2d(decoder_channels, key_channels, 1, bias=False)
+        self.value_skip = nn.Conv2d(skip_channels, key_channels, 1, bias=False)
+        self.out_decoder = nn.Conv2d(key_channels, decoder_channels, 1, bias=False)
+        self.out_skip = nn.Conv2d(key_channels, skip_channels, 1, bias=False)
         # Softmax does not see a constant; sigmoid does.
         self.score_bias = nn.Parameter(torch.zeros(1)) if normaliser == "sigmoid" else None
-        self.confidence = nn.Conv2d(2 * channels, 1, 1)
-        self.fuse = nn.Conv2d(2 * channels, channels, 1)
+        self.confidence = nn.Conv2d(decoder_channels + skip_channels, 1, 1)
+        self.fuse = nn.Conv2d(2 * decoder_channels, decoder_channels, 1) if fuses else None
         # The attention map in [0, 1] passes through here: identity in float, a hook for quantisation.
         self.attention_map = nn.Identity()
 
@@ -70,8 +79,9 @@ class BidirectionalSkipAttention(nn.Module):
         """Keys and values at unit gain (0.02 would leave the scores flat at 1e-4), everything that writes at zero."""
         for conv in (self.key_decoder, self.key_skip, self.value_decoder, self.value_skip):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
-        for conv in (self.out_decoder, self.out_skip, self.fuse):
-            nn.init.zeros_(conv.weight)
+        for writer in (self.out_decoder, self.out_skip, self.fuse):
+            if writer is not None:
+                nn.init.zeros_(writer.weight)
 
     def _tokens(self, x: Tensor) -> Tensor:
         """(B, d, h, w) -> (B, h w, d)"""
@@ -99,5 +109,6 @@ class BidirectionalSkipAttention(nn.Module):
         gate = torch.sigmoid(self.confidence(torch.cat([decoder, skip], dim=1)))
         decoder = decoder + gate * delta_decoder
         skip = skip + gate * delta_skip
-        fused: Tensor = decoder + self.fuse(torch.cat([decoder, skip], dim=1))
-        return fused, skip
+        if self.fuse is not None:
+            decoder = decoder + self.fuse(torch.cat([decoder, skip], dim=1))
+        return decoder, skip

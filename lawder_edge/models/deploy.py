@@ -10,7 +10,7 @@ What becomes of a network, in one place, in plain PyTorch:
 - The mean over channels becomes a 1x1 convolution of 1/C: TFLite's integer MEAN of 4 values at one scale rounds up by
   0.4 steps on average, and NPUs have no such MEAN.
 - In ORDER's adapter 1x1 convolutions of a concatenation become two and a sum, so that no tensors have to share a scale;
-  the residual around the fusion becomes part of its weights.
+  a residual around a fusion becomes part of its weights.
 - Auxiliary heads are dropped.
 """
 
@@ -138,7 +138,7 @@ class DeployedGate(nn.Module):
 
 
 class DeployedSkipAttention(nn.Module):
-    """Bidirectional skip attention by sigmoid, one map for both directions. Two (B, C, H, W) -> two of the same."""
+    """Bidirectional skip attention by sigmoid, one map for both ways. (B, Cd, H, W), (B, Cs, H, W) -> the same."""
 
     def __init__(self, source: BidirectionalSkipAttention) -> None:
         super().__init__()
@@ -148,10 +148,12 @@ class DeployedSkipAttention(nn.Module):
         self.value_decoder, self.value_skip = source.value_decoder, source.value_skip
         self.out_decoder, self.out_skip = source.out_decoder, source.out_skip
         self.score_bias = cast(nn.Parameter, source.score_bias)
-        self.confidence_decoder, self.confidence_skip = _halves(source.confidence)
-        self.fuse_decoder, self.fuse_skip = _halves(source.fuse)
-        channels = self.fuse_decoder.out_channels
-        self.fuse_decoder.weight.add_(torch.eye(channels)[:, :, None, None])
+        channels = source.out_decoder.out_channels
+        self.confidence_decoder, self.confidence_skip = split_inputs(source.confidence, channels)
+        self.fuses = source.fuse is not None
+        if source.fuse is not None:
+            self.fuse_decoder, self.fuse_skip = split_inputs(source.fuse, channels)
+            self.fuse_decoder.weight.add_(torch.eye(channels)[:, :, None, None])
 
     def forward(self, decoder: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
         cells, skip_cells = F.avg_pool2d(decoder, self.stride), F.avg_pool2d(skip, self.stride)
@@ -166,7 +168,7 @@ class DeployedSkipAttention(nn.Module):
         gate = torch.sigmoid(self.confidence_decoder(decoder) + self.confidence_skip(skip))
         decoder = decoder + gate * upsample(delta_decoder, self.stride)
         skip = skip + gate * upsample(delta_skip, self.stride)
-        return self.fuse_decoder(decoder) + self.fuse_skip(skip), skip
+        return (self.fuse_decoder(decoder) + self.fuse_skip(skip) if self.fuses else decoder), skip
 
 
 def _tokens(x: Tensor) -> Tensor:
@@ -188,8 +190,9 @@ _FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
 
 
 def _simplified(module: nn.Module) -> nn.Module:
-    if isinstance(module, MKUNet):
+    if hasattr(module, "aux_heads"):
         module.aux_heads = nn.ModuleList()
+    if isinstance(module, MKUNet):
         attention = DeployedSpatialAttention(module.spatial_attention, module.widths)
         module.set_submodule("spatial_attention", attention)
     form = _FORMS.get(type(module))
@@ -270,14 +273,14 @@ def _depthwise(grouped: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
-def _halves(conv: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """A 1x1 convolution of a concatenation of equals as two whose outputs are summed; the first keeps the bias."""
-    half = conv.in_channels // 2
-    parts = []
-    for start in (0, half):
-        part = nn.Conv2d(half, conv.out_channels, 1, bias=start == 0)
-        part.weight = nn.Parameter(conv.weight[:, start : start + half].clone())
+def split_inputs(conv: nn.Conv2d, first: int) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """A convolution of a concatenation, `first` channels and the rest, as two to sum; the first keeps the bias."""
+    parts: list[nn.Conv2d] = []
+    for channels in (slice(first), slice(first, None)):
+        weight = conv.weight[:, channels].detach().clone()
+        size, padding = cast(Any, conv.kernel_size), cast(Any, conv.padding)
+        part = nn.Conv2d(weight.shape[1], conv.out_channels, size, padding=padding, bias=not parts)
+        part.weight = nn.Parameter(weight)
         parts.append(part)
-    if parts[0].bias is not None:
-        parts[0].bias = nn.Parameter(_bias(conv).clone())
+    parts[0].bias = nn.Parameter(_bias(conv).clone())
     return parts[0], parts[1]

@@ -1,27 +1,32 @@
 """The deploy form for onnxruntime, which keeps float channels in blocks of 8 or 16, a vector register each.
 
-It computes a whole block for a tensor of 1 to 16 channels: ORDER's blocks at full resolution have 6, its attention maps
-one. Here lanes that it fills with zeros are put to use: 1.45 times faster than the deploy form with blocks of 16, where
-OpenVINO, which is not given it, is 0.93 times as fast (benchmarks/results/deploy_form.md). An equal module in float;
-not for int8, whose scales belong to the tensors of the deploy form.
+Tensors that it has to take out of their blocks, and lanes of a block that it fills with zeros, cost as much as those
+that work. An equal module in float; not for int8, whose scales belong to the tensors of the deploy form, and not for
+OpenVINO, which is 0.93 times as fast with it (benchmarks/results/deploy_form.md).
 
-- The 3x3 and 5x5 branches of a narrow block stand side by side in one depthwise convolution, and the projection sums
-  all branches: fewer passes over memory, and no sums.
-- A map of one channel is computed 4x4 pixels at a time, as 16 channels of a convolution of stride 4.
+- ORDER: a concatenation whose parts do not fill blocks is written out, and the convolution of it falls back to one
+  without blocks. Here what leaves a stage has a multiple of 16 channels, the last ones zero; and a skip that fits into
+  the zeros of the decoder feature is added there.
+- MK-UNet: blocks at full resolution have 6 channels, attention maps one. The 3x3 and 5x5 branches of a narrow block
+  stand side by side in one depthwise convolution, and the projection sums all branches. A map of one channel is
+  computed 4x4 pixels at a time, as 16 channels of a convolution of stride 4.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lawder_edge.models.deploy import DeployedInvertedResidual, DeployedSpatialAttention
+from lawder_edge.models.deploy import DeployedInvertedResidual, DeployedSkipAttention, DeployedSpatialAttention
 from lawder_edge.models.mk_unet import MKUNet
+from lawder_edge.models.order import Joined, Order
 
+BLOCK = 16
 # Two branches of up to 8 channels fill no more than a block of 16.
 NARROW = 8
 LANES = 8
@@ -32,7 +37,10 @@ PHASES = 4
 @torch.no_grad()
 def fill_lanes(deployed: nn.Module) -> nn.Module:
     """A copy of a module of `deploy.to_deploy`, changed: (B, C, H, W) to the same logits, to 1e-5 of their range."""
-    return _filled(copy.deepcopy(deployed))
+    copied = copy.deepcopy(deployed)
+    if isinstance(copied, Order):
+        _fill_blocks(copied)
+    return _filled(copied)
 
 
 def _filled(module: nn.Module) -> nn.Module:
@@ -46,6 +54,68 @@ def _filled(module: nn.Module) -> nn.Module:
         else:
             _filled(child)
     return module
+
+
+class Packed(Joined):
+    """A decoder stage whose inputs have zeros where the other has channels. Both: (B, BLOCK, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, layers: Joined) -> None:
+        nn.Sequential.__init__(self, *layers)
+        self.decoder_channels = layers.decoder_channels
+
+    def join(self, decoder: Tensor, skip: Tensor) -> Tensor:
+        return decoder + skip
+
+
+def _fill_blocks(model: Order) -> None:
+    """Zero channels at the end of what each stage, skip and adapter gives, up to a multiple of BLOCK."""
+    for level, stage in enumerate(model.encoder):
+        _widen(_first(stage), ins=[model.widths[level - 1]] if level else [])
+        _widen(_last(stage), outs=True)
+    for level, (kept, stage) in enumerate(zip(model.keep, model.decoder, strict=True)):
+        joined = cast(Joined, stage)
+        first, below = _first(joined), joined.decoder_channels
+        chosen = isinstance(kept, nn.Sequential)
+        fits = chosen and first.in_channels <= BLOCK and str(level) not in model.adapters
+        if chosen:
+            _widen(_first(kept), ins=[model.widths[level]], outs=True, zeros_before=below if fits else 0)
+        _widen(first, ins=[first.in_channels] if fits else [below, first.in_channels - below])
+        _widen(_last(joined), outs=True)
+        if fits:
+            model.decoder[level] = Packed(joined)
+    for adapter in cast("list[DeployedSkipAttention]", list(model.adapters.children())):
+        for reader in (
+            adapter.key_decoder, adapter.value_decoder, adapter.confidence_decoder,
+            adapter.key_skip, adapter.value_skip, adapter.confidence_skip,
+        ):  # fmt: skip
+            _widen(reader, ins=[reader.in_channels])
+        for writer in (adapter.out_decoder, adapter.out_skip):
+            _widen(writer, outs=True)
+    _widen(model.head, ins=[model.head.in_channels])
+
+
+def _first(stage: nn.Module) -> nn.Conv2d:
+    return next(m for m in stage.modules() if isinstance(m, nn.Conv2d))
+
+
+def _last(stage: nn.Module) -> nn.Conv2d:
+    return [m for m in stage.modules() if isinstance(m, nn.Conv2d)][-1]
+
+
+def _widen(conv: nn.Conv2d, *, ins: Sequence[int] = (), outs: bool = False, zeros_before: int = 0) -> None:
+    """Widen a convolution in place. ins: channels of each part of its input, each to be filled; outs: so its output."""
+    weight = conv.weight.detach()
+    if ins:
+        starts = [sum(ins[:i]) for i in range(len(ins))]
+        parts = [weight[:, start : start + count] for start, count in zip(starts, ins, strict=True)]
+        weight = torch.cat([F.pad(part, (0, 0, 0, 0, 0, -part.shape[1] % BLOCK)) for part in parts], dim=1)
+    if outs:
+        more = (zeros_before, -(weight.shape[0] + zeros_before) % BLOCK)
+        weight = F.pad(weight, (0, 0, 0, 0, 0, 0, *more))
+        if conv.bias is not None:
+            conv.bias = nn.Parameter(F.pad(conv.bias.detach(), more))
+    conv.weight = nn.Parameter(weight)
+    conv.out_channels, conv.in_channels = weight.shape[:2]
 
 
 class SideBySide(nn.Module):

@@ -11,8 +11,9 @@ from torch import nn
 
 from lawder_edge.errors import BadInput
 from lawder_edge.models.lite0_unet import Lite0UNet
+from lawder_edge.models.mk_order import WIDTHS, MKOrder
 from lawder_edge.models.mk_unet import MKUNet
-from lawder_edge.models.order import WIDTHS, Order
+from lawder_edge.models.order import Order
 from lawder_edge.models.unet import UNet
 
 MK_UNET = "https://arxiv.org/abs/2509.18493"
@@ -41,13 +42,20 @@ def _mk_unet(*widths: int) -> Callable[..., nn.Module]:
 
 
 _RECORDS = (
-    ModelRecord("order", Order, 42_016, LAW_AND_ORDER, "MK-UNet + skip attention on pooled tokens, for devices"),
+    ModelRecord("order", MKOrder, 42_016, LAW_AND_ORDER, "MK-UNet + late skip attention on pooled tokens, for devices"),
+    ModelRecord(
+        "order_half",
+        Order,
+        41_732,
+        LAW_AND_ORDER,
+        "U-Net below full size + late skip attention; learns more, not bundled yet",
+    ),
     ModelRecord(
         "order_full",
-        lambda **options: Order(token_stride=0, normaliser="softmax", **options),
+        lambda **options: MKOrder(token_stride=0, normaliser="softmax", **options),
         42_014,
         LAW_AND_ORDER,
-        "the same with every position a token: the paper's 0.56 GFLOPs",
+        "order with every position a token: the paper's 0.56 GFLOPs",
         float_only=True,
     ),
     ModelRecord("mk_unet_wide", _mk_unet(*WIDTHS), 40_340, MK_UNET, "MK-UNet at ORDER's widths: the fair baseline"),

@@ -10,6 +10,7 @@ from torch import nn
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.models.lanes import PhasedSpatialAttention, SideBySide, fill_lanes
+from lawder_edge.models.order import Order
 
 
 def count(model: nn.Module, kind: type[nn.Module]) -> int:
@@ -17,7 +18,7 @@ def count(model: nn.Module, kind: type[nn.Module]) -> int:
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(3, 1), (1, 3)])
-@pytest.mark.parametrize("name", ["order", "mk_unet_t", "mk_unet_s"])
+@pytest.mark.parametrize("name", ["order_half", "order", "mk_unet_t", "mk_unet_s"])
 def test_filled_lanes_are_equal(name: str, channels: int, classes: int) -> None:
     deployed = to_deploy(worked_in(create_model(name, in_channels=channels, num_classes=classes)))
     filled = fill_lanes(deployed)
@@ -25,7 +26,26 @@ def test_filled_lanes_are_equal(name: str, channels: int, classes: int) -> None:
         assert_equal(deployed, filled, torch.rand(2, channels, *size) * 2 - 1)
 
 
-def test_orders_three_narrow_blocks_and_its_spatial_attention_are_changed_in_a_copy() -> None:
+def test_what_orders_stages_concatenate_fills_blocks_of_16() -> None:
+    deployed = to_deploy(worked_in(create_model("order_half")))
+    filled = fill_lanes(deployed)
+    assert (joined_channels(deployed), joined_channels(filled)) == ([16, 16, 16, 16, 16, 12, 12, 4], [16] * 6)
+
+
+def joined_channels(model: nn.Module) -> list[int]:
+    """Of each part of each concatenation."""
+    program = torch.export.export(model, (torch.zeros(1, 3, 64, 64),))
+    joins = [node for node in program.graph.nodes if node.target is torch.ops.aten.cat.default]
+    return [part.meta["val"].shape[1] for node in joins for part in node.args[0]]
+
+
+@pytest.mark.parametrize("skips", [(6, 12, 16, 16), (12, 12, 8, 5)])
+def test_skips_of_other_widths_are_equal_too(skips: tuple[int, ...]) -> None:
+    deployed = to_deploy(worked_in(Order(widths=(12, 12, 16, 20, 16), skips=skips)))
+    assert_equal(deployed, fill_lanes(deployed), torch.rand(1, 3, 64, 64) * 2 - 1)
+
+
+def test_three_narrow_blocks_of_mk_unet_and_its_spatial_attention_are_changed_in_a_copy() -> None:
     deployed = to_deploy(worked_in(create_model("order")))
     filled = fill_lanes(deployed)
     assert (count(filled, SideBySide), count(filled, PhasedSpatialAttention)) == (3, 1)
