@@ -106,7 +106,7 @@ def _reach(probability: Map, threshold: float, size: tuple[int, int]) -> tuple[s
     probability: (h, w). A mask of a tenth of a 1080p frame is enlarged in 0.5 ms, the whole of it in 4.
     """
     near = probability >= np.float32(threshold - _STEP)
-    rows, columns = (_reached(near.any(axis), length) for axis, length in ((1, size[0]), (0, size[1])))
+    rows, columns = (_reached(np.asarray(near.any(axis)), length) for axis, length in ((1, size[0]), (0, size[1])))
     return None if rows is None or columns is None else (rows, columns)
 
 
