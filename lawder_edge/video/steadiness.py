@@ -33,8 +33,8 @@ _LONGEST_GAP_MS = 500.0
 class SteadyConfig:
     """What is done to steady masks. 0 turns a step off. The defaults are from benchmarks/steadiness.py on validation.
 
-    smooth_ms: time constant of the probability's mixing, in ms. hysteresis: how far above the threshold a pixel must
-    rise to enter the mask, and below it fall to leave. least_area: smallest region shown, as a share of the picture.
+    smooth_ms: time constant of the probability's mixing, in ms. hysteresis: how far below the threshold a pixel of the
+    mask must fall to leave it; it enters at it. least_area: smallest region shown, as a share of the picture.
     least_ms: how long a region must have been found before it is shown, in ms. confirm_frames: how many frames in a row
     must show a region before an alarm is given. follow: whether earlier frames are moved as the picture moved;
     otherwise they are used where it stood still. cuts: whether cuts are looked for beside those that the source told.
@@ -178,13 +178,13 @@ class Confirmation:
 
 
 def _cut(probability: Map, threshold: float, hysteresis: float, *, before: Map | None) -> Flags:
-    """Pixels at the threshold; where there was a frame before, those inside stay a little longer and those outside
-    enter a little later. before: (H, W) float32, 1 inside.
+    """Pixels at the threshold; where there was a frame before, those inside stay a little longer. To let those outside
+    enter a little later as well costs Dice: what was smoothed has lost its peaks. before: (H, W) float32, 1 inside.
     """
     if before is None:
         return np.asarray(probability >= np.float32(threshold))
-    bar = np.float32(threshold + hysteresis) - np.float32(2 * hysteresis) * before
-    return np.asarray(probability >= np.clip(bar, 0.01, 0.99))
+    bar = np.float32(threshold) - np.float32(hysteresis) * before
+    return np.asarray(probability >= np.maximum(bar, np.float32(0.01)))
 
 
 def _regions(mask: Flags, before_ms: Map | None, gap_ms: float, *, least_area: float) -> tuple[Flags, Map | None]:
