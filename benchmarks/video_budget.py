@@ -37,7 +37,7 @@ from lawder_edge.video.draw import Overlay, add_labels, draw_mask
 from lawder_edge.video.frames import Controls, Frame, Image, Map, Segmented, Status
 from lawder_edge.video.meter import percentiles
 from lawder_edge.video.pipeline import Outcome, Pipeline, Setting
-from lawder_edge.video.segment import Segmenter, shrink
+from lawder_edge.video.segment import Segmenter
 from lawder_edge.video.steadiness import Steady
 from lawder_edge.video.usable import why_unusable
 
@@ -194,7 +194,7 @@ def stages_of(runner: Runner, images: list[Image], *, threshold: float) -> Stage
     while (frame := source.read()) is not None:
         times = [time.thread_time()]
         view = finder.step(frame.image, cut=frame.cut)
-        small = shrink(view.crop(frame.image), runner.size)
+        small = segmenter.shrink(view.crop(frame.image))
         why_unusable(small)
         times.append(time.thread_time())
         at_s = frame.number / FPS

@@ -1,14 +1,14 @@
 """Pre- and post-processing: the only copy.
 
 Written for numpy and the standard library alone, because this file is copied unchanged into every bundle and runs on
-the device beside the model. The resize is integer arithmetic throughout, so that numpy, C and every machine give the
-same bytes; libraries only decode images.
+the device beside the model. The resize is arithmetic of integers throughout, so that numpy, C and every machine give
+the same bytes; libraries only decode images.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,12 @@ INPUT_RANGE = "(rgb-128)/128"
 # Half a unit of rounding for each of 2 * 1024 taps keeps every partial sum of 16-bit samples below 2^31.
 MAX_SHRINK = 1024
 _BITS = 14
-# A column of rows is accumulated in pieces of about this many samples, small enough to stay in the second-level cache.
-_PIECE = 1 << 16
+# Outputs of one matrix product. A shrink in bands of 12 multiplies 6.5 times as often as its taps, and takes a third of
+# the time of adding tap by tap: 7 ms rather than 21 from 1080p to 256x256. When growing, a band reads eight inputs.
+_BAND, _BAND_INPUTS = 12, 8
+# Rows of samples that are turned to numbers at once, and samples: enough for the product to be fast, few enough for the
+# cache.
+_STRIP, _STRIP_SAMPLES = 192, 1 << 21
 
 
 @lru_cache(maxsize=64)
@@ -63,42 +67,115 @@ def taps(source: int, target: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np
     return indices, weights
 
 
-def _resize_rows(rows: Samples, target: int) -> Samples:
-    """rows: (N, M) uint8 or uint16, contiguous -> (target, M) of the same dtype, resized along the first axis."""
-    if rows.shape[0] == target:
-        return rows
-    indices, weights = taps(rows.shape[0], target)
-    out = np.empty((target, rows.shape[1]), rows.dtype)
-    step = max(1, _PIECE // rows.shape[1])
-    for start in range(0, target, step):
-        index, weight = indices[start : start + step], weights[start : start + step]
-        total = np.full((len(index), rows.shape[1]), 1 << (_BITS - 1), np.int32)
-        for tap in range(index.shape[1]):
-            total += rows[index[:, tap]] * weight[:, tap, None]
-        total >>= _BITS
-        # Up to 128x no weight is negative; beyond, the largest could take more rounding than it holds.
-        out[start : start + step] = total.clip(0, np.iinfo(rows.dtype).max)
-    return out
+class _Band(NamedTuple):
+    """Neighbouring outputs of one axis. weights: (inputs, outputs), those of `taps` over 2^14. clamped: whether one is
+    negative, which none is up to a shrink of 128; beyond, the largest could take more rounding than it holds.
+    """
+
+    inputs: slice
+    outputs: slice
+    weights: npt.NDArray[Any]
+    clamped: bool
 
 
-def resize(image: Samples, size: tuple[int, int]) -> Samples:
+@lru_cache(maxsize=64)
+def _bands(source: int, target: int, real: str) -> tuple[_Band, ...]:
+    """`taps` as matrices of the type `real`: float32 for samples of 8 bits, float64 for 16.
+
+    A product of samples and weights is a sum of multiples of 2^-14 below 2^9 (8 bits) or 2^17 (16 bits), which either
+    type holds exactly whatever the order of the sum, fused or not: the same as in integers.
+    """
+    indices, weights = taps(source, target)
+    count = max(_BAND, _BAND_INPUTS * target // source)
+    found = []
+    for start in range(0, target, count):
+        index, weight = indices[start : start + count], weights[start : start + count]
+        first, last = int(index.min()), int(index.max())
+        matrix = np.zeros((last + 1 - first, len(index)), real)
+        # Places that are not used point at an input that may be used by another place.
+        np.add.at(matrix, (index - first, np.arange(len(index))[:, None]), weight / (1 << _BITS))
+        matrix.flags.writeable = False
+        clamped = bool(matrix.min() < 0)
+        found.append(_Band(slice(first, last + 1), slice(start, start + len(index)), matrix, clamped))
+    return tuple(found)
+
+
+def _samples(total: npt.NDArray[Any], dtype: np.dtype[Any], *, clamped: bool) -> Samples:
+    """Sums in units of a sample, to the nearest one, halves up. Changes `total`."""
+    total += total.dtype.type(0.5)
+    if clamped:
+        total.clip(0, np.iinfo(dtype).max, out=total)
+    # Towards zero, which is down.
+    return total.astype(dtype)
+
+
+def resize(image: Samples, size: tuple[int, int], *, part: tuple[slice, slice] | None = None) -> Samples:
     """Resize with a triangle filter in exact integers: anti-aliased when shrinking, bilinear when growing.
 
-    image: (H, W) or (H, W, C), uint8 or uint16. size: (height, width) in pixels. Returns: (height, width[, C]), same
-    dtype. Columns first, then rows; each pass computes (sum + 2^13) >> 14 with the weights of `taps`, clamped to the
-    sample type. Raises ValueError for another shape or dtype, an empty image, or a shrink beyond MAX_SHRINK.
+    image: (H, W) or (H, W, C), uint8 or uint16. size: (height, width) in pixels. part: rows and columns of the result
+    that are wanted, each from a start to a stop inside of it; the rest is not computed. Returns: (height, width[, C]),
+    or that part of it, of the same dtype. Columns first, then rows; each pass computes (sum + 2^13) >> 14 with the
+    weights of `taps`, clamped to the sample type. Raises ValueError for another shape or dtype, an empty image, or a
+    shrink beyond MAX_SHRINK.
     """
     if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"resize wants (H, W) or (H, W, C) of uint8 or uint16, got {image.shape} of {image.dtype}")
-    (height, width), (new_height, new_width) = image.shape[:2], size
-    channels = image.shape[2:]
-    if width != new_width:
-        # Columns become rows, so that each tap is a copy of whole rows.
-        turned = np.ascontiguousarray(image.swapaxes(0, 1)).reshape(width, -1)
-        image = _resize_rows(turned, new_width).reshape(new_width, height, *channels).swapaxes(0, 1)
-    flat = np.ascontiguousarray(image).reshape(height, -1)
-    resized = _resize_rows(flat, new_height).reshape(new_height, new_width, *channels)
-    return resized.copy() if np.may_share_memory(resized, image) else resized
+    rows, columns = part or (slice(0, size[0]), slice(0, size[1]))
+    if image.shape[:2] == tuple(size):
+        return image[rows, columns].copy()
+    real = "float32" if image.dtype == np.uint8 else "float64"
+    down = _bands_of(image.shape[0], size[0], real, rows)
+    across = _bands_of(image.shape[1], size[1], real, columns)
+    # Only the rows that some band reads.
+    top = down[0].inputs.start
+    planes = image.reshape(*image.shape[:2], -1)[top : down[-1].inputs.stop]
+    wide = _resize_columns(planes, across)
+    resized = _resize_rows(wide, down, top)
+    first_row, first_column = down[0].outputs.start, across[0].outputs.start
+    wanted = (
+        slice(rows.start - first_row, rows.stop - first_row),
+        slice(columns.start - first_column, columns.stop - first_column),
+    )
+    inner = resized.transpose(0, 2, 1)[wanted]
+    return np.ascontiguousarray(inner).reshape(*inner.shape[:2], *image.shape[2:])
+
+
+def _bands_of(source: int, target: int, real: str, wanted: slice) -> tuple[_Band, ...]:
+    """Those of `_bands` that hold a wanted output."""
+    bands = _bands(source, target, real)
+    return tuple(b for b in bands if b.outputs.start < wanted.stop and b.outputs.stop > wanted.start)
+
+
+def _resize_columns(image: Samples, bands: tuple[_Band, ...]) -> Samples:
+    """image: (H, W, C) -> (H, C, outputs of the bands)."""
+    height, width, channels = image.shape
+    start, stop = bands[0].outputs.start, bands[-1].outputs.stop
+    real, clamped = bands[0].weights.dtype, any(band.clamped for band in bands)
+    out = np.empty((height, channels, stop - start), image.dtype)
+    step = max(1, min(_STRIP, _STRIP_SAMPLES // width) // channels)
+    for top in range(0, height, step):
+        # Channels apart, so that the samples that a product sums are neighbours.
+        strip = image[top : top + step].transpose(0, 2, 1).astype(real, order="C").reshape(-1, width)
+        total = np.empty((len(strip), stop - start), real)
+        for band in bands:
+            place = slice(band.outputs.start - start, band.outputs.stop - start)
+            np.matmul(strip[:, band.inputs], band.weights, out=total[:, place])
+        out[top : top + step] = _samples(total, image.dtype, clamped=clamped).reshape(-1, channels, stop - start)
+    return out
+
+
+def _resize_rows(wide: Samples, bands: tuple[_Band, ...], top: int) -> Samples:
+    """wide: (H, C, W), whose first row is `top` of the image -> (outputs of the bands, C, W)."""
+    height, channels, width = wide.shape
+    start, stop = bands[0].outputs.start, bands[-1].outputs.stop
+    out = np.empty((stop - start, channels, width), wide.dtype)
+    flat = wide.reshape(height, -1)
+    for band in bands:
+        rows = flat[band.inputs.start - top : band.inputs.stop - top].astype(band.weights.dtype)
+        place = slice(band.outputs.start - start, band.outputs.stop - start)
+        total = band.weights.T @ rows
+        out[place] = _samples(total, wide.dtype, clamped=band.clamped).reshape(-1, channels, width)
+    return out
 
 
 def grey(frame: Frame) -> Frame:
@@ -189,17 +266,17 @@ def foreground(probability: Float) -> Float:
     return total
 
 
-def prob_to_size(probability: Float, size: tuple[int, int]) -> Float:
+def prob_to_size(probability: Float, size: tuple[int, int], *, part: tuple[slice, slice] | None = None) -> Float:
     """Resize a probability map by the one resize, through uint16.
 
-    probability: (h, w) float32 in [0, 1]. size: (H, W) in pixels. Returns: (H, W) float32 in [0, 1], multiples of
-    1/65535. Raises ValueError for values outside [0, 1] or not a number.
+    probability: (h, w) float32 in [0, 1]. size: (H, W) in pixels. part: as of `resize`. Returns: (H, W) float32 in
+    [0, 1], multiples of 1/65535, or that part of it. Raises ValueError for values outside [0, 1] or not a number.
     """
     if not np.all((probability >= 0) & (probability <= 1)):
         raise ValueError("probabilities outside [0, 1] or not a number: the network's output cannot be used")
     # In float64 the product is exact, so that a fused multiply-add gives the same integer.
     steps = np.floor(probability.astype(np.float64) * 65535 + 0.5).astype(np.uint16)
-    resized: Float = resize(steps, size).astype(np.float32) / np.float32(65535)
+    resized: Float = resize(steps, size, part=part).astype(np.float32) / np.float32(65535)
     return resized
 
 

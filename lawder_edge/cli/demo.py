@@ -71,7 +71,7 @@ def demo(
         threshold: probability from which a pixel is polyp; the one stored with the weights when left out.
         smooth: steady the masks over time, by the next four; 0 turns one of them off.
         smooth_ms: time constant in which earlier frames fade; 120 when left out.
-        hysteresis: how far above the threshold a pixel enters the mask, and below it leaves; 0.1 when left out.
+        hysteresis: how far below the threshold a pixel of the mask must fall to leave it; 0.1 when left out.
         least_area: smallest region shown, as a share of the picture; 0.002 when left out.
         least_ms: how long a region must have been found before it is shown; 0 when left out.
         confirm_frames: frames in a row that must show a region before an alarm; 3 when left out.

@@ -65,7 +65,8 @@ def draw_mask(segmented: Segmented, *, base: Image | None = None) -> Image:
     columns = slice(max(0, left - margin), left + width + margin)
     out = np.array(image)
     inside = np.ascontiguousarray(mask[rows, columns])
-    part = np.ascontiguousarray(image[rows, columns])
+    # A copy: of a mask that spans the frame the part is the frame itself, which is painted on below.
+    part = np.array(image[rows, columns])
     part = _painted(part, cv2.addWeighted(part, 1 - _TINT, _plain(inside, PREDICTION), _TINT, 0), inside)
     # By growing and shrinking: a line drawn along the thousands of points of a 1080p outline takes 16 ms, this 2 ms.
     line = max(2, round(min(mask.shape) / _SIDE_PER_LINE_PX))

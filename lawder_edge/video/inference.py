@@ -14,7 +14,7 @@ from lawder_edge.errors import first_line
 from lawder_edge.video.border import View, ViewFinder, whole
 from lawder_edge.video.capture import TICK_S, Capture, Slot
 from lawder_edge.video.frames import Controls, Frame, Image, Segmented
-from lawder_edge.video.segment import Segmenter, shrink
+from lawder_edge.video.segment import Segmenter
 from lawder_edge.video.usable import why_unusable
 
 FAILED = "no mask: "
@@ -102,7 +102,7 @@ class Inference:
         small: dict[tuple[int, int], Image] = {}
         for segmenter in chosen:
             if segmenter.runner.size not in small:
-                small[segmenter.runner.size] = shrink(view.crop(frame.image), segmenter.runner.size)
+                small[segmenter.runner.size] = segmenter.shrink(view.crop(frame.image))
         reason = why_unusable(small[chosen[0].runner.size]) if self._judge else ""
         if reason:
             self.reasons[reason] += 1

@@ -33,8 +33,8 @@ _LONGEST_GAP_MS = 500.0
 class SteadyConfig:
     """What is done to steady masks. 0 turns a step off. The defaults are from benchmarks/steadiness.py on validation.
 
-    smooth_ms: time constant of the probability's mixing, in ms. hysteresis: how far above the threshold a pixel must
-    rise to enter the mask, and below it fall to leave. least_area: smallest region shown, as a share of the picture.
+    smooth_ms: time constant of the probability's mixing, in ms. hysteresis: how far below the threshold a pixel of the
+    mask must fall to leave it; it enters at it. least_area: smallest region shown, as a share of the picture.
     least_ms: how long a region must have been found before it is shown, in ms. confirm_frames: how many frames in a row
     must show a region before an alarm is given. follow: whether earlier frames are moved as the picture moved;
     otherwise they are used where it stood still. cuts: whether cuts are looked for beside those that the source told.
@@ -84,14 +84,16 @@ def steady_config(
 
 @dataclass(frozen=True)
 class _Past:
-    """What is remembered of the frame before, on the grid. known_ms: how long the region at each pixel was found."""
+    """What is remembered of the frame before, on the grid. known_ms: how long the region at each pixel was found, None
+    where that is not asked for.
+    """
 
     captured_s: float
     glance: Glance
     grey: Image
     probability: Map
     mask: Map
-    known_ms: Map
+    known_ms: Map | None
 
 
 class Steady:
@@ -128,9 +130,13 @@ class Steady:
             # Rounding may lead a hair's breadth out of the range.
             now = np.clip(before + weight * (now - before), 0, 1)
         mask = _cut(now, threshold, config.hysteresis, before=motion.carry(past.mask) if past and motion else None)
-        known_ms = motion.carry(past.known_ms) if past and motion else np.zeros(grid, np.float32)
+        known_ms: Map | None = None
+        if config.least_ms:
+            known_ms = np.zeros(grid, np.float32)
+            if past and motion and past.known_ms is not None:
+                known_ms = motion.carry(past.known_ms)
         mask, known_ms = _regions(mask, known_ms, gap_ms, least_area=config.least_area)
-        shown = mask & (known_ms >= config.least_ms)
+        shown = mask if known_ms is None else mask & (known_ms >= config.least_ms)
         self._past = _Past(frame.captured_s, seen, grey, now, mask.astype(np.float32), known_ms)
         full = _resized((shown * 255).astype(np.uint8), size) >= 128
         return _resized(now, size), full.astype(np.uint8), self._confirm.step(bool(full.any()))
@@ -172,22 +178,24 @@ class Confirmation:
 
 
 def _cut(probability: Map, threshold: float, hysteresis: float, *, before: Map | None) -> Flags:
-    """Pixels at the threshold; where there was a frame before, those inside stay a little longer and those outside
-    enter a little later. before: (H, W) float32, 1 inside.
+    """Pixels at the threshold; where there was a frame before, those inside stay a little longer. To let those outside
+    enter a little later as well costs Dice: what was smoothed has lost its peaks. before: (H, W) float32, 1 inside.
     """
     if before is None:
         return np.asarray(probability >= np.float32(threshold))
-    bar = np.float32(threshold + hysteresis) - np.float32(2 * hysteresis) * before
-    return np.asarray(probability >= np.clip(bar, 0.01, 0.99))
+    bar = np.float32(threshold) - np.float32(hysteresis) * before
+    return np.asarray(probability >= np.maximum(bar, np.float32(0.01)))
 
 
-def _regions(mask: Flags, before_ms: Map, gap_ms: float, *, least_area: float) -> tuple[Flags, Map]:
+def _regions(mask: Flags, before_ms: Map | None, gap_ms: float, *, least_area: float) -> tuple[Flags, Map | None]:
     """The regions that are large enough, and for how long each was found: since any of its pixels was.
 
-    before_ms: (H, W) float32, the same of the frame before, carried along. least_area: share of the picture.
+    before_ms: (H, W) float32, the same of the frame before, carried along; None where it is not asked for. least_area:
+    share of the picture.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    kept, known_ms = np.zeros_like(mask), np.zeros_like(before_ms)
+    kept = np.zeros_like(mask)
+    known_ms = None if before_ms is None else np.zeros_like(before_ms)
     for label in range(1, count):
         left, top, width, height, pixels = stats[label]
         if pixels < least_area * mask.size:
@@ -195,7 +203,8 @@ def _regions(mask: Flags, before_ms: Map, gap_ms: float, *, least_area: float) -
         box = np.s_[top : top + height, left : left + width]
         region = labels[box] == label
         kept[box] |= region
-        known_ms[box][region] = float(before_ms[box][region].max()) + gap_ms
+        if before_ms is not None and known_ms is not None:
+            known_ms[box][region] = float(before_ms[box][region].max()) + gap_ms
     return kept, known_ms
 
 

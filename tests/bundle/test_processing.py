@@ -72,6 +72,48 @@ def test_resize_equals_the_definition_in_python_integers(
     np.testing.assert_array_equal(resize(image, (new_h, new_w)), reference_resize(image, (new_h, new_w)))
 
 
+def integer_axis(rows: NDArray[np.generic], target: int) -> NDArray[np.generic]:
+    """(N, ...) -> (target, ...): tap by tap in 64-bit integers."""
+    indices, weights = taps(rows.shape[0], target)
+    total = np.full((target, *rows.shape[1:]), 2**13, np.int64)
+    for index, weight in zip(indices.T, weights.T, strict=True):
+        total += rows[index] * weight.astype(np.int64).reshape(-1, *[1] * (rows.ndim - 1))
+    return (total >> 14).clip(0, np.iinfo(rows.dtype).max).astype(rows.dtype)
+
+
+def integer_resize(image: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.generic]:
+    return integer_axis(integer_axis(image.swapaxes(0, 1), size[1]).swapaxes(0, 1), size[0])
+
+
+@pytest.mark.parametrize(
+    "shape", [(1080, 1920), (2160, 3840), (576, 720), (576, 768), (1920, 1080), (288, 384), (1072, 1920), (1080, 256)]
+)
+def test_frames_of_cameras_are_resized_as_in_integers(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    # Whole sums and largest samples, where rounding in floating point would show first.
+    image[: shape[0] // 4] = 255
+    np.testing.assert_array_equal(resize(image, (256, 256)), integer_resize(image, (256, 256)))
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (576, 768), (288, 384), (256, 1000)])
+def test_probabilities_grow_to_the_size_of_a_frame_as_in_integers(size: tuple[int, int]) -> None:
+    steps = np.random.default_rng(0).integers(0, 65536, (256, 256), np.uint16)
+    steps[:40] = 65535
+    np.testing.assert_array_equal(resize(steps, size), integer_resize(steps, size))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sides, sides, st.integers(1, 300), st.integers(1, 300), dtypes, st.data())
+def test_a_part_of_the_result_is_that_part_of_the_whole(
+    h: int, w: int, new_h: int, new_w: int, dtype: type[np.generic], data: st.DataObject
+) -> None:
+    image = np.random.default_rng(h * 1000 + w).integers(0, np.iinfo(dtype).max, (h, w, 2), dtype, endpoint=True)
+    starts = data.draw(st.integers(0, new_h - 1)), data.draw(st.integers(0, new_w - 1))
+    stops = data.draw(st.integers(starts[0] + 1, new_h)), data.draw(st.integers(starts[1] + 1, new_w))
+    part = slice(starts[0], stops[0]), slice(starts[1], stops[1])
+    np.testing.assert_array_equal(resize(image, (new_h, new_w), part=part), resize(image, (new_h, new_w))[part])
+
+
 @settings(max_examples=60, deadline=None)
 @given(sides, sides, sides, sides, dtypes, st.floats(0, 1))
 def test_a_constant_image_stays_constant(

@@ -117,9 +117,9 @@ def test_where_the_picture_cannot_be_followed_the_new_frame_counts_alone() -> No
     assert shown[20:76, 80:110].mean() > 0.6
 
 
-def test_with_hysteresis_a_pixel_near_the_threshold_stays_what_it_was() -> None:
+def test_with_hysteresis_a_pixel_just_below_the_threshold_stays_in_the_mask_and_does_not_enter_it() -> None:
     config = replace(OFF, hysteresis=0.1)
-    levels = [0.55, 0.45, 0.55, 0.35, 0.45, 0.55, 0.65, 0.45]
+    levels = [0.55, 0.45, 0.55, 0.35, 0.45, 0.49, 0.51, 0.45]
     found = [bool(mask[48, 64]) for _, mask, _ in run(config, [texture()] * 8, [np.full(SIZE, v) for v in levels])]
 
     assert found == [True, True, True, False, False, False, True, True]

@@ -34,6 +34,14 @@ def test_the_outline_is_yellow_once_confirmed_and_white_before() -> None:
         assert not on_line[(out == image).all(axis=2)].any()
 
 
+def test_a_frame_that_is_a_polyp_from_edge_to_edge_is_not_drawn_on_itself() -> None:
+    image = wall()
+    kept = image.copy()
+    out = draw_mask(found(image, np.ones(image.shape[:2], bool)))
+    np.testing.assert_array_equal(image, kept)
+    assert (out != kept).any()
+
+
 def test_far_from_the_mask_and_the_words_the_picture_is_untouched_and_the_frame_itself_is_never_drawn_on() -> None:
     image = spotted(0, size=(240, 320))
     kept = image.copy()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from video_parts import wall
 
+from lawder_edge.bundle.processing import resize
 from lawder_edge.data.images import read_image
 from lawder_edge.data.phantom import make_frame
-from lawder_edge.video.segment import shrink
 from lawder_edge.video.usable import why_unusable
 
 SHARP = [make_frame(np.random.default_rng(i), size=(256, 256)).image for i in range(4)]
@@ -43,7 +43,7 @@ def test_a_grey_picture_such_as_a_ct_is_usable() -> None:
 @pytest.mark.realdata
 def test_real_images_are_usable_and_blurred_or_darkened_ones_are_not(real_data: Path) -> None:
     folders = [real_data / "kvasir-seg" / "images", real_data / "cvc-clinicdb" / "images"]
-    images = [shrink(read_image(p), (256, 256)) for f in folders for p in sorted(f.iterdir())[::40]]
+    images = [resize(read_image(p), (256, 256)) for f in folders for p in sorted(f.iterdir())[::40]]
     assert len(images) >= 40
     assert [why_unusable(i) for i in images] == [""] * len(images)
     assert {why_unusable(cv2.GaussianBlur(i, (0, 0), 3)) for i in images} == {"image unusable: blurred"}
