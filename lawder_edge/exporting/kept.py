@@ -12,6 +12,7 @@ from lawder_edge.bench.machine import installed_version
 from lawder_edge.bundle.store import open_bundle
 from lawder_edge.errors import BadBundle, BadInput, GateFailed, LawderError, OverBudget, Unavailable
 from lawder_edge.exporting.isolated import export_several
+from lawder_edge.exporting.outcome import ExportOutcome
 from lawder_edge.exporting.request import ExportRequest, ExportTask
 
 _ERRORS: dict[int, type[LawderError]] = {e.exit_code: e for e in (BadInput, GateFailed, Unavailable, OverBudget)}
@@ -47,9 +48,10 @@ def kept_bundles(
         for one, folder in zip(wanted, folders, strict=True)
         if not _is_whole(folder)
     }
+    made: dict[Path, ExportOutcome] = {}
     if tasks:
         cache.mkdir(parents=True, exist_ok=True)
-    made = dict(zip(tasks, export_several(tuple(tasks.values()), on_start=on_export), strict=True))
+        made = dict(zip(tasks, export_several(tuple(tasks.values()), on_start=on_export), strict=True))
     return tuple(
         folder
         if folder not in made or _is_whole(folder)
