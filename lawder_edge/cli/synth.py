@@ -154,7 +154,7 @@ def sample(
     if is_first():
         pace = f", {result.seconds / result.made:.2f} s a picture here" if result.made else ""
         print(f"{out}: {result.there} synthetic pictures with masks{pace}")
-        print(f"next: lawder-edge train --data {out}, or put it beside real data in one folder", file=sys.stderr)
+        print(f"next: lawder-edge train --data REAL --synth {out}", file=sys.stderr)
     return 0
 
 

@@ -129,7 +129,10 @@ def train(
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
     torch.manual_seed(config.seed)
     bare = Generator(config)
-    origin = "" if start is None else start_from(start, bare, config)
+    base = None if start is None else start_from(start, bare, config)
+    origin = "" if base is None else base.sha256
+    ids = data.ids if base is None else tuple(dict.fromkeys((*base.record.train_ids, *data.ids)))
+    groups = data.groups if base is None else tuple(sorted({*base.record.train_groups, *data.groups}))
     evaluated = copy.deepcopy(bare.denoiser).eval().to(accelerator.device)
     model = accelerator.prepare_model(bare)
     optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
@@ -147,7 +150,7 @@ def train(
     kept = kept_share().to(accelerator.device)
 
     def save_weights(name: str) -> None:
-        record = GeneratorRecord(config, state.step, data.ids, data.groups, origin)
+        record = GeneratorRecord(config, state.step, ids, groups, origin)
         save_generator(out / name, ema.state, record, weighter=bare.weighter, mask_shapes=shapes)
 
     def save() -> None:
@@ -170,8 +173,7 @@ def train(
         save()
         if 0 in config.snapshots and accelerator.is_main_process:
             save_weights(snapshot_name(0))
-    started, first_step = time.monotonic(), state.step
-    mark = started
+    mark = time.monotonic()
     advice = "Take a smaller --batch, or more --accumulate."
 
     with Interrupt() as interrupt, memory_told(batch=_part(config, processes), size=config.size, advice=advice):
@@ -209,8 +211,7 @@ def train(
                 write_file(out / PREVIEW_FILE, draw_preview(evaluated, config, data))
                 mark = time.monotonic()
             if on_step and accelerator.is_main_process:
-                eta = (now - started) / (state.step - first_step) * (config.steps - state.step)
-                on_step(SynthProgress(state.step, config.steps, values[1], eta))
+                on_step(SynthProgress(state.step, config.steps, values[1]))
             if any_of_all(accelerator, interrupt.asked) and state.step < config.steps:
                 save()
                 raise KeyboardInterrupt

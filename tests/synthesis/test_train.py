@@ -246,6 +246,18 @@ def test_arms_start_from_one_base_and_meet_the_same_noise(tmp_path: Path, pictur
     assert starts == [load_generator(base.weights).sha256] * 2
 
 
+def test_a_generator_names_the_pictures_of_the_one_that_it_started_from(tmp_path: Path, pictures: TrainData) -> None:
+    before = dataclasses.replace(pictures, ids=tuple(f"before/{i}" for i in range(6)), groups=("case_1",))
+    config = dataclasses.replace(TINY, arm="uniform", steps=1)
+    base = train(config, before, out=_folder(tmp_path / "base"), cpu=True)
+    own = dataclasses.replace(pictures, groups=("case_2",))
+    record = load_generator(
+        train(config, own, out=_folder(tmp_path / "own"), start=base.weights, cpu=True).weights
+    ).record
+    assert record.train_ids == (*before.ids, *own.ids)
+    assert record.train_groups == ("case_1", "case_2")
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [({"size": 64}, "a generator of size 32; this run has 64. Give --size 32"), ({"widths": (8, 8)}, "--widths 8 16")],
