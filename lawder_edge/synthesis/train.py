@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.files import write_file
 from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
+from lawder_edge.synthesis.delta_figure import FIGURE_FILE, STEPS, draw_figure, keep_deltas
 from lawder_edge.synthesis.denoiser import require_diffusers
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
@@ -118,7 +119,8 @@ def train(
     """Fit a generator to `data`, pictures of the configuration's size, and write into the folder `out`.
 
     `out` receives `last.safetensors` (the whole run) and `generator.safetensors` (EMA weights, to sample from) every
-    `checkpoint_every` steps, `curves.csv`, `preview.png`, and a file for each of `snapshots`.
+    `checkpoint_every` steps, `curves.csv`, `preview.png`, a file for each of `snapshots`, and, in the law arm, the
+    delta maps at a few steps and at the end `figure8.png`.
 
     start: a generator to go on from, as step 0 of this run. Raises: BadInput, BadDataset, BadCheckpoint, Unavailable;
     KeyboardInterrupt after Ctrl-C, once the run is saved.
@@ -171,8 +173,11 @@ def train(
     else:
         # From now on the folder tells whose run it holds, and that it can be written.
         save()
-        if 0 in config.snapshots and accelerator.is_main_process:
-            save_weights(snapshot_name(0))
+        if accelerator.is_main_process:
+            if 0 in config.snapshots:
+                save_weights(snapshot_name(0))
+            if bare.weighter is not None:
+                keep_deltas(bare, config, data, folder=out, step=0)
     mark = time.monotonic()
     advice = "Take a smaller --batch, or more --accumulate."
 
@@ -202,6 +207,9 @@ def train(
                 state.history = (*state.history, _row(state))
                 state.sums = SynthState().sums
 
+            if accelerator.is_main_process and bare.weighter is not None and state.step in (*STEPS, config.steps):
+                keep_deltas(bare, config, data, folder=out, step=state.step)
+                mark = time.monotonic()
             if state.step in config.snapshots and accelerator.is_main_process:
                 save_weights(snapshot_name(state.step))
             if state.step % config.checkpoint_every == 0 or state.step == config.steps:
@@ -216,6 +224,8 @@ def train(
                 save()
                 raise KeyboardInterrupt
 
+    if accelerator.is_main_process and bare.weighter is not None:
+        write_file(out / FIGURE_FILE, draw_figure(config, data, folder=out, last=state.step))
     accelerator.wait_for_everyone()
     return SynthResult(out / GENERATOR_FILE, state.step, state.history)
 
