@@ -44,7 +44,7 @@ def test_from_real_pictures_to_a_segmenter_trained_on_synthetic_ones_too(
     run, said = generated
     made = load_generator(generator).sha256
     names = {"generator.safetensors", "last.safetensors", "curves.csv", "preview.png", "cache"}
-    assert {p.name for p in run.iterdir()} == names
+    assert {p.name for p in run.iterdir()} == names | {"figure8.png", "delta-000000.png", "delta-000003.png"}
     assert f"{generator}: 3 steps, error " in said.out
     assert "24 pictures of 32x32 px to train on" in said.err
     fakes = tmp_path / "fakes"
@@ -242,7 +242,12 @@ def test_synthetic_pictures_are_scored_against_real_ones(generator: Path, phanto
         (tmp_path / f"{name}.txt").write_text("\n".join(ids))
     command = ["synth", "score", tmp_path / "fakes", "--data", phantom, "--threads", 1]
     sides = ["--train", tmp_path / "train.txt", "--held-out", tmp_path / "held.txt"]
-    said = done([*command, *sides, "--judge", "order"])
+    sheet = tmp_path / "sheet.png"
+    said = done([*command, *sides, "--judge", "order", "--contact-sheet", sheet])
+    assert f"{sheet}: written; it shows training pictures" in said.err
+    with Image.open(sheet) as picture:
+        assert picture.width > 2 * 3 * 256
+    refused(call_cli([*command, *sides, "--contact-sheet", sheet]), "there is such a file already")
     assert "4 synthetic, 16 training and 8 held-out pictures" in said.out
     for word in ("EfficientNet-Lite0", "frame", "lesion crop", "mask fidelity: Dice of order", "memorised: "):
         assert word in said.out
