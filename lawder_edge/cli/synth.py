@@ -13,6 +13,7 @@ import tyro
 
 from lawder_edge.cli.tables import print_table
 from lawder_edge.cli.train import recipe_file
+from lawder_edge.errors import OutputExists
 from lawder_edge.synthesis.config import SynthConfig, SynthProgress
 
 
@@ -154,7 +155,7 @@ def sample(
     if is_first():
         pace = f", {result.seconds / result.made:.2f} s a picture here" if result.made else ""
         print(f"{out}: {result.there} synthetic pictures with masks{pace}")
-        print(f"next: lawder-edge train --data {out}, or put it beside real data in one folder", file=sys.stderr)
+        print(f"next: lawder-edge train --data REAL --synth {out}", file=sys.stderr)
     return 0
 
 
@@ -164,6 +165,7 @@ def score(
     train: tuple[Path, ...] = (),
     held_out: tuple[Path, ...] = (),
     judge: str | None = None,
+    contact_sheet: Path | None = None,
     seed: int = 0,
     format: Literal["table", "json"] = "table",
     threads: int = 0,
@@ -181,17 +183,26 @@ def score(
         held_out: split files of real pictures that it never saw.
         judge: segmenter (name, checkpoint or bundle) that finds the lesions in the pictures. It must not be one that
             was trained on these synthetic pictures or chose among them.
+        contact_sheet: PNG file to make: mask, picture and nearest training picture of the 4 nearest and of 8 others,
+            evenly spread. It shows real patients' pictures.
         seed: of the subsets that distances are averaged over.
         format: of the report.
         threads: of this process; 0 leaves the choice to the libraries.
     """
     from lawder_edge.cli.progress import progress
+    from lawder_edge.files import write_png
     from lawder_edge.loading import load_predictor
     from lawder_edge.synthesis.score import lite0_features, score_pictures
     from lawder_edge.synthesis.score_files import read_sets
+    from lawder_edge.synthesis.sheet import neighbour_sheet, pick_neighbours
     from lawder_edge.threads import limit_threads
     from lawder_edge.training.pretrained import load_lite0
 
+    if contact_sheet is not None and (contact_sheet.exists() or not contact_sheet.parent.is_dir()):
+        raise OutputExists(
+            f"--contact-sheet {contact_sheet}: there is such a file already, or no folder for it. Name a new file in a "
+            "folder that exists."
+        )
     limit_threads(threads)
     network = load_lite0()
     predictor = None if judge is None else load_predictor(judge, threads=threads)
@@ -202,6 +213,10 @@ def score(
             sets.synthetic, sets.train, sets.held, extract=lite0_features(network), judge=predictor, seed=seed,
             progress=report,
         )  # fmt: skip
+    if contact_sheet is not None:
+        picked = pick_neighbours(found.memorised.neighbours)
+        write_png(contact_sheet, neighbour_sheet(picked, sets.synthetic, sets.train))
+        print(f"{contact_sheet}: written; it shows training pictures, so keep it where they may be", file=sys.stderr)
     if format == "json":
         print(json.dumps(dataclasses.asdict(found), indent=1))
         return 0

@@ -34,6 +34,8 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         out: Path = Path("runs/train"),
         config: Path | None = None,
         teacher: str | None = None,
+        synth: tuple[Path, ...] = (),
+        synth_per_pass: int = 0,
         recipe: Annotated[TrainConfig, tyro.conf.arg(name="")] = base,
         resume: bool = False,
         overwrite: bool = False,
@@ -54,6 +56,9 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             out: run folder: weights, curves, state to resume from.
             teacher: a model name or checkpoint of a larger binary network to learn from, such as a lite0_unet; what it
                 says of the training pictures is computed once and kept in OUT/cache.
+            synth: folders of `synth sample`, whose pictures are trained on beside the real ones and never validated on;
+                what their generator was trained on counts as trained on.
+            synth_per_pass: synthetic pictures that each pass takes, others each time; 0 takes all.
             config: TOML file with any of the recipe's options below; the command line stands above it.
             resume: go on where the run in --out was stopped.
             overwrite: start anew in a run folder that exists.
@@ -75,7 +80,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         with progress("decoding", shown=is_first()) as report:
             run = prepare_run(
                 recipe, data=data, splits=split, out=out, resume=resume, overwrite=overwrite, skip_bad=skip_bad,
-                progress=report, cpu=cpu,
+                progress=report, synthetic=synth, synthetic_per_pass=synth_per_pass, cpu=cpu,
             )  # fmt: skip
         for note in run.notes:
             print(note, file=sys.stderr)

@@ -19,15 +19,15 @@ Rank = Literal["worst", "median", "best"]
 Image = NDArray[np.uint8]
 
 TILE_PX = 256
-_GAP_PX = 8
-_CAPTION_PX = 22
+GAP_PX = 8
+CAPTION_PX = 22
 _TITLES: tuple[tuple[str, Colour], ...] = (
     ("truth", TRUTH),
     ("prediction", PREDICTION),
     ("probability 0..1", (200, 200, 200)),
 )
-_BACKGROUND = 24
-_TEXT: Colour = (235, 235, 235)
+BACKGROUND = 24
+TEXT: Colour = (235, 235, 235)
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,16 @@ def contact_sheet(cases: Sequence[Case], *, columns: int = 2) -> Image:
     height, width = blocks[0].shape[:2]
     rows = -(-len(blocks) // columns)
     sheet = np.full(
-        (_CAPTION_PX + rows * (height + _GAP_PX) + _GAP_PX, columns * (width + 2 * _GAP_PX), 3), _BACKGROUND, np.uint8
+        (CAPTION_PX + rows * (height + GAP_PX) + GAP_PX, columns * (width + 2 * GAP_PX), 3), BACKGROUND, np.uint8
     )
     for i, block in enumerate(blocks):
         # Down the columns, so that a reader meets the worst first and the best last.
         column, row = divmod(i, rows)
-        x, y = _GAP_PX + column * (width + 2 * _GAP_PX), _CAPTION_PX + _GAP_PX + row * (height + _GAP_PX)
+        x, y = GAP_PX + column * (width + 2 * GAP_PX), CAPTION_PX + GAP_PX + row * (height + GAP_PX)
         sheet[y : y + height, x : x + width] = block
     for column in range(columns):
         for k, (title, colour) in enumerate(_TITLES):
-            _write(sheet, title, _GAP_PX + column * (width + 2 * _GAP_PX) + k * (TILE_PX + _GAP_PX), 16, colour)
+            write_text(sheet, title, GAP_PX + column * (width + 2 * GAP_PX) + k * (TILE_PX + GAP_PX), 16, colour)
     return sheet
 
 
@@ -104,29 +104,30 @@ def _block(case: Case) -> Image:
             f"{case.id}: frame {case.frame.shape}, truth {case.truth.shape} and probability {case.probability.shape} "
             "must have one size"
         )
-    frame = _fit(case.frame, cv2.INTER_AREA)
-    truth = _fit((case.truth != 0).astype(np.uint8), cv2.INTER_NEAREST)
-    found = _fit(to_mask(case.probability, case.threshold).astype(np.uint8), cv2.INTER_NEAREST)
+    frame = fit_tile(case.frame, cv2.INTER_AREA)
+    truth = fit_tile((case.truth != 0).astype(np.uint8), cv2.INTER_NEAREST)
+    found = fit_tile(to_mask(case.probability, case.threshold).astype(np.uint8), cv2.INTER_NEAREST)
     levels = np.round(np.clip(case.probability, 0, 1) * 255).astype(np.uint8)
-    heat = np.asarray(cv2.applyColorMap(_fit(levels, cv2.INTER_AREA), cv2.COLORMAP_VIRIDIS))[..., ::-1]
+    heat = np.asarray(cv2.applyColorMap(fit_tile(levels, cv2.INTER_AREA), cv2.COLORMAP_VIRIDIS))[..., ::-1]
     tiles = [draw_contour(frame, truth, TRUTH), draw_contour(frame, found, PREDICTION), heat.astype(np.uint8)]
-    block = np.full((TILE_PX + _CAPTION_PX, 3 * TILE_PX + 2 * _GAP_PX, 3), _BACKGROUND, np.uint8)
+    block = np.full((TILE_PX + CAPTION_PX, 3 * TILE_PX + 2 * GAP_PX, 3), BACKGROUND, np.uint8)
     for k, tile in enumerate(tiles):
-        top, left = (TILE_PX - tile.shape[0]) // 2, k * (TILE_PX + _GAP_PX) + (TILE_PX - tile.shape[1]) // 2
+        top, left = (TILE_PX - tile.shape[0]) // 2, k * (TILE_PX + GAP_PX) + (TILE_PX - tile.shape[1]) // 2
         block[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    _write(block, f"{case.rank}  Dice {case.dice:.3f}  {case.id}", 2, TILE_PX + 16, _TEXT)
+    write_text(block, f"{case.rank}  Dice {case.dice:.3f}  {case.id}", 2, TILE_PX + 16, TEXT)
     return block
 
 
-def _fit(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
-    """Scaled so that the longer side is a tile's."""
+def fit_tile(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+    """(H, W) or (H, W, 3) uint8, scaled so that the longer side is a tile's 256 px. interpolation: one of OpenCV's."""
     height, width = image.shape[:2]
     scale = TILE_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
 
 
-def _write(image: Image, text: str, x: int, y: int, colour: Colour) -> None:
+def write_text(image: Image, text: str, x: int, y: int, colour: Colour) -> None:
+    """Write into `image` (H, W, 3), from the left end of the base line at (x, y) in pixels."""
     # The built-in font has ASCII only.
     shown = text.encode("ascii", "replace").decode()
     cv2.putText(image, shown, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)

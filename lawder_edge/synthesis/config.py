@@ -99,9 +99,8 @@ class LossRecord:
 
 @dataclass(frozen=True)
 class SynthProgress:
-    """Where a run stands, told after each step. `eta_s` counts the steps that are left at the recent pace."""
+    """Where a run stands, told after each step."""
 
     step: int
     steps: int
     loss: float
-    eta_s: float

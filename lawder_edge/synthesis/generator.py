@@ -57,8 +57,9 @@ class Generator(nn.Module):
 class GeneratorRecord:
     """What the header of a generator's file says.
 
-    config: the recipe that it was trained by. step: steps done. train_ids: the pictures that it was fitted to.
-    start: sha256 of the weights that it started from, empty for random ones.
+    config: the recipe that it was trained by. step: steps done. train_ids: the pictures that it was fitted to, and
+    those of the generator that it started from; train_groups: their sequences or patients. start: sha256 of the weights
+    that it started from, empty for random ones.
     """
 
     config: SynthConfig
@@ -137,8 +138,8 @@ def load_start(path: Path, config: SynthConfig) -> LoadedGenerator:
     return loaded
 
 
-def start_from(path: Path, generator: Generator, config: SynthConfig) -> str:
-    """Give `generator` the weights of a file, and the weighter's where both have one. Returns: their sha256.
+def start_from(path: Path, generator: Generator, config: SynthConfig) -> LoadedGenerator:
+    """Give `generator` the weights of a file, and the weighter's where both have one. Returns: what the file holds.
 
     Raises: BadCheckpoint as `load_start`.
     """
@@ -147,7 +148,7 @@ def start_from(path: Path, generator: Generator, config: SynthConfig) -> str:
     weighter = part_of(read_tensors(path)[0], "weighter")
     if generator.weighter is not None and weighter:
         load_into(generator.weighter, weighter, source=str(path))
-    return loaded.sha256
+    return loaded
 
 
 def part_of(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:

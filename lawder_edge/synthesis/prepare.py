@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lawder_edge.data.datasets import find_samples, select_listed
 from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.delta_figure import FIGURE_FILE, delta_files
 from lawder_edge.synthesis.train import (
     CURVES_FILE,
     GENERATOR_FILE,
@@ -74,6 +75,8 @@ def prepare_pictures(
         if processes.is_main_process and not resume:
             for name in (RUN_FILE, GENERATOR_FILE, CURVES_FILE, PREVIEW_FILE, *map(snapshot_name, config.snapshots)):
                 (out / name).unlink(missing_ok=True)
+            for file in (out / FIGURE_FILE, *delta_files(out).values()):
+                file.unlink(missing_ok=True)
     notes = notes_on([part], total=len(samples))
     if resume and not (out / RUN_FILE).exists():
         notes.append(f"{out} holds no run to go on with: starting one")

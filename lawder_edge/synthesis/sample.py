@@ -16,23 +16,24 @@ import numpy as np
 import torch
 
 from lawder_edge.data.datasets import first_few
-from lawder_edge.errors import BadInput, OutputExists
-from lawder_edge.files import write_file
-from lawder_edge.synthesis.denoiser import mask_planes
-from lawder_edge.synthesis.generator import LoadedGenerator
-from lawder_edge.synthesis.masks import AskedMask, MaskSource
-from lawder_edge.synthesis.memory import memory_told
-from lawder_edge.synthesis.provenance import (
+from lawder_edge.data.provenance import (
     MANIFEST,
     Made,
     Manifest,
     ManifestRow,
+    Origin,
     Request,
     marked_png,
     read_manifest,
     read_mark,
     write_manifest,
 )
+from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.files import write_file
+from lawder_edge.synthesis.denoiser import mask_planes
+from lawder_edge.synthesis.generator import LoadedGenerator
+from lawder_edge.synthesis.masks import AskedMask, MaskSource
+from lawder_edge.synthesis.memory import memory_told
 from lawder_edge.synthesis.solver import DEFAULT, Solver, first_noise, solve, to_pixels
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.processes import first_alone, join_processes
@@ -97,14 +98,14 @@ def sample(
         generator=generator.sha256, size=config.size, seed=seed, masks=masks.kind, masks_sha256=masks.sha256(),
         **asdict(solver),
     )  # fmt: skip
-    about = _about(generator)
+    about, origin = _about(generator), _origin(generator)
     processes = join_processes(cpu=cpu)
     with first_alone(processes):
         if processes.is_main_process:
             _make_room(out, request, n=n, resume=resume, overwrite=overwrite)
             for name in FOLDERS:
                 (out / name).mkdir(parents=True, exist_ok=True)
-            write_manifest(out, Manifest(request, n, False, about))
+            write_manifest(out, Manifest(request, n, False, about, origin=origin))
     share = range(processes.process_index, n, processes.num_processes)
     todo = [i for i in share if not _is_there(out, picture_name(seed, i))]
     at_once = 1 if processes.device.type == "cpu" else batch
@@ -137,7 +138,7 @@ def sample(
     processes.wait_for_everyone()
     if processes.is_main_process:
         rows = tuple(_row(out, picture_name(seed, i)) for i in range(n))
-        write_manifest(out, Manifest(request, n, True, about, rows))
+        write_manifest(out, Manifest(request, n, True, about, rows, origin))
     return SampleResult(done, n, seconds)
 
 
@@ -221,15 +222,18 @@ def _about(generator: LoadedGenerator) -> dict[str, object]:
     import diffusers
 
     from lawder_edge import __version__
-    from lawder_edge.training.record import hash_ids
 
     record = generator.record
     return {
         "arm": record.config.arm,
         "generator_steps": record.step,
-        "trained_on": {"pictures": len(record.train_ids), "sha256": hash_ids(record.train_ids)},
         "tools": {"lawder-edge": __version__, "torch": str(torch.__version__), "diffusers": diffusers.__version__},
     }
+
+
+def _origin(generator: LoadedGenerator) -> Origin:
+    record = generator.record
+    return Origin(record.config.in_channels, record.config.num_classes, record.train_ids, record.train_groups)
 
 
 def _short(value: object) -> str:

@@ -65,12 +65,16 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Memorised:
-    """flagged: nearer to a training picture than `threshold`, nearest first. median, held_out_median: of distances."""
+    """flagged: nearer to a training picture than `threshold`, nearest first. median, held_out_median: of distances.
+
+    neighbours: of every synthetic picture, in their order.
+    """
 
     threshold: float
     median: float
     held_out_median: float
     flagged: tuple[Neighbour, ...]
+    neighbours: tuple[Neighbour, ...]
 
 
 @dataclass(frozen=True)
@@ -190,14 +194,12 @@ def _memorised(synthetic: TrainData, train: TrainData, frames: Sequence[NDArray[
     place, distance = nearest(frames[0], frames[1])
     _, natural = nearest(frames[2], frames[1])
     threshold = float(np.quantile(natural, _NEAR_SHARE, method="lower"))
-    flagged = [
-        Neighbour(
-            synthetic.ids[i], train.ids[place[i]], float(distance[i]), _rms(synthetic.images[i], train.images[place[i]])
-        )
-        for i in np.argsort(distance)
-        if distance[i] < threshold
-    ]
-    return Memorised(threshold, float(np.median(distance)), float(np.median(natural)), tuple(flagged))
+    neighbours = tuple(
+        Neighbour(id, train.ids[place[i]], float(distance[i]), _rms(synthetic.images[i], train.images[place[i]]))
+        for i, id in enumerate(synthetic.ids)
+    )
+    flagged = tuple(neighbours[i] for i in np.argsort(distance) if distance[i] < threshold)
+    return Memorised(threshold, float(np.median(distance)), float(np.median(natural)), flagged, neighbours)
 
 
 def _rms(a: Pixels, b: Pixels) -> float:

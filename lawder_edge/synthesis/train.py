@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.files import write_file
 from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
+from lawder_edge.synthesis.delta_figure import FIGURE_FILE, STEPS, draw_figure, keep_deltas
 from lawder_edge.synthesis.denoiser import require_diffusers
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
@@ -118,7 +119,8 @@ def train(
     """Fit a generator to `data`, pictures of the configuration's size, and write into the folder `out`.
 
     `out` receives `last.safetensors` (the whole run) and `generator.safetensors` (EMA weights, to sample from) every
-    `checkpoint_every` steps, `curves.csv`, `preview.png`, and a file for each of `snapshots`.
+    `checkpoint_every` steps, `curves.csv`, `preview.png`, a file for each of `snapshots`, and, in the law arm, the
+    delta maps at a few steps and at the end `figure8.png`.
 
     start: a generator to go on from, as step 0 of this run. Raises: BadInput, BadDataset, BadCheckpoint, Unavailable;
     KeyboardInterrupt after Ctrl-C, once the run is saved.
@@ -129,7 +131,10 @@ def train(
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
     torch.manual_seed(config.seed)
     bare = Generator(config)
-    origin = "" if start is None else start_from(start, bare, config)
+    base = None if start is None else start_from(start, bare, config)
+    origin = "" if base is None else base.sha256
+    ids = data.ids if base is None else tuple(dict.fromkeys((*base.record.train_ids, *data.ids)))
+    groups = data.groups if base is None else tuple(sorted({*base.record.train_groups, *data.groups}))
     evaluated = copy.deepcopy(bare.denoiser).eval().to(accelerator.device)
     model = accelerator.prepare_model(bare)
     optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
@@ -147,7 +152,7 @@ def train(
     kept = kept_share().to(accelerator.device)
 
     def save_weights(name: str) -> None:
-        record = GeneratorRecord(config, state.step, data.ids, data.groups, origin)
+        record = GeneratorRecord(config, state.step, ids, groups, origin)
         save_generator(out / name, ema.state, record, weighter=bare.weighter, mask_shapes=shapes)
 
     def save() -> None:
@@ -168,10 +173,12 @@ def train(
     else:
         # From now on the folder tells whose run it holds, and that it can be written.
         save()
-        if 0 in config.snapshots and accelerator.is_main_process:
-            save_weights(snapshot_name(0))
-    started, first_step = time.monotonic(), state.step
-    mark = started
+        if accelerator.is_main_process:
+            if 0 in config.snapshots:
+                save_weights(snapshot_name(0))
+            if bare.weighter is not None:
+                keep_deltas(bare, config, data, folder=out, step=0)
+    mark = time.monotonic()
     advice = "Take a smaller --batch, or more --accumulate."
 
     with Interrupt() as interrupt, memory_told(batch=_part(config, processes), size=config.size, advice=advice):
@@ -200,6 +207,9 @@ def train(
                 state.history = (*state.history, _row(state))
                 state.sums = SynthState().sums
 
+            if accelerator.is_main_process and bare.weighter is not None and state.step in (*STEPS, config.steps):
+                keep_deltas(bare, config, data, folder=out, step=state.step)
+                mark = time.monotonic()
             if state.step in config.snapshots and accelerator.is_main_process:
                 save_weights(snapshot_name(state.step))
             if state.step % config.checkpoint_every == 0 or state.step == config.steps:
@@ -209,12 +219,13 @@ def train(
                 write_file(out / PREVIEW_FILE, draw_preview(evaluated, config, data))
                 mark = time.monotonic()
             if on_step and accelerator.is_main_process:
-                eta = (now - started) / (state.step - first_step) * (config.steps - state.step)
-                on_step(SynthProgress(state.step, config.steps, values[1], eta))
+                on_step(SynthProgress(state.step, config.steps, values[1]))
             if any_of_all(accelerator, interrupt.asked) and state.step < config.steps:
                 save()
                 raise KeyboardInterrupt
 
+    if accelerator.is_main_process and bare.weighter is not None:
+        write_file(out / FIGURE_FILE, draw_figure(config, data, folder=out, last=state.step))
     accelerator.wait_for_everyone()
     return SynthResult(out / GENERATOR_FILE, state.step, state.history)
 

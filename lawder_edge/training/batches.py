@@ -13,6 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lawder_edge.data.augment import AugmentConfig, Example, augment
+from lawder_edge.training.record import SyntheticSource
+
+
+@dataclass(frozen=True)
+class SyntheticPart:
+    """The synthetic pictures at the end of a training list.
+
+    pictures: how many. per_pass: how many of them a pass takes, others each time. sources: where they came from.
+    seen_ids, seen_groups: the real pictures that their generators were fitted to.
+    """
+
+    pictures: int
+    per_pass: int
+    sources: tuple[SyntheticSource, ...]
+    seen_ids: tuple[str, ...]
+    seen_groups: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -21,7 +37,7 @@ class TrainData:
 
     images: (N, H, W, C) uint8. labels: (N, H, W) uint8 class indices. ids: N names. domain: (N,) int, the dataset that
     each picture is from; colours are exchanged between domains. groups: the sequences and patients in it. taught:
-    (N, H, W) uint8, a teacher's probability of foreground, 255 for 1.
+    (N, H, W) uint8, a teacher's probability of foreground, 255 for 1. synthetic: of the pictures at the end that are.
     """
 
     images: NDArray[np.uint8]
@@ -30,13 +46,33 @@ class TrainData:
     domain: NDArray[np.int64]
     groups: tuple[str, ...] = ()
     taught: NDArray[np.uint8] | None = None
+    synthetic: SyntheticPart | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def pass_length(self) -> int:
+        """How many pictures a pass takes."""
+        return len(self) if self.synthetic is None else len(self) - self.synthetic.pictures + self.synthetic.per_pass
+
+    @property
+    def seen_ids(self) -> tuple[str, ...]:
+        """What a network is fitted to by these pictures: them, and what their generators were fitted to."""
+        return self.ids if self.synthetic is None else tuple(dict.fromkeys((*self.ids, *self.synthetic.seen_ids)))
+
+    @property
+    def seen_groups(self) -> tuple[str, ...]:
+        """The sequences and patients of `seen_ids`."""
+        return self.groups if self.synthetic is None else tuple(sorted({*self.groups, *self.synthetic.seen_groups}))
+
     def said(self) -> str:
-        """Which pictures these are, in one line: equal for equal ids in the same order."""
-        return f"{len(self)} pictures, sha256 {hashlib.sha256(chr(10).join(self.ids).encode()).hexdigest()[:16]}"
+        """Which pictures these are, in one line: equal for equal ids in the same order, and equal synthetic files."""
+        lines, more = list(self.ids), ""
+        if self.synthetic is not None:
+            lines += [source.files_sha256 for source in self.synthetic.sources]
+            more = f", {self.synthetic.pictures} of them synthetic and {self.synthetic.per_pass} a pass"
+        return f"{len(self)} pictures{more}, sha256 {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +108,18 @@ def normalise(images: NDArray[np.uint8]) -> Tensor:
 def order_of_pass(n: int, *, seed: int, pass_index: int) -> NDArray[np.int64]:
     """A permutation of 0 .. n - 1."""
     return np.random.default_rng((seed, pass_index)).permutation(n)
+
+
+def pictures_of_pass(data: TrainData, *, seed: int, pass_index: int) -> NDArray[np.int64]:
+    """The places in `data` that a pass takes, none twice, in its order: all real pictures, and its synthetic ones."""
+    part = data.synthetic
+    if part is None or part.per_pass == part.pictures:
+        return order_of_pass(len(data), seed=seed, pass_index=pass_index)
+    real = len(data) - part.pictures
+    # Numbers of its own: the third is no picture's place, which `augmented_batch` draws by.
+    drawn = np.random.default_rng((seed, pass_index, len(data))).permutation(part.pictures)[: part.per_pass]
+    places = np.concatenate([np.arange(real), real + drawn])
+    return places[order_of_pass(len(places), seed=seed, pass_index=pass_index)]
 
 
 def augmented_batch(

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lawder_edge.bundle.processing import probabilities
 from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.errors import BadDataset, BadInput
-from lawder_edge.training.batches import TrainData, at_size, augmented_batch, normalise, order_of_pass
+from lawder_edge.training.batches import TrainData, at_size, augmented_batch, normalise, pictures_of_pass
 from lawder_edge.training.config import PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import write_curves
 from lawder_edge.training.interrupt import Interrupt
@@ -118,7 +118,7 @@ def train(
         raise BadDataset(f"{len(data)} training and {len(val)} validation pictures: both need at least one.")
     processes = join_processes(cpu=cpu)
     world, rank = processes.num_processes, processes.process_index
-    check_recipe(config, pictures=len(data), on=processes)
+    check_recipe(config, pictures=data.pass_length, on=processes)
     # Without deep supervision the auxiliary heads get no gradient, for which DDP would wait.
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=not config.deep_supervision)]
     accelerator = Accelerator(
@@ -133,7 +133,7 @@ def train(
     # Takes the loss scale of fp16 out of the gradients, and leaves a step out whose gradients overflowed.
     stepper = accelerator.prepare_optimizer(optimizer)
     ema = Ema(bare, config.ema_decay)
-    steps_per_pass = max(1, len(data) // config.batch)
+    steps_per_pass = max(1, data.pass_length // config.batch)
     steps = steps_per_pass * config.passes
     state = RunState()
     run_file, best_file = out / RUN_FILE, out / BEST_FILE
@@ -153,10 +153,11 @@ def train(
         in_channels=config.in_channels,
         num_classes=config.num_classes,
         size=val_size,
-        train_ids=data.ids,
-        train_groups=data.groups,
+        train_ids=data.seen_ids,
+        train_groups=data.seen_groups,
         val_ids=val.ids,
         val_groups=val.groups,
+        synthetic=() if data.synthetic is None else data.synthetic.sources,
         recipe=config.to_json(),
     )
 
@@ -178,7 +179,7 @@ def train(
     with Interrupt() as interrupt:
         while state.step < steps:
             pass_index, position = divmod(state.step, steps_per_pass)
-            permutation = order_of_pass(len(data), seed=config.seed, pass_index=pass_index)
+            permutation = pictures_of_pass(data, seed=config.seed, pass_index=pass_index)
             share = config.batch // world
             first = position * config.batch + rank * share
             size = _scaled(config, pass_index, state.step)

@@ -18,6 +18,7 @@ from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.curves import CURVE_FILES
 from lawder_edge.training.loop import BEST_FILE, RUN_FILE, check_recipe
 from lawder_edge.training.processes import first_alone, is_first, join_processes, launched_alone
+from lawder_edge.training.synthetic import notes_on_synthetic, read_synthetic, with_synthetic
 
 CACHE_SIDE = 256
 CACHE_FOLDER = "cache"
@@ -48,9 +49,14 @@ def prepare_run(
     overwrite: bool,
     skip_bad: bool,
     progress: Report,
+    synthetic: Sequence[Path] = (),
+    synthetic_per_pass: int = 0,
     cpu: bool = False,
 ) -> PreparedRun:
     """Read the pictures of the splits, hold out validation by seed, and make `out`.
+
+    synthetic: folders of `synth sample` whose pictures are trained on too, none of them held out. synthetic_per_pass:
+    how many of those each pass takes, 0 for all.
 
     Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
     is removed, and nothing else there, once all that can go wrong before training has gone well.
@@ -64,10 +70,19 @@ def prepare_run(
             check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=BEST_FILE)
         samples = select_listed(find_samples(data), splits)
         fit, held = hold_out(samples, fraction=config.val_fraction, seed=config.seed)
-        check_recipe(config, pictures=len(fit), on=processes)
+        drawn = read_synthetic(synthetic, channels=config.in_channels, num_classes=config.num_classes)
+        fakes = [sample for folder in drawn for sample in folder.samples]
+        if not 0 <= synthetic_per_pass <= len(fakes):
+            raise BadInput(
+                f"{synthetic_per_pass} synthetic pictures a pass; there are {len(fakes)}. Give a number up to that, or "
+                "0 for all."
+            )
+        per_pass = synthetic_per_pass or len(fakes)
+        check_recipe(config, pictures=len(fit) + per_pass, on=processes)
         out.mkdir(parents=True, exist_ok=True)
         side = max(CACHE_SIDE, max(stage.size for stage in config.stages))
-        names = sorted({s.dataset for s in samples})
+        names = sorted({s.dataset for s in (*samples, *fakes)})
+        fit += fakes
         total = len(fit) + len(held)
         parts = [
             load_part(
@@ -85,6 +100,9 @@ def prepare_run(
         notes.append(f"{out} holds no run to go on with: starting one")
     train, val = (part.data for part in parts)
     notes.append(f"{len(train)} pictures to train on, {len(val)} held out for validation")
+    if drawn:
+        train = with_synthetic(train, drawn, per_pass=synthetic_per_pass)
+        notes += notes_on_synthetic(drawn, train=train, val=val, side=max(stage.size for stage in config.stages))
     return PreparedRun(train, val, tuple(notes) if is_first() else ())
 
 

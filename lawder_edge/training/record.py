@@ -8,13 +8,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lawder_edge.errors import BadCheckpoint
 from lawder_edge.evaluation.overlap import TrainedOn
 
 FORMAT = "lawder-edge-weights-1"
 RUN_FORMAT = "lawder-edge-run-1"
+
+Seen = TypeVar("Seen")
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """Synthetic pictures that weights were fitted to beside real ones.
+
+    generator: sha256 of the weights that drew them. pictures: how many there were. files_sha256: over their files'
+    hashes. per_pass: how many of all synthetic pictures each pass took, 0 for all. chosen: how they were chosen among
+    those drawn, "" for all.
+    """
+
+    generator: str
+    pictures: int
+    files_sha256: str
+    per_pass: int = 0
+    chosen: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,8 +41,10 @@ class WeightsRecord:
 
     model: a name for `create_model`, or `package.module:Class`. threshold: probability from which on a pixel is polyp,
     chosen on validation. size: side in pixels that it was chosen at. train_ids: the ids (`folder/stem`) that the
-    weights were fitted to, train_groups: their sequences or patients; val_ids, val_groups: what they were chosen by; an
-    evaluation marks overlaps with all four. recipe: the training configuration as JSON. notes: one line for people.
+    weights were fitted to, those of synthetic pictures (`synthetic/GENERATOR/stem`) and what their generators were
+    fitted to among them, train_groups: their sequences or patients; val_ids, val_groups: what they were chosen by; an
+    evaluation marks overlaps with all four. synthetic: where the synthetic pictures came from. recipe: the training
+    configuration as JSON. notes: one line for people.
     """
 
     model: str
@@ -36,6 +56,7 @@ class WeightsRecord:
     train_groups: tuple[str, ...] = ()
     val_ids: tuple[str, ...] = ()
     val_groups: tuple[str, ...] = ()
+    synthetic: tuple[SyntheticSource, ...] = ()
     recipe: str = "{}"
     notes: str = ""
 
@@ -51,7 +72,7 @@ class WeightsRecord:
     def having_seen(self, earlier: WeightsRecord) -> WeightsRecord:
         """This record, its lists holding also what weights had seen that these were made from."""
 
-        def both(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
+        def both(before: tuple[Seen, ...], now: tuple[Seen, ...]) -> tuple[Seen, ...]:
             return tuple(dict.fromkeys((*before, *now)))
 
         return replace(
@@ -60,6 +81,7 @@ class WeightsRecord:
             train_groups=both(earlier.train_groups, self.train_groups),
             val_ids=both(earlier.val_ids, self.val_ids),
             val_groups=both(earlier.val_groups, self.val_groups),
+            synthetic=both(earlier.synthetic, self.synthetic),
         )
 
     def check(self, *, source: str) -> None:
@@ -107,6 +129,7 @@ def read_record(path: Path, header: dict[str, str]) -> WeightsRecord:
         fields: dict[str, Any] = json.loads(header["record"])
         for key in ("train_ids", "train_groups", "val_ids", "val_groups"):
             fields[key] = tuple(fields.get(key, ()))
+        fields["synthetic"] = tuple(SyntheticSource(**row) for row in fields.get("synthetic", ()))
         record = WeightsRecord(**fields)
         record.check(source=str(path))
         return record

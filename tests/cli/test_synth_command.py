@@ -10,10 +10,10 @@ import pytest
 from cli_calls import BRIEF, Said, blob, call_cli, done, refused
 from PIL import Image
 
+from lawder_edge.data.provenance import read_manifest
 from lawder_edge.models import create_model
 from lawder_edge.synthesis.generator import load_generator
-from lawder_edge.synthesis.provenance import read_manifest
-from lawder_edge.training.checkpoint import WeightsRecord, read_tensors, save_weights, write_tensors
+from lawder_edge.training.checkpoint import WeightsRecord, read_tensors, read_weights, save_weights, write_tensors
 
 TRAIN = (
     "--size", 32, "--widths", 8, 16, "--batch", 4, "--steps", 3, "--warmup-steps", 1, "--preview-every", 3, "--cpu",
@@ -38,19 +38,27 @@ def _everything_below(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_from_real_pictures_to_a_segmenter_trained_on_synthetic_ones(
-    generated: tuple[Path, Said], generator: Path, tmp_path: Path
+def test_from_real_pictures_to_a_segmenter_trained_on_synthetic_ones_too(
+    generated: tuple[Path, Said], generator: Path, phantom: Path, tmp_path: Path
 ) -> None:
     run, said = generated
+    made = load_generator(generator).sha256
     names = {"generator.safetensors", "last.safetensors", "curves.csv", "preview.png", "cache"}
-    assert {p.name for p in run.iterdir()} == names
+    assert {p.name for p in run.iterdir()} == names | {"figure8.png", "delta-000000.png", "delta-000003.png"}
     assert f"{generator}: 3 steps, error " in said.out
     assert "24 pictures of 32x32 px to train on" in said.err
     fakes = tmp_path / "fakes"
     said = done(["synth", "sample", "--model", generator, "-n", 8, "--out", fakes, *DRAW])
     assert f"{fakes}: 8 synthetic pictures with masks, " in said.out
+    assert f"next: lawder-edge train --data REAL --synth {fakes}" in said.err
     done(["data", "check", fakes])
-    done(["train", "--data", fakes, "--out", tmp_path / "order", *BRIEF])
+    said = done(["train", "--data", phantom, "--synth", fakes, "--synth-per-pass", 4, "--out", tmp_path / "o", *BRIEF])
+    assert "26 pictures to train on, 6 held out" in said.err
+    assert f"8 of the training pictures are synthetic, 4 in each pass, by generator {made[:12]}" in said.err
+    assert "validation is not clean: 6 of its 6 pictures" in said.err
+    source = read_weights(tmp_path / "o" / "best.safetensors")[1].synthetic[0]
+    assert (source.generator, source.pictures, source.per_pass) == (made, 8, 4)
+    refused(call_cli(["train", "--data", phantom, "--synth", phantom, "--out", tmp_path / "p", *BRIEF]), "no manifest")
 
 
 def test_a_finished_training_goes_on_and_an_overwritten_one_starts_anew(
@@ -234,7 +242,12 @@ def test_synthetic_pictures_are_scored_against_real_ones(generator: Path, phanto
         (tmp_path / f"{name}.txt").write_text("\n".join(ids))
     command = ["synth", "score", tmp_path / "fakes", "--data", phantom, "--threads", 1]
     sides = ["--train", tmp_path / "train.txt", "--held-out", tmp_path / "held.txt"]
-    said = done([*command, *sides, "--judge", "order"])
+    sheet = tmp_path / "sheet.png"
+    said = done([*command, *sides, "--judge", "order", "--contact-sheet", sheet])
+    assert f"{sheet}: written; it shows training pictures" in said.err
+    with Image.open(sheet) as picture:
+        assert picture.width > 2 * 3 * 256
+    refused(call_cli([*command, *sides, "--contact-sheet", sheet]), "there is such a file already")
     assert "4 synthetic, 16 training and 8 held-out pictures" in said.out
     for word in ("EfficientNet-Lite0", "frame", "lesion crop", "mask fidelity: Dice of order", "memorised: "):
         assert word in said.out

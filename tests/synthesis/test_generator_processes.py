@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lawder_edge.data.phantom_files import write_phantom_dataset
+from lawder_edge.data.provenance import read_manifest
 from lawder_edge.synthesis.generator import load_generator
-from lawder_edge.synthesis.provenance import read_manifest
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 RECIPE = (

@@ -16,11 +16,11 @@ from synth_samples import TINY
 
 from lawder_edge.data.datasets import find_samples
 from lawder_edge.data.load import load_pair
+from lawder_edge.data.provenance import NOTICE, Origin, read_manifest, read_mark
 from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.synthesis import sample as sample_module
 from lawder_edge.synthesis.generator import LoadedGenerator, load_generator
 from lawder_edge.synthesis.masks import GivenMasks, KnownMasks, MaskSource, ProceduralMasks
-from lawder_edge.synthesis.provenance import NOTICE, read_manifest, read_mark
 from lawder_edge.synthesis.sample import SampleResult, picture_name, picture_seed, sample
 from lawder_edge.synthesis.solver import Solver
 from lawder_edge.synthesis.train import train
@@ -91,7 +91,7 @@ def test_the_manifest_lists_weights_seed_and_mask_of_each_picture(
     assert (manifest.complete, manifest.n, manifest.request.generator) == (True, 5, generator.sha256)
     assert [(r.name, r.seed) for r in manifest.images] == [(picture_name(3, i), picture_seed(3, i)) for i in range(5)]
     assert len({r.image_sha256 for r in manifest.images}) == 5
-    assert manifest.about["trained_on"]["pictures"] == 6
+    assert manifest.origin == Origin(3, 1, tuple(f"phantom/{i}" for i in range(6)), ())
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_others(

@@ -60,7 +60,8 @@ def test_each_arm_trains_twenty_steps_and_its_invariants_hold_at_every_one(
     result = train(config, pictures, out=tmp_path, cpu=True)
     assert len(seen) == config.steps
     assert result.step == config.steps
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.csv", "generator.safetensors", "last.safetensors"]
+    deltas = {"delta-000000.png", "delta-000020.png", "figure8.png"} if arm == "law" else set()
+    assert {p.name for p in tmp_path.iterdir()} == {"curves.csv", "generator.safetensors", "last.safetensors"} | deltas
     record = load_generator(result.weights).record
     assert (record.config, record.step, record.train_ids) == (config, 20, pictures.ids)
     varied = any(float(w.std()) > 0 for w in seen)
@@ -244,6 +245,18 @@ def test_arms_start_from_one_base_and_meet_the_same_noise(tmp_path: Path, pictur
         starts.append(load_generator(result.weights).record.start)
     assert firsts[0] == firsts[1]
     assert starts == [load_generator(base.weights).sha256] * 2
+
+
+def test_a_generator_names_the_pictures_of_the_one_that_it_started_from(tmp_path: Path, pictures: TrainData) -> None:
+    before = dataclasses.replace(pictures, ids=tuple(f"before/{i}" for i in range(6)), groups=("case_1",))
+    config = dataclasses.replace(TINY, arm="uniform", steps=1)
+    base = train(config, before, out=_folder(tmp_path / "base"), cpu=True)
+    own = dataclasses.replace(pictures, groups=("case_2",))
+    record = load_generator(
+        train(config, own, out=_folder(tmp_path / "own"), start=base.weights, cpu=True).weights
+    ).record
+    assert record.train_ids == (*before.ids, *own.ids)
+    assert record.train_groups == ("case_1", "case_2")
 
 
 @pytest.mark.parametrize(

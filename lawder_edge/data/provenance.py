@@ -68,10 +68,24 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What the generator is, to those who train on its pictures.
+
+    in_channels: 3 (RGB) or 1 (grey). num_classes: 1 is lesion or not. train_ids, train_groups: the real pictures
+    (`folder/stem`) that it was fitted to, and their sequences or patients; they are in what is trained on its pictures.
+    """
+
+    in_channels: int
+    num_classes: int
+    train_ids: tuple[str, ...]
+    train_groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What stands in `manifest.json`. complete: all `n` pictures are there and listed in `images`.
 
-    about: arm, steps and training pictures of the generator, and versions of the tools.
+    about: arm and steps of the generator, and versions of the tools. origin: None in manifests of before it was told.
     """
 
     request: Request
@@ -79,6 +93,7 @@ class Manifest:
     complete: bool
     about: dict[str, Any]
     images: tuple[ManifestRow, ...] = ()
+    origin: Origin | None = None
 
 
 def marked_png(pixels: NDArray[np.uint8], made: Made) -> bytes:
@@ -121,8 +136,13 @@ def read_manifest(folder: Path) -> Manifest | None:
         if fields["format"] != FORMAT:
             raise ValueError(f"format {fields['format']!r}")
         rows = tuple(ManifestRow(**row) for row in fields["images"])
-        return Manifest(Request(**fields["request"]), fields["n"], fields["complete"], fields["about"], rows)
+        origin = None if fields.get("origin") is None else _origin(fields["origin"])
+        return Manifest(Request(**fields["request"]), fields["n"], fields["complete"], fields["about"], rows, origin)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
             f"{path}: not the manifest of synthetic pictures ({error}). Choose another --out, or remove the file."
         ) from error
+
+
+def _origin(fields: dict[str, Any]) -> Origin:
+    return Origin(**{**fields, **{name: tuple(fields[name]) for name in ("train_ids", "train_groups")}})
