@@ -26,6 +26,7 @@ from lawder_edge.graph.ir import (
 )
 from lawder_edge.graph.windows import bilinear_sources
 from lawder_edge.targets.c.calls import Argument, calls_of
+from lawder_edge.targets.c.fuse import window_start
 from lawder_edge.targets.c.records import record
 
 # LW_MAX_STAGES in lawder_kernels.h.
@@ -37,8 +38,8 @@ _WIDEST_ROW = 2**16 - 1
 class Stage:
     """One operator of a stream. function: lw_stage_..., for rows in memory. params, shape: what it takes.
 
-    inputs: one or two tensors. window, stride, dilation, pad_top: in rows of the first input. is_resize: its rows lie
-    where the parameters say.
+    inputs: one or two tensors. window, stride, dilation, pad_top: in rows of the first `windowed` inputs; of another
+    one the row of the output's number. is_resize: its rows lie where the parameters say.
     """
 
     op: Op
@@ -51,6 +52,7 @@ class Stage:
     dilation: int = 1
     pad_top: int = 0
     is_resize: bool = False
+    windowed: int = 1
 
     @property
     def output(self) -> str:
@@ -136,13 +138,11 @@ def stage_of(op: Op, graph: Graph) -> Stage | None:
     match op.attributes:
         case Conv2D() | DepthwiseConv2D() as conv:
             (call,) = calls_of(op, graph)
-            kernel = graph.tensor(op.inputs[1]).shape[1]
-            top = border(
-                tensors[0].shape[1], kernel, stride=conv.stride[0], padding=conv.padding, dilation=conv.dilation[0]
-            )[0]
+            size = graph.tensor(op.inputs[-2]).shape[1:3]
             return Stage(
-                op, _name(call.kernel), call.arguments[0], None, inputs, kernel, conv.stride[0], conv.dilation[0], top
-            )
+                op, f"lw_stage_{op.kind}", call.arguments[0], None, inputs, size[0], conv.stride[0], conv.dilation[0],
+                window_start(conv, tensors[0].shape, size)[0], windowed=len(inputs),
+            )  # fmt: skip
         case MaxPool2D() | AveragePool2D() as pool:
             (call,) = calls_of(op, graph)
             top = border(tensors[0].shape[1], pool.size[0], stride=pool.stride[0], padding=pool.padding)[0]
@@ -211,6 +211,21 @@ def rows_kept(stream: Stream, name: str) -> int:
     return kept
 
 
+def busy_steps(stream: Stream) -> dict[str, int]:
+    """Of each output that is not whole the steps at which a row of it is made, read, or waits to be read: bit i is the
+    stream's step i."""
+    made: dict[tuple[str, int], int] = {}
+    read: dict[tuple[str, int], int] = {}
+    for at, step in enumerate(stream.steps):
+        made[step.output, step.row] = at
+        read |= {(x, row): at for x, first, last in step.reads for row in range(first, last + 1)}
+    found = {name: 0 for name in stream.rings if name not in stream.whole}
+    for (name, row), at in made.items():
+        if name in found:
+            found[name] |= (1 << max(read.get((name, row), at), at) + 1) - (1 << at)
+    return found
+
+
 def lag(graph: Graph, stream: Stream, *, old: str, new: str) -> int:
     """Rows by which the rows of `new`, an output of the stream, have to lie before those of `old`, a tensor that it
     reads, so that none is written where one is still to be read."""
@@ -226,31 +241,35 @@ def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[Step]:
     """What lw_stream does, without its arithmetic."""
     maker = {s.output: i for i, s in enumerate(stages)}
     done = [0] * len(stages)
-    between = {s.output: _resize_rows(graph, s) for s in stages if s.is_resize}
+    reads = [[(x, maker.get(x), _spans(graph, s, i)) for i, x in enumerate(s.inputs)] for s in stages]
 
-    def rows(stage: Stage, operand: int, row: int) -> tuple[int, int]:
-        """First and last row of an operand that a row of the output reads."""
-        height = _height(graph, stage.inputs[operand])
-        if operand == 0 and stage.is_resize:
-            return between[stage.output][row]
-        first = row * stage.stride - stage.pad_top if operand == 0 else row
-        last = first + (stage.window - 1) * stage.dilation if operand == 0 else row
-        return min(max(first, 0), height - 1), min(last, height - 1)
-
-    def waits_for(stage: Stage, row: int) -> int | None:
-        for operand, x in enumerate(stage.inputs):
-            if x in maker and done[maker[x]] <= rows(stage, operand, row)[1]:
-                return maker[x]
+    def waits_for(number: int) -> int | None:
+        row = done[number]
+        for _, made, spans in reads[number]:
+            if made is not None and done[made] <= spans[row][1]:
+                return made
         return None
 
     for last in reversed(range(len(stages))):
         while done[last] < _height(graph, stages[last].output):
-            number, before = last, waits_for(stages[last], done[last])
+            number, before = last, waits_for(last)
             while before is not None:
-                number, before = before, waits_for(stages[before], done[before])
-            stage, row = stages[number], done[number]
-            yield Step(stage.output, row, tuple((x, *rows(stage, i, row)) for i, x in enumerate(stage.inputs)))
+                number, before = before, waits_for(before)
+            row = done[number]
+            yield Step(stages[number].output, row, tuple((x, *spans[row]) for x, _, spans in reads[number]))
             done[number] += 1
+
+
+def _spans(graph: Graph, stage: Stage, operand: int) -> list[tuple[int, int]]:
+    """Of each row of a stage's output, the first and last row of an operand that it reads."""
+    if operand == 0 and stage.is_resize:
+        return _resize_rows(graph, stage)
+    last = _height(graph, stage.inputs[operand]) - 1
+    rows = range(_height(graph, stage.output))
+    if operand >= stage.windowed:
+        return [(min(row, last), min(row, last)) for row in rows]
+    starts = [row * stage.stride - stage.pad_top for row in rows]
+    return [(min(max(a, 0), last), min(a + (stage.window - 1) * stage.dilation, last)) for a in starts]
 
 
 def _resize_rows(graph: Graph, stage: Stage) -> list[tuple[int, int]]:

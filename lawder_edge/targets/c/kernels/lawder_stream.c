@@ -32,7 +32,7 @@ static int32_t last_row(const lw_stage *stage, const lw_rows *tensor, int32_t op
         int32_t rows[2];
         lw_resize_rows(stage->resize, row, rows);
         last = rows[1];
-    } else if (operand == 0) {
+    } else if (operand < stage->windowed) {
         last = row * stage->stride - stage->pad_top + (stage->window - 1) * stage->dilation;
     }
     return last < tensor->height ? last : tensor->height - 1;
@@ -82,15 +82,16 @@ static lw_status compute_row(const lw_stream_params *p, const lw_stage *stage, i
         lw_resize_rows(stage->resize, row, between);
         rows[0] = row_to_read(first, between[0], at);
         rows[1] = row_to_read(first, between[1], at);
-    } else if (first->height == 1 && stage->window == 1) {
+    } else if (first->height == 1 && stage->window == 1 && stage->windowed == 1) {
         rows[0] = row_to_read(first, 0, at);
     } else {
-        for (int32_t tap = 0; tap < stage->window; tap++) {
-            const int32_t from = row * stage->stride - stage->pad_top + tap * stage->dilation;
-            rows[tap] = from >= 0 && from < first->height ? row_to_read(first, from, at) : NULL;
+        for (int32_t tap = 0; tap < stage->window * stage->windowed; tap++) {
+            const lw_rows *tensor = tap < stage->window ? first : &p->tensors[stage->input[1]];
+            const int32_t from = row * stage->stride - stage->pad_top + tap % stage->window * stage->dilation;
+            rows[tap] = from >= 0 && from < tensor->height ? row_to_read(tensor, from, at) : NULL;
         }
     }
-    if (stage->input[1] != LW_WHOLE) {
+    if (stage->input[1] != LW_WHOLE && stage->windowed == 1) {
         const lw_rows *second = &p->tensors[stage->input[1]];
         rows[1] = row_to_read(second, second->height == 1 ? 0 : row, at);
     }
