@@ -1,7 +1,7 @@
-"""What a convolution takes upon itself in C: a padding before it, and a concatenation that only convolutions read. Pure.
+"""What a convolution does by itself in C: a padding before it, and a concatenation that convolutions alone read. Pure.
 
-Neither is a copy then: windows that reach over the border skip those taps, as zeros would add nothing, and a convolution
-reads the two tensors where they lie, channels of the first before those of the second.
+Neither is a copy then: windows that reach over the border skip those taps, as zeros would add nothing, and two tensors
+are read where they lie, channels of the first before those of the second.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _Take = Callable[[Graph, Op, Op], "Op | None"]
 
 
 def _without(graph: Graph, take: _Take) -> Graph:
-    """Leaves out each operator whose readers can all take it. take: of (graph, it, a reader) what the reader becomes."""
+    """Leaves out operators that all their readers take. take: (graph, one, a reader) -> what the reader becomes."""
     taken: dict[str, Mapping[int, Op]] = {}
     number = {id(op): i for i, op in enumerate(graph.ops)}
     made = list(graph.ops)

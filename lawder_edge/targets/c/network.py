@@ -30,12 +30,11 @@ WHOLE = 255
 
 @dataclass(frozen=True)
 class Source:
-    """name: as C spells it. files: names and text, the first is the network itself, whose sha256 the header holds. graph:
-    the operators that it computes, by their numbers in the text.
+    """name: as C spells it. files: names and text, the first is the network itself, whose sha256 the header holds.
 
-    rows: what is added to the plan where picture and mask are given and taken row by row. constants_bytes: of weights,
-    biases, multipliers, tables and parameters, as 32-bit targets store them. frame_bytes: of a picture and its mask.
-    memory: `memory_table` of it.
+    graph: the operators that it computes, by their numbers in the text. rows: what is added to the plan where picture
+    and mask are given and taken row by row. constants_bytes: of weights, biases, multipliers, tables and parameters, as
+    32-bit targets store them. frame_bytes: of a picture and its mask. memory: `memory_table` of it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A segmenter of dense 3x3 convolutions on top and multi-kernel blocks below: the kind whose skips are most of memory."""
+"""A segmenter of dense 3x3 convolutions on top and multi-kernel blocks below, whose skips are most of memory."""
 
 from __future__ import annotations
 

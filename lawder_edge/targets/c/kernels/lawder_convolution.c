@@ -98,7 +98,7 @@ static inline void convolve_row(const lw_conv2d_params *p, const int8_t *const *
     }
 }
 
-LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+void lw_own_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
 #if LW_MVE
     if (lw_mve_depthwise_row(p, rows, y)) {
@@ -141,19 +141,37 @@ static int is_pointwise(const lw_conv2d_params *p, const int8_t *const *rows)
 }
 #endif
 
-LW_KERNEL void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+void lw_own_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
 #if LW_MVE
     if (is_pointwise(p, rows)) {
         lw_mve_pointwise_row(p, rows[0], 0, y);
         return;
     }
+    if (lw_mve_dense_row(p, rows, 0, y)) {
+        return;
+    }
 #elif LW_DSP
-    if (is_pointwise(p, rows) && lw_dsp_pointwise_row(p, rows[0], y)) {
+    /* Of a depth that is no multiple of four, gathered pixels are faster from four on. */
+    const int is_even = p->in_channels % 4 == 0 || p->in_channels < 4;
+    if (is_even && is_pointwise(p, rows) && lw_dsp_pointwise_row(p, rows[0], y)) {
+        return;
+    }
+    if (lw_dsp_dense_row(p, rows, 0, y)) {
         return;
     }
 #endif
     convolve_row(p, rows, 0, y);
+}
+
+LW_KERNEL void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+{
+    lw_own_conv2d_row(p, rows, y);
+}
+
+LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+{
+    lw_own_depthwise_conv2d_row(p, rows, y);
 }
 
 LW_KERNEL void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
@@ -163,8 +181,14 @@ LW_KERNEL void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *cons
         lw_mve_pointwise_row(p, rows[0], INT8_MIN, y);
         return;
     }
+    if (lw_mve_dense_row(p, rows, INT8_MIN, y)) {
+        return;
+    }
 #elif LW_DSP
     if (is_pointwise(p, rows) && lw_dsp_pointwise_image_row(p, (const uint8_t *)rows[0], y)) {
+        return;
+    }
+    if (lw_dsp_dense_row(p, rows, 1, y)) {
         return;
     }
 #endif

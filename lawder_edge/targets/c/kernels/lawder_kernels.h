@@ -11,8 +11,8 @@
  * writes them (lawder-edge export) keeps to the ranges given here. Input and output must not overlap, except where a
  * function says that they may be the same.
  *
- * Every function but those in lawder_arithmetic.h is a weak symbol where the compiler has them: a function of the same
- * name elsewhere in the program, such as one that calls CMSIS-NN, takes its place.
+ * Every function but those in lawder_arithmetic.h and lw_own_... is a weak symbol where the compiler has them: a function
+ * of the same name elsewhere in the program, such as one that calls CMSIS-NN, takes its place.
  *
  * C99, also C++; int is at least 32 bits, and >> of a negative number keeps its sign.
  */
@@ -106,6 +106,10 @@ void lw_depthwise_conv2d(const lw_conv2d_params *p, const int8_t *x, int8_t *y);
 void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
 void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
 void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
+
+/** What they do where nothing takes their place: for a program whose own ones do not take every convolution. */
+void lw_own_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
+void lw_own_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
 
 /**
  * How the elements of two operands meet: three nested loops of `count`, whose operands advance by `a_step` and `b_step`
