@@ -205,7 +205,8 @@ class _Writer:
         params, shape = ("NULL" if a is None else self._argument(a, label) for a in (stage.params, stage.shape))
         first, second = (*(names.index(n) for n in stage.inputs), WHOLE)[:2]
         numbers = (
-            names.index(stage.output), stage.window, stage.stride, stage.dilation, stage.pad_top, stage.windowed
+            names.index(stage.output), stage.window, stage.stride, stage.dilation, stage.pad_top, stage.windowed,
+            int(stage.is_eager),
         )  # fmt: skip
         resize = params if stage.is_resize else "NULL"
         fields = ", ".join((function, params, shape, resize, f"{{{first}, {second}}}", *map(str, numbers)))

@@ -195,7 +195,7 @@ def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> 
         if name in outside:
             continue
         if i in stream_at:
-            shared = _shared_rows(op, graph, stream_at[i].rings)
+            shared = _shared_rows(op, graph, stream_at[i])
         else:
             shared = tuple(x for x in _shared_inputs(op, graph) if x in home and _is_free(op, busy[home[x]], i))
         taken = next((home[x] for x in shared if x in home), name)
@@ -235,16 +235,17 @@ def _shared_inputs(op: Op, graph: Graph) -> tuple[str, ...]:
     return op.inputs if isinstance(op.attributes, Reshape) else writes_in_place(op, graph)
 
 
-def _shared_rows(op: Op, graph: Graph, rings: Mapping[str, int]) -> tuple[str, ...]:
+def _shared_rows(op: Op, graph: Graph, stream: Stream) -> tuple[str, ...]:
     """The inputs of an operator in a stream over whose one kept row its output's one row can be written.
 
     Nobody else reads that row, and the next one is made only when this operator goes on: after the readers of its own
-    output are done with the row before.
+    output are done with the row before. Of an eager one it is made earlier.
     """
+    rings, eager = stream.rings, {s.output for s in stream.stages if s.is_eager}
     if rings[op.outputs[0]] > 1:
         return ()
     lonely = (x for x in writes_in_place(op, graph) if x not in graph.outputs and len([*graph.users(x)]) == 1)
-    return tuple(x for x in lonely if rings.get(x) == 1)
+    return tuple(x for x in lonely if rings.get(x) == 1 and x not in eager)
 
 
 def _is_free(op: Op, last_read: int, at: int) -> bool:

@@ -71,7 +71,7 @@ LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "lw_stage": (
         ("function", "lw_row_function"), ("params", "const void *"), ("shape", "const void *"),
         ("resize", "const lw_resize_params *"), ("input", "uint8_t[2]"),
-        *((n, "uint8_t") for n in ("output", "window", "stride", "dilation", "pad_top", "windowed")),
+        *((n, "uint8_t") for n in ("output", "window", "stride", "dilation", "pad_top", "windowed", "is_eager")),
     ),
     "lw_stream_params": (("stages", "const lw_stage *"), ("tensors", "const lw_rows *"), ("count", "uint8_t")),
 }  # fmt: skip

@@ -39,7 +39,8 @@ class Stage:
     """One operator of a stream. function: lw_stage_..., for rows in memory. params, shape: what it takes.
 
     inputs: one or two tensors. window, stride, dilation, pad_top: in rows of the first `windowed` inputs; of another
-    one the row of the output's number. is_resize: its rows lie where the parameters say.
+    one the row of the output's number. is_resize: its rows lie where the parameters say. is_eager: rows are computed as
+    soon as they can be, since they are narrower than those that they are made of.
     """
 
     op: Op
@@ -53,6 +54,7 @@ class Stage:
     pad_top: int = 0
     is_resize: bool = False
     windowed: int = 1
+    is_eager: bool = False
 
     @property
     def output(self) -> str:
@@ -120,12 +122,22 @@ def _free_cuts(run: list[Stage], first: int, stop: int, last_use: Mapping[str, i
 def stream_of(graph: Graph, first: int, stages: list[Stage]) -> Stream:
     """Some stages that follow each other from operator `first` on."""
     last = first + len(stages) - 1
+    stages = [replace(s, is_eager=_narrows(graph, s, stages)) for s in stages]
     read_later = {name for op in (*graph.ops[:first], *graph.ops[last + 1 :]) for name in op.inputs} | {*graph.outputs}
     steps = tuple(_schedule(graph, stages))
     needed = _rows_needed(steps, stages)
     whole = frozenset(s.output for s in stages) & read_later
     rings = {name: _height(graph, name) if name in whole else rows for name, rows in needed.items()}
     return Stream(first, last, tuple(stages), rings, whole, steps)
+
+
+def _narrows(graph: Graph, stage: Stage, stages: Sequence[Stage]) -> bool:
+    """Whether a stage makes of each row a narrower one, of a tensor that a stage makes and others read, too: if
+    it is read much later than by them, its own rows are what should wait."""
+    x = stage.inputs[0]
+    is_shared = sum(x in s.inputs for s in stages) > 1 and any(s.output == x for s in stages)
+    one_row = (stage.window, stage.stride, len(stage.inputs)) == (1, 1, 1) and not stage.is_resize
+    return one_row and is_shared and graph.tensor(stage.output).size < graph.tensor(x).size
 
 
 def stage_of(op: Op, graph: Graph) -> Stage | None:
@@ -250,14 +262,20 @@ def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[Step]:
                 return made
         return None
 
+    def step_of(number: int) -> Step:
+        row = done[number]
+        done[number] += 1
+        return Step(stages[number].output, row, tuple((x, *spans[row]) for x, _, spans in reads[number]))
+
     for last in reversed(range(len(stages))):
         while done[last] < _height(graph, stages[last].output):
             number, before = last, waits_for(last)
             while before is not None:
                 number, before = before, waits_for(before)
-            row = done[number]
-            yield Step(stages[number].output, row, tuple((x, *spans[row]) for x, _, spans in reads[number]))
-            done[number] += 1
+            yield step_of(number)
+            for i, stage in enumerate(stages):
+                while stage.is_eager and done[i] < _height(graph, stage.output) and waits_for(i) is None:
+                    yield step_of(i)
 
 
 def _spans(graph: Graph, stage: Stage, operand: int) -> list[tuple[int, int]]:

@@ -285,6 +285,7 @@ typedef struct {
     uint8_t output;                 /**< number of a tensor */
     uint8_t window, stride, dilation, pad_top; /**< in rows of the first input; 1, 1, 1, 0 without a window */
     uint8_t windowed;                          /**< inputs that the window moves over: 1, or 2 */
+    uint8_t is_eager; /**< 1: rows are computed as soon as its inputs have them, not when one is read */
 } lw_stage;
 
 /** stages: 1..LW_MAX_STAGES, each after those that it reads. */

@@ -83,6 +83,27 @@ static inline void pointwise4(const lw_conv2d_params *p, const int8_t *x, int8_t
     }
 }
 
+/** As pointwise4 of four channels whose depth is at most 16: their weights stay in registers. */
+static void short_pointwise4(const lw_conv2d_params *p, const int8_t *x, int8_t flip, const int8_t *const *w,
+                             const int32_t *bias, scaler s, int8_t *y)
+{
+    const int32_t depth = p->in_channels, step = p->out_channels;
+    const int32_t zero_point = p->out_zero_point;
+    const mve_pred16_t inside = vctp8q((uint32_t)depth);
+    const int8x16_t w0 = vldrbq_z_s8(w[0], inside), w1 = vldrbq_z_s8(w[1], inside);
+    const int8x16_t w2 = vldrbq_z_s8(w[2], inside), w3 = vldrbq_z_s8(w[3], inside);
+    const int8x16_t flips = vdupq_n_s8(flip);
+    const int32_t a = bias[0], b = bias[1], c = bias[2], d = bias[3];
+    const int32x4_t low = vdupq_n_s32(p->out_min), high = vdupq_n_s32(p->out_max);
+    for (int32_t column = p->out_width; column > 0; column--, x += depth, y += step) {
+        const int8x16_t from = veorq_s8(vldrbq_z_s8(x, inside), flips);
+        const int32x4_t sums = {vmladavaq_s8(a, from, w0), vmladavaq_s8(b, from, w1), vmladavaq_s8(c, from, w2),
+                                vmladavaq_s8(d, from, w3)};
+        const int32x4_t scaled = vaddq_n_s32(rescaled(sums, s), zero_point);
+        vstrbq_s32(y, vminq_s32(vmaxq_s32(scaled, low), high));
+    }
+}
+
 void lw_mve_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t flip, int8_t *y)
 {
     for (int32_t channel = 0; channel < p->out_channels; channel += 4) {
@@ -95,7 +116,11 @@ void lw_mve_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t fli
             w[i] = p->weights + at * p->in_channels;
             bias[i] = folded(p, at);
         }
-        pointwise4(p, x, flip, w, bias, scaler_at(p, channel, used), used, y + channel);
+        if (p->in_channels <= 16 && channel + 4 <= p->out_channels) {
+            short_pointwise4(p, x, flip, w, bias, scaler_at(p, channel, used), y + channel);
+        } else {
+            pointwise4(p, x, flip, w, bias, scaler_at(p, channel, used), used, y + channel);
+        }
     }
 }
 

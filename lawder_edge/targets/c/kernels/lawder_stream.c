@@ -103,6 +103,26 @@ static lw_status compute_row(const lw_stream_params *p, const lw_stage *stage, i
     return LW_OK;
 }
 
+static int is_done(const lw_stream_params *p, const uint16_t *done, int32_t number)
+{
+    return done[number] >= p->tensors[p->stages[number].output].height;
+}
+
+/** Whatever can be computed of the stages that wait for no reader. */
+static lw_status compute_eager(const lw_stream_params *p, uint16_t *done, places *at)
+{
+    for (int32_t i = 0; i < p->count; i++) {
+        const lw_stage *stage = &p->stages[i];
+        while (stage->is_eager && !is_done(p, done, i) && waits_for(p, stage, done, done[i]) == LW_WHOLE) {
+            if (compute_row(p, stage, done[i], at) != LW_OK) {
+                return LW_ERROR_ROW;
+            }
+            done[i]++;
+        }
+    }
+    return LW_OK;
+}
+
 LW_KERNEL lw_status lw_stream(const lw_stream_params *p, int8_t *memory, const lw_frame *frame)
 {
     uint16_t done[LW_MAX_STAGES] = {0};
@@ -112,7 +132,7 @@ LW_KERNEL lw_status lw_stream(const lw_stream_params *p, int8_t *memory, const l
     at.read = 0;
     /* The last stage pulls the rows that it needs; stages that nobody pulled to their end follow. */
     for (int32_t last = p->count - 1; last >= 0; last--) {
-        while (done[last] < p->tensors[p->stages[last].output].height) {
+        while (!is_done(p, done, last)) {
             uint8_t number = (uint8_t)last, before = number;
             while (before != LW_WHOLE) {
                 number = before;
@@ -122,6 +142,9 @@ LW_KERNEL lw_status lw_stream(const lw_stream_params *p, int8_t *memory, const l
                 return LW_ERROR_ROW;
             }
             done[number]++;
+            if (compute_eager(p, done, &at) != LW_OK) {
+                return LW_ERROR_ROW;
+            }
         }
     }
     return LW_OK;
