@@ -29,7 +29,10 @@ def needed_streams(graph: Graph, *, outside: frozenset[str] = frozenset()) -> tu
     is_smaller = True
     while is_smaller:
         options = []
-        for i, at in [(i, at) for i, run in enumerate(kept) for at in _places(graph, run)]:
+        # Only a run that needs most of all can be cut for less.
+        alive = plan(graph, outside=outside, streams=kept).alive_bytes
+        highest = [i for i, run in enumerate(kept) if alive[run.first] == max(alive)]
+        for i, at in [(number, at) for number in highest for at in _places(graph, kept[number])]:
             key = (kept[i].first, kept[i].last, at)
             if key not in tried:
                 tried[key] = _halves(graph, kept[i], at)

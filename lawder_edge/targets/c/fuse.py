@@ -80,7 +80,9 @@ def _convolution_pad(graph: Graph, op: Op, reader: Op) -> Op | None:
     before = (around[1][0], around[2][0]) if len(around) == 4 else (0, 0)
     if len(around) != 4 or any(sum(around[i]) for i in (0, 3)) or max(before) > _MOST_BEFORE:
         return None
-    kind = FusedConv2D if isinstance(conv, Conv2D) else FusedDepthwiseConv2D
+    kind: type[FusedConv2D] | type[FusedDepthwiseConv2D] = (
+        FusedConv2D if isinstance(conv, Conv2D) else FusedDepthwiseConv2D
+    )
     values = {f.name: getattr(conv, f.name) for f in fields(conv)} | {"before": before}
     return replace(reader, attributes=kind(**values), inputs=(op.inputs[0], *reader.inputs[1:]))
 

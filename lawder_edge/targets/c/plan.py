@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lawder_edge.graph.ir import Add, DepthwiseConv2D, Graph, Logistic, Mul, Op, Relu, Relu6, Reshape, Softmax, Sub
-from lawder_edge.targets.c.stream import Stream, busy_steps, lag, rows_kept
+from lawder_edge.targets.c.stream import Stream, lag, rows_kept
 
 # Bytes: what a 128-bit load wants. LW_ARENA_ALIGNMENT in lawder_kernels.h.
 ALIGNMENT = 16
@@ -284,7 +284,7 @@ def _buffers(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream])
 
 def _busy(streams: Sequence[Stream], home: Mapping[str, _Home]) -> dict[str, int]:
     """`Buffer.busy` of those that hold rows of one stream and nothing else."""
-    kept = {name: rows for s in streams for name, rows in busy_steps(s).items() if name in home}
+    kept = {name: rows for s in streams for name, rows in s.busy.items() if name in home}
     shared = {at.root for name, at in home.items() if name not in kept}
     found: dict[str, int] = {}
     for name, steps in kept.items():

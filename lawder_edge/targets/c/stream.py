@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from lawder_edge.graph.geometry import border
 from lawder_edge.graph.ir import (
@@ -84,6 +85,21 @@ class Stream:
     rings: Mapping[str, int]
     whole: frozenset[str]
     steps: tuple[Step, ...] = field(repr=False)
+
+    @cached_property
+    def busy(self) -> Mapping[str, int]:
+        """Of each output that is not whole the steps at which a row of it is made, read, or waits to be read: bit i is
+        the stream's step i."""
+        made: dict[tuple[str, int], int] = {}
+        read: dict[tuple[str, int], int] = {}
+        for at, step in enumerate(self.steps):
+            made[step.output, step.row] = at
+            read |= {(x, row): at for x, first, last in step.reads if x in self.rings for row in range(first, last + 1)}
+        found = {name: 0 for name in self.rings if name not in self.whole}
+        for (name, row), at in made.items():
+            if name in found:
+                found[name] |= (1 << max(read.get((name, row), at), at) + 1) - (1 << at)
+        return found
 
 
 def streams(graph: Graph) -> tuple[Stream, ...]:
@@ -221,21 +237,6 @@ def rows_kept(stream: Stream, name: str) -> int:
                 read = max(read, last + 1)
                 kept = max(kept, read - first)
     return kept
-
-
-def busy_steps(stream: Stream) -> dict[str, int]:
-    """Of each output that is not whole the steps at which a row of it is made, read, or waits to be read: bit i is the
-    stream's step i."""
-    made: dict[tuple[str, int], int] = {}
-    read: dict[tuple[str, int], int] = {}
-    for at, step in enumerate(stream.steps):
-        made[step.output, step.row] = at
-        read |= {(x, row): at for x, first, last in step.reads for row in range(first, last + 1)}
-    found = {name: 0 for name in stream.rings if name not in stream.whole}
-    for (name, row), at in made.items():
-        if name in found:
-            found[name] |= (1 << max(read.get((name, row), at), at) + 1) - (1 << at)
-    return found
 
 
 def lag(graph: Graph, stream: Stream, *, old: str, new: str) -> int:
