@@ -45,7 +45,7 @@ def estimate(model: Path, accelerator: str, folder: Path) -> Estimate:
     """By a process of Vela's. Raises SystemExit with what it said where it fails."""
     system, memory = ACCELERATORS[accelerator]
     command = [
-        sys.executable, "-m", "ethosu.vela.vela", str(model), "--accelerator-config", accelerator, "--config",
+        sys.executable, "-m", "ethosu.vela", str(model), "--accelerator-config", accelerator, "--config",
         "Arm/vela.ini", "--system-config", system, "--memory-mode", memory, "--show-cpu-operations", "--output-dir",
         str(folder),
     ]  # fmt: skip
