@@ -26,6 +26,7 @@ from lawder_edge.graph.ir import (
 from lawder_edge.graph.reference import trace
 from lawder_edge.targets.c.fuse import fused
 from lawder_edge.targets.c.network import RowByRow, write
+from lawder_edge.targets.c.stream import streams
 
 AROUND = Pad(((0, 0), (1, 1), (1, 1), (0, 0)))
 ROW_BY_ROW: tuple[RowByRow, ...] = ("never", "always", "needed")
@@ -132,3 +133,15 @@ def test_a_quantised_dense_network_has_an_arena_within_the_goals(tmp_path: Path,
         graph = quantized_graph(Dense(), (size, size))
         assert write(graph, name="net", version="1").plan.arena_bytes <= most
     check(quantized_graph(Dense(), (32, 64)), tmp_path, 1)
+
+
+def test_of_a_skip_that_is_narrowed_the_narrow_rows_wait(tmp_path: Path, needs_gcc: None) -> None:
+    m = Made(32, 16, weight_scale=0.006)
+    wide = m.add(Conv2D("same", activation="relu"), "image", shape=(8, 3, 3))
+    narrow = m.add(Conv2D(), wide, shape=(2, 1, 1))
+    low = m.add(Conv2D("same"), m.add(MaxPool2D((2, 2), (2, 2)), wide), shape=(3, 9, 1))
+    both = m.add(Conv2D("same"), m.add(Concat(3), up(m, low), narrow), shape=(4, 3, 3))
+    graph = m.graph(m.add(Conv2D(), both, shape=(1, 1, 1)))
+    (found,) = streams(fused(graph))
+    assert found.rings[wide] == 2 < found.rings[narrow]
+    check(graph, tmp_path, 1)
