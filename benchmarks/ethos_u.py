@@ -56,7 +56,9 @@ def estimate(model: Path, accelerator: str, folder: Path) -> Estimate:
         row = next(csv.DictReader(file))
     npu = re.search(r"^NPU operators = (\d+)", done.stdout, re.M)
     count = re.search(r"^CPU operators = (\d+)", done.stdout, re.M)
-    kinds = Counter(re.findall(r"^ +CPU: (\w+)", done.stdout, re.M))
+    # Of each operator that it refuses the kind and, on the next line, why.
+    refused = re.findall(r"operator: (\w+), .*\nReason: (.*)", done.stdout)
+    kinds = Counter(f"{kind} ({why})" for kind, why in refused)
     if npu is None or count is None or int(count[1]) != sum(kinds.values()):
         raise SystemExit(f"Vela's summary reads otherwise than it did in 5.2:\n{done.stdout}")
     sram = float(row["sram_memory_used"])

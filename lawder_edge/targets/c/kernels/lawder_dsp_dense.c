@@ -3,8 +3,8 @@
 
 #if LW_DSP
 
-/** Words of gathered windows on the stack, two values each: two windows of 288 values, or one of 576. */
-#define MAX_WORDS 288
+/** Words of gathered windows on the stack, two values each: two windows of 180 values, or one of 360. */
+#define MAX_WORDS 180
 
 /** Four neighbouring bytes, to wherever they go. */
 static inline void store4(int8_t *y, uint32_t word)
