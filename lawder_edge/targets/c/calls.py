@@ -27,7 +27,6 @@ from lawder_edge.graph.ir import (
     Mul,
     Op,
     Pad,
-    Padding,
     ReduceMax,
     Relu,
     Relu6,
@@ -42,10 +41,9 @@ from lawder_edge.graph.ir import (
 )
 from lawder_edge.graph.validate import describe
 from lawder_edge.graph.windows import bilinear_step, nearest_sources
+from lawder_edge.targets.c.fuse import MAX_WINDOW_ROWS, window_start
 from lawder_edge.targets.c.records import Constant, Record, record
 
-# LW_MAX_WINDOW_ROWS in lawder_kernels.h.
-MAX_WINDOW_ROWS = 32
 # The largest product of two centred int8 values, or of one and a weight.
 _PRODUCT, _WEIGHTED = 255 * 255, 255 * 128
 # gemmlowp's sums of exponentials are Q12.19.
@@ -85,7 +83,7 @@ def calls_of(op: Op, graph: Graph) -> tuple[Call, ...]:
         kernel, arguments = _kernel(op, inputs, output)
     except BadInput as error:
         raise BadInput(f"{describe(op)}: {error}") from error
-    read = inputs[:1] if isinstance(op.attributes, Conv2D | DepthwiseConv2D) else inputs
+    read = inputs[:-2] if isinstance(op.attributes, Conv2D | DepthwiseConv2D) else inputs
     return (Call(kernel, arguments, tuple(Operand(t.name) for t in (*read, output))),)
 
 
@@ -93,7 +91,8 @@ def _kernel(op: Op, inputs: tuple[Tensor, ...], output: Tensor) -> tuple[str, tu
     x = inputs[0]
     match op.attributes:
         case Conv2D() | DepthwiseConv2D():
-            return f"lw_{op.kind}", (_convolution(op.attributes, inputs, output),)
+            two = "_two" if len(inputs) == 4 else ""
+            return f"lw_{op.kind}{two}", (_convolution(op.attributes, inputs, output),)
         case Add() | Sub():
             return f"lw_{op.kind}", (_sum(op.attributes.activation, inputs, output), _broadcast(inputs, output.shape))
         case Mul(activation=activation):
@@ -123,20 +122,21 @@ def _kernel(op: Op, inputs: tuple[Tensor, ...], output: Tensor) -> tuple[str, tu
 
 
 def _convolution(attributes: Conv2D | DepthwiseConv2D, inputs: tuple[Tensor, ...], output: Tensor) -> Record:
-    x, weights, bias = inputs
+    x, *others, weights, bias = inputs
     _, kh, kw, _ = weights.shape
-    _check_window(kh)
+    _check_window(kh * (1 + len(others)))
     data, biases = np.asarray(weights.data), np.asarray(bias.data)
-    depth = 1 if isinstance(attributes, DepthwiseConv2D) else x.shape[3]
+    in_channels = x.shape[3] + sum(t.shape[3] for t in others)
+    depth = 1 if isinstance(attributes, DepthwiseConv2D) else in_channels
     _check_sum(kh * kw * depth * _WEIGHTED + int(np.abs(biases.astype(np.int64)).max()))
     scales = weights.quantization.scale if weights.quantization else ()
     pairs = [multiplier_of(x.scale * s / output.scale) for s in scales]
     pairs = pairs * biases.size if len(pairs) == 1 else pairs
     low, high = activation_range(output, attributes.activation)
-    top, left = _before(x.shape, (kh, kw), attributes.stride, attributes.padding, attributes.dilation)
+    top, left = window_start(attributes, x.shape, (kh, kw))
     return record(
         "lw_conv2d_params",
-        in_height=x.shape[1], in_width=x.shape[2], in_channels=x.shape[3],
+        in_height=x.shape[1], in_width=x.shape[2], in_channels=in_channels, first_channels=x.shape[3],
         out_height=output.shape[1], out_width=output.shape[2], out_channels=output.shape[3],
         kernel_height=kh, kernel_width=kw,
         stride_y=attributes.stride[0], stride_x=attributes.stride[1],
@@ -148,14 +148,6 @@ def _convolution(attributes: Conv2D | DepthwiseConv2D, inputs: tuple[Tensor, ...
         multiplier=Constant("multiplier", "int32_t", np.array([m.value for m in pairs], np.int32)),
         shift=Constant("shift", "int8_t", np.array([m.shift for m in pairs], np.int8)),
     )  # fmt: skip
-
-
-def _before(shape: Shape, size: Shape, stride: Shape, padding: Padding, dilation: Shape = (1, 1)) -> tuple[int, ...]:
-    """Rows above and columns left of a picture (1, H, W, C) that the first windows reach."""
-    return tuple(
-        border(length, k, stride=s, padding=padding, dilation=d)[0]
-        for length, k, s, d in zip(shape[1:3], size, stride, dilation, strict=True)
-    )
 
 
 def _sum(activation: Activation, inputs: tuple[Tensor, ...], output: Tensor) -> Record:
@@ -226,7 +218,10 @@ def _softmax(x: Tensor) -> Record:
 
 def _pool(attributes: MaxPool2D | AveragePool2D, shape: Shape, out: Shape) -> Record:
     _check_window(attributes.size[0])
-    top, left = _before(shape, attributes.size, attributes.stride, attributes.padding)
+    top, left = (
+        border(n, k, stride=s, padding=attributes.padding)[0]
+        for n, k, s in zip(shape[1:3], attributes.size, attributes.stride, strict=True)
+    )
     return record(
         "lw_pool_params",
         in_height=shape[1], in_width=shape[2], channels=shape[3], out_height=out[1], out_width=out[2],

@@ -13,9 +13,11 @@ from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import Conv2D, Graph, Reshape, Tensor
 from lawder_edge.targets.c.budget import Need
 from lawder_edge.targets.c.calls import Argument, Call, Operand, calls_of
+from lawder_edge.targets.c.choice import needed_streams
+from lawder_edge.targets.c.fuse import fused
 from lawder_edge.targets.c.memory import memory_table
 from lawder_edge.targets.c.names import array, comment, identifier, literal
-from lawder_edge.targets.c.plan import FrameRows, Plan, frame_rows, needed_streams, plan
+from lawder_edge.targets.c.plan import FrameRows, Plan, frame_rows, plan
 from lawder_edge.targets.c.probability import probability_table
 from lawder_edge.targets.c.records import LAYOUTS, Constant, Record, Value, record, size_of
 from lawder_edge.targets.c.stream import Stage, Stream, streams
@@ -30,13 +32,14 @@ WHOLE = 255
 class Source:
     """name: as C spells it. files: names and text, the first is the network itself, whose sha256 the header holds.
 
-    rows: what is added to the plan where picture and mask are given and taken row by row. constants_bytes: of weights,
-    biases, multipliers, tables and parameters, as 32-bit targets store them. frame_bytes: of a picture and its mask.
-    memory: `memory_table` of it.
+    graph: the operators that it computes, by their numbers in the text. rows: what is added to the plan where picture
+    and mask are given and taken row by row. constants_bytes: of weights, biases, multipliers, tables and parameters, as
+    32-bit targets store them. frame_bytes: of a picture and its mask. memory: `memory_table` of it.
     """
 
     name: str
     files: tuple[tuple[str, str], ...]
+    graph: Graph
     plan: Plan
     rows: FrameRows
     constants_bytes: int
@@ -58,6 +61,7 @@ def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_
     """
     stem = identifier(name)
     image, logits = _interface(graph)
+    graph = fused(graph)
     outside = frozenset({image.name} if _only_convolved(graph, image) else ()) | (
         {logits.name} if logits.shape[3] == 1 else frozenset()
     )
@@ -84,7 +88,7 @@ def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_
     files = ((f"{stem}.c", source), (f"{stem}.h", header), ("network.h", generic_header(stem, logits.shape[3])))
     table_of_memory = memory_table(graph, memory, found, plan(graph, outside=outside))
     frame_bytes = image.size + logits.shape[1] * logits.shape[2]
-    return Source(stem, files, memory, rows, writer.constants_bytes, frame_bytes, table_of_memory)
+    return Source(stem, files, graph, memory, rows, writer.constants_bytes, frame_bytes, table_of_memory)
 
 
 def _interface(graph: Graph) -> tuple[Tensor, Tensor]:
@@ -200,7 +204,10 @@ class _Writer:
         function = f"{stage.function}_image" if reads_picture else stage.function
         params, shape = ("NULL" if a is None else self._argument(a, label) for a in (stage.params, stage.shape))
         first, second = (*(names.index(n) for n in stage.inputs), WHOLE)[:2]
-        numbers = (names.index(stage.output), stage.window, stage.stride, stage.dilation, stage.pad_top)
+        numbers = (
+            names.index(stage.output), stage.window, stage.stride, stage.dilation, stage.pad_top, stage.windowed,
+            int(stage.is_eager),
+        )  # fmt: skip
         resize = params if stage.is_resize else "NULL"
         fields = ", ".join((function, params, shape, resize, f"{{{first}, {second}}}", *map(str, numbers)))
         return f"{{{fields}}}, /* {number}: {comment(stage.op.source or stage.op.kind)} */"

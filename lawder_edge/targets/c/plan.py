@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lawder_edge.graph.ir import Add, DepthwiseConv2D, Graph, Logistic, Mul, Op, Relu, Relu6, Reshape, Softmax, Sub
-from lawder_edge.targets.c.stream import Stream, lag, rows_kept, streams
+from lawder_edge.targets.c.stream import Stream, lag, rows_kept
 
 # Bytes: what a 128-bit load wants. LW_ARENA_ALIGNMENT in lawder_kernels.h.
 ALIGNMENT = 16
@@ -15,16 +17,22 @@ ALIGNMENT = 16
 
 @dataclass(frozen=True)
 class Buffer:
-    """Bytes that are needed from operator `first` to operator `last`, both included."""
+    """Bytes that are needed from operator `first` to operator `last`, both included.
+
+    busy: of rows that one stream, these operators, keeps: bit i is set where they are needed at its step i; None: at
+    every one.
+    """
 
     name: str
     size_bytes: int
     first: int
     last: int
+    busy: int | None = None
 
     def meets(self, other: Buffer) -> bool:
-        """Whether both are needed at some operator."""
-        return self.first <= other.last and other.first <= self.last
+        """Whether both are needed at some operator, or step of a stream."""
+        at_one = self.first <= other.last and other.first <= self.last
+        return at_one and (self.busy is None or other.busy is None or self.busy & other.busy != 0)
 
 
 @dataclass(frozen=True)
@@ -95,27 +103,6 @@ def _logits_rows(graph: Graph, streams: Sequence[Stream]) -> int:
     return 1 if is_streamed else graph.tensor(name).shape[1]
 
 
-def needed_streams(graph: Graph, *, outside: frozenset[str] = frozenset()) -> tuple[Stream, ...]:
-    """Of the runs that can be computed row by row those without which memory would be larger.
-
-    That is the arena, with the rows of picture and logits where a program gives and takes them one by one. The other
-    runs cost tables and time, and are left out one by one, the smallest first.
-    """
-
-    def cost(runs: tuple[Stream, ...]) -> tuple[int, int]:
-        memory = plan(graph, outside=outside, streams=runs)
-        return memory.arena_bytes, frame_rows(graph, memory, runs).arena_bytes
-
-    kept = streams(graph)
-    arena_bytes, with_rows = cost(kept)
-    for stream in sorted(kept, key=lambda s: sum(graph.tensor(stage.output).size for stage in s.stages)):
-        fewer = tuple(s for s in kept if s is not stream)
-        found = cost(fewer)
-        if found[0] <= arena_bytes and found[1] <= with_rows:
-            kept = fewer
-    return kept
-
-
 @dataclass(frozen=True)
 class _Home:
     """Whose memory a tensor takes, itself where it has its own, and how many bytes after its start."""
@@ -128,8 +115,12 @@ def _placed(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream]) 
     buffers = _buffers(graph, home, streams)
     offsets, arena_bytes = place(buffers)
     found = {name: offsets[at.root] + at.shift for name, at in home.items()}
-    alive = tuple(alive_at(buffers, i) for i in range(len(graph.ops)))
-    return Plan(found, arena_bytes, live_bound(buffers), alive)
+    # What a stream needs, it needs from its first operator to its last.
+    start = {i: s.first for s in streams for i in range(s.first, s.last + 1)}
+    alive: list[int] = []
+    for i in range(len(graph.ops)):
+        alive.append(alive[start[i]] if start.get(i, i) < i else alive_at(buffers, i))
+    return Plan(found, arena_bytes, max(alive, default=0), tuple(alive))
 
 
 def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
@@ -145,15 +136,17 @@ def place(buffers: Sequence[Buffer]) -> tuple[dict[str, int], int]:
     return min((_first_fit(order) for order in orders), key=lambda found: found[1])
 
 
-def live_bound(buffers: Iterable[Buffer]) -> int:
-    """The most bytes needed at one operator."""
-    buffers = tuple(buffers)
-    return max((alive_at(buffers, at) for at in {b.first for b in buffers}), default=0)
-
-
 def alive_at(buffers: Sequence[Buffer], operator: int) -> int:
-    """Bytes needed at an operator."""
-    return sum(_aligned(b.size_bytes) for b in buffers if b.first <= operator <= b.last)
+    """Bytes needed at an operator, at the step of a stream that needs most."""
+    there = [b for b in buffers if b.first <= operator <= b.last]
+    always = sum(_aligned(b.size_bytes) for b in there if b.busy is None)
+    rows = [(_aligned(b.size_bytes), b.busy) for b in there if b.busy is not None]
+    length = max((busy.bit_length() for _, busy in rows), default=0) // 8 + 1
+    steps = np.zeros(8 * length, np.int64)
+    for size_bytes, busy in rows:
+        bits = np.frombuffer(busy.to_bytes(length, "little"), np.uint8)
+        steps += size_bytes * np.unpackbits(bits, bitorder="little").astype(np.int64)
+    return always + int(steps.max())
 
 
 def writes_in_place(op: Op, graph: Graph) -> tuple[str, ...]:
@@ -162,7 +155,7 @@ def writes_in_place(op: Op, graph: Graph) -> tuple[str, ...]:
     match op.attributes:
         case Add() | Sub() | Mul() | Relu() | Relu6() | Logistic() | Softmax():
             candidates = op.inputs
-        case DepthwiseConv2D(stride=(1, 1), multiplier=1) if graph.tensor(op.inputs[1]).shape[1:3] == (1, 1):
+        case DepthwiseConv2D(stride=(1, 1), multiplier=1) if graph.tensor(op.inputs[-2]).shape[1:3] == (1, 1):
             candidates = op.inputs[:1]
         case _:
             return ()
@@ -202,7 +195,7 @@ def _homes(graph: Graph, outside: frozenset[str], streams: Sequence[Stream]) -> 
         if name in outside:
             continue
         if i in stream_at:
-            shared = _shared_rows(op, graph, stream_at[i].rings)
+            shared = _shared_rows(op, graph, stream_at[i])
         else:
             shared = tuple(x for x in _shared_inputs(op, graph) if x in home and _is_free(op, busy[home[x]], i))
         taken = next((home[x] for x in shared if x in home), name)
@@ -242,16 +235,17 @@ def _shared_inputs(op: Op, graph: Graph) -> tuple[str, ...]:
     return op.inputs if isinstance(op.attributes, Reshape) else writes_in_place(op, graph)
 
 
-def _shared_rows(op: Op, graph: Graph, rings: Mapping[str, int]) -> tuple[str, ...]:
+def _shared_rows(op: Op, graph: Graph, stream: Stream) -> tuple[str, ...]:
     """The inputs of an operator in a stream over whose one kept row its output's one row can be written.
 
     Nobody else reads that row, and the next one is made only when this operator goes on: after the readers of its own
-    output are done with the row before.
+    output are done with the row before. Of an eager one it is made earlier.
     """
+    rings, eager = stream.rings, {s.output for s in stream.stages if s.is_eager}
     if rings[op.outputs[0]] > 1:
         return ()
     lonely = (x for x in writes_in_place(op, graph) if x not in graph.outputs and len([*graph.users(x)]) == 1)
-    return tuple(x for x in lonely if rings.get(x) == 1)
+    return tuple(x for x in lonely if rings.get(x) == 1 and x not in eager)
 
 
 def _is_free(op: Op, last_read: int, at: int) -> bool:
@@ -284,4 +278,17 @@ def _buffers(graph: Graph, home: Mapping[str, _Home], streams: Sequence[Stream])
                 needed(name, at)
     for name in graph.outputs:
         needed(name, len(graph.ops))
-    return tuple(Buffer(root, size[root], first[root], last[root]) for root in first)
+    busy = _busy(streams, home)
+    return tuple(Buffer(root, size[root], first[root], last[root], busy.get(root)) for root in first)
+
+
+def _busy(streams: Sequence[Stream], home: Mapping[str, _Home]) -> dict[str, int]:
+    """`Buffer.busy` of those that hold rows of one stream and nothing else."""
+    kept = {name: rows for s in streams for name, rows in s.busy.items() if name in home}
+    shared = {at.root for name, at in home.items() if name not in kept}
+    found: dict[str, int] = {}
+    for name, steps in kept.items():
+        root = home[name].root
+        if root not in shared:
+            found[root] = found.get(root, 0) | steps
+    return found

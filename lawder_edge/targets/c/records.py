@@ -14,7 +14,7 @@ from lawder_edge.graph.ir import Array
 # Field and type of each structure of lawder_kernels.h, in its order; [n] is an array.
 _CONV = (
     *((n, "uint16_t") for n in (
-        "in_height", "in_width", "in_channels", "out_height", "out_width", "out_channels")),
+        "in_height", "in_width", "in_channels", "first_channels", "out_height", "out_width", "out_channels")),
     *((n, "uint8_t") for n in (
         "kernel_height", "kernel_width", "stride_y", "stride_x", "dilation_y", "dilation_x", "pad_top", "pad_left")),
     *((n, "int8_t") for n in ("in_zero_point", "out_zero_point", "out_min", "out_max")),
@@ -71,7 +71,7 @@ LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "lw_stage": (
         ("function", "lw_row_function"), ("params", "const void *"), ("shape", "const void *"),
         ("resize", "const lw_resize_params *"), ("input", "uint8_t[2]"),
-        *((n, "uint8_t") for n in ("output", "window", "stride", "dilation", "pad_top")),
+        *((n, "uint8_t") for n in ("output", "window", "stride", "dilation", "pad_top", "windowed", "is_eager")),
     ),
     "lw_stream_params": (("stages", "const lw_stage *"), ("tensors", "const lw_rows *"), ("count", "uint8_t")),
 }  # fmt: skip

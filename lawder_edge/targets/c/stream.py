@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from lawder_edge.graph.geometry import border
 from lawder_edge.graph.ir import (
@@ -26,6 +27,7 @@ from lawder_edge.graph.ir import (
 )
 from lawder_edge.graph.windows import bilinear_sources
 from lawder_edge.targets.c.calls import Argument, calls_of
+from lawder_edge.targets.c.fuse import window_start
 from lawder_edge.targets.c.records import record
 
 # LW_MAX_STAGES in lawder_kernels.h.
@@ -37,8 +39,9 @@ _WIDEST_ROW = 2**16 - 1
 class Stage:
     """One operator of a stream. function: lw_stage_..., for rows in memory. params, shape: what it takes.
 
-    inputs: one or two tensors. window, stride, dilation, pad_top: in rows of the first input. is_resize: its rows lie
-    where the parameters say.
+    inputs: one or two tensors. window, stride, dilation, pad_top: in rows of the first `windowed` inputs; of another
+    one the row of the output's number. is_resize: its rows lie where the parameters say. is_eager: rows are computed as
+    soon as they can be, since they are narrower than those that they are made of.
     """
 
     op: Op
@@ -51,6 +54,8 @@ class Stage:
     dilation: int = 1
     pad_top: int = 0
     is_resize: bool = False
+    windowed: int = 1
+    is_eager: bool = False
 
     @property
     def output(self) -> str:
@@ -80,6 +85,21 @@ class Stream:
     rings: Mapping[str, int]
     whole: frozenset[str]
     steps: tuple[Step, ...] = field(repr=False)
+
+    @cached_property
+    def busy(self) -> Mapping[str, int]:
+        """Of each output that is not whole the steps at which a row of it is made, read, or waits to be read: bit i is
+        the stream's step i."""
+        made: dict[tuple[str, int], int] = {}
+        read: dict[tuple[str, int], int] = {}
+        for at, step in enumerate(self.steps):
+            made[step.output, step.row] = at
+            read |= {(x, row): at for x, first, last in step.reads if x in self.rings for row in range(first, last + 1)}
+        found = {name: 0 for name in self.rings if name not in self.whole}
+        for (name, row), at in made.items():
+            if name in found:
+                found[name] |= (1 << max(read.get((name, row), at), at) + 1) - (1 << at)
+        return found
 
 
 def streams(graph: Graph) -> tuple[Stream, ...]:
@@ -118,12 +138,22 @@ def _free_cuts(run: list[Stage], first: int, stop: int, last_use: Mapping[str, i
 def stream_of(graph: Graph, first: int, stages: list[Stage]) -> Stream:
     """Some stages that follow each other from operator `first` on."""
     last = first + len(stages) - 1
+    stages = [replace(s, is_eager=_narrows(graph, s, stages)) for s in stages]
     read_later = {name for op in (*graph.ops[:first], *graph.ops[last + 1 :]) for name in op.inputs} | {*graph.outputs}
     steps = tuple(_schedule(graph, stages))
     needed = _rows_needed(steps, stages)
     whole = frozenset(s.output for s in stages) & read_later
     rings = {name: _height(graph, name) if name in whole else rows for name, rows in needed.items()}
     return Stream(first, last, tuple(stages), rings, whole, steps)
+
+
+def _narrows(graph: Graph, stage: Stage, stages: Sequence[Stage]) -> bool:
+    """Whether a stage makes of each row a narrower one, of a tensor that a stage makes and others read, too: if
+    it is read much later than by them, its own rows are what should wait."""
+    x = stage.inputs[0]
+    is_shared = sum(x in s.inputs for s in stages) > 1 and any(s.output == x for s in stages)
+    one_row = (stage.window, stage.stride, len(stage.inputs)) == (1, 1, 1) and not stage.is_resize
+    return one_row and is_shared and graph.tensor(stage.output).size < graph.tensor(x).size
 
 
 def stage_of(op: Op, graph: Graph) -> Stage | None:
@@ -136,13 +166,11 @@ def stage_of(op: Op, graph: Graph) -> Stage | None:
     match op.attributes:
         case Conv2D() | DepthwiseConv2D() as conv:
             (call,) = calls_of(op, graph)
-            kernel = graph.tensor(op.inputs[1]).shape[1]
-            top = border(
-                tensors[0].shape[1], kernel, stride=conv.stride[0], padding=conv.padding, dilation=conv.dilation[0]
-            )[0]
+            size = graph.tensor(op.inputs[-2]).shape[1:3]
             return Stage(
-                op, _name(call.kernel), call.arguments[0], None, inputs, kernel, conv.stride[0], conv.dilation[0], top
-            )
+                op, f"lw_stage_{op.kind}", call.arguments[0], None, inputs, size[0], conv.stride[0], conv.dilation[0],
+                window_start(conv, tensors[0].shape, size)[0], windowed=len(inputs),
+            )  # fmt: skip
         case MaxPool2D() | AveragePool2D() as pool:
             (call,) = calls_of(op, graph)
             top = border(tensors[0].shape[1], pool.size[0], stride=pool.stride[0], padding=pool.padding)[0]
@@ -226,31 +254,41 @@ def _schedule(graph: Graph, stages: Sequence[Stage]) -> Iterator[Step]:
     """What lw_stream does, without its arithmetic."""
     maker = {s.output: i for i, s in enumerate(stages)}
     done = [0] * len(stages)
-    between = {s.output: _resize_rows(graph, s) for s in stages if s.is_resize}
+    reads = [[(x, maker.get(x), _spans(graph, s, i)) for i, x in enumerate(s.inputs)] for s in stages]
 
-    def rows(stage: Stage, operand: int, row: int) -> tuple[int, int]:
-        """First and last row of an operand that a row of the output reads."""
-        height = _height(graph, stage.inputs[operand])
-        if operand == 0 and stage.is_resize:
-            return between[stage.output][row]
-        first = row * stage.stride - stage.pad_top if operand == 0 else row
-        last = first + (stage.window - 1) * stage.dilation if operand == 0 else row
-        return min(max(first, 0), height - 1), min(last, height - 1)
-
-    def waits_for(stage: Stage, row: int) -> int | None:
-        for operand, x in enumerate(stage.inputs):
-            if x in maker and done[maker[x]] <= rows(stage, operand, row)[1]:
-                return maker[x]
+    def waits_for(number: int) -> int | None:
+        row = done[number]
+        for _, made, spans in reads[number]:
+            if made is not None and done[made] <= spans[row][1]:
+                return made
         return None
+
+    def step_of(number: int) -> Step:
+        row = done[number]
+        done[number] += 1
+        return Step(stages[number].output, row, tuple((x, *spans[row]) for x, _, spans in reads[number]))
 
     for last in reversed(range(len(stages))):
         while done[last] < _height(graph, stages[last].output):
-            number, before = last, waits_for(stages[last], done[last])
+            number, before = last, waits_for(last)
             while before is not None:
-                number, before = before, waits_for(stages[before], done[before])
-            stage, row = stages[number], done[number]
-            yield Step(stage.output, row, tuple((x, *rows(stage, i, row)) for i, x in enumerate(stage.inputs)))
-            done[number] += 1
+                number, before = before, waits_for(before)
+            yield step_of(number)
+            for i, stage in enumerate(stages):
+                while stage.is_eager and done[i] < _height(graph, stage.output) and waits_for(i) is None:
+                    yield step_of(i)
+
+
+def _spans(graph: Graph, stage: Stage, operand: int) -> list[tuple[int, int]]:
+    """Of each row of a stage's output, the first and last row of an operand that it reads."""
+    if operand == 0 and stage.is_resize:
+        return _resize_rows(graph, stage)
+    last = _height(graph, stage.inputs[operand]) - 1
+    rows = range(_height(graph, stage.output))
+    if operand >= stage.windowed:
+        return [(min(row, last), min(row, last)) for row in rows]
+    starts = [row * stage.stride - stage.pad_top for row in rows]
+    return [(min(max(a, 0), last), min(a + (stage.window - 1) * stage.dilation, last)) for a in starts]
 
 
 def _resize_rows(graph: Graph, stage: Stage) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ import torch
 from kernel_library import SOURCES, compile_library
 from numpy.typing import NDArray
 from target_contract import randomised
+from torch import nn
 
 from lawder_edge.graph.geometry import output_shape
 from lawder_edge.graph.ir import (
@@ -44,9 +45,12 @@ void set_probe(probe p) { told = p; }
 """
 
 
-def quantized_graph(name: str, size: tuple[int, int], *, channels: int = 3, classes: int = 1) -> Graph:
-    """A network of the registry with ranges learnt from noise."""
-    deployed = to_deploy(randomised(create_model(name, in_channels=channels, num_classes=classes), gain=0.7))
+def quantized_graph(network: str | nn.Module, size: tuple[int, int], *, channels: int = 3, classes: int = 1) -> Graph:
+    """A network, or by its name one of the registry, with weights at random and ranges learnt from noise."""
+    name = network if isinstance(network, str) else type(network).__name__
+    if isinstance(network, str):
+        network = create_model(network, in_channels=channels, num_classes=classes)
+    deployed = to_deploy(randomised(network, gain=0.7))
     learning = prepare(deployed, size=size, channels=channels).train()
     learning(torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1)
     program = QuantizedNetwork(deployed, learning.scales(), channels=channels).program(size)
@@ -104,7 +108,7 @@ class Compiled:
         seen: dict[int, NDArray[np.int8]] = {}
 
         def look(number: int, output: int, size: int) -> None:
-            shape = self.graph.tensor(self.graph.ops[number].outputs[0]).shape
+            shape = self.graph.tensor(self.source.graph.ops[number].outputs[0]).shape
             seen[number] = np.frombuffer(ctypes.string_at(output, size), np.int8).reshape(shape)
 
         kind = ctypes.CFUNCTYPE(None, ctypes.c_int32, ctypes.c_void_p, ctypes.c_uint32)

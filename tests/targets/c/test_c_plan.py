@@ -19,7 +19,7 @@ from lawder_edge.graph.ir import (
     Reshape,
     Tensor,
 )
-from lawder_edge.targets.c.plan import ALIGNMENT, Buffer, live_bound, place, plan, writes_in_place
+from lawder_edge.targets.c.plan import ALIGNMENT, Buffer, alive_at, place, plan, writes_in_place
 
 Q = Quantization.of(0.1)
 buffers = st.lists(
@@ -39,13 +39,26 @@ def test_buffers_that_meet_do_not_overlap_and_all_are_aligned(wanted: list[Buffe
             if a.meets(b):
                 apart = offsets[a.name] + a.size_bytes <= offsets[b.name]
                 assert apart or offsets[b.name] + b.size_bytes <= offsets[a.name]
-    assert live_bound(wanted) <= arena_bytes <= sum(b.size_bytes + ALIGNMENT for b in wanted)
+    assert (
+        max(alive_at(wanted, b.first) for b in wanted) <= arena_bytes <= sum(b.size_bytes + ALIGNMENT for b in wanted)
+    )
     assert place(wanted) == (offsets, arena_bytes)
 
 
 def test_the_bound_is_what_lives_at_once() -> None:
-    assert live_bound([Buffer("a", 16, 0, 1), Buffer("b", 32, 1, 2), Buffer("c", 40, 2, 2)]) == 32 + 48
+    found = [Buffer("a", 16, 0, 1), Buffer("b", 32, 1, 2), Buffer("c", 40, 2, 2)]
+    assert [alive_at(found, at) for at in range(4)] == [16, 48, 32 + 48, 0]
     assert place([]) == ({}, 0)
+
+
+def test_rows_of_a_stream_that_are_needed_at_different_steps_share_memory() -> None:
+    found = [Buffer("a", 16, 0, 5, 0b0011), Buffer("b", 32, 0, 5, 0b1100), Buffer("c", 48, 0, 5, 0b0110)]
+    assert [alive_at(found, at) for at in (0, 5)] == [80, 80]
+    offsets, arena_bytes = place(found)
+    assert arena_bytes == 80
+    assert offsets["c"] not in range(offsets["b"] - 47, offsets["b"] + 32)
+    # Whole tensors are needed all along.
+    assert place([*found, Buffer("d", 64, 5, 9)])[1] == 80 + 64
 
 
 def chain(*kinds: object, reads_first: bool = False) -> Graph:

@@ -26,7 +26,7 @@ from lawder_edge.graph.ir import (
     ResizeBilinear,
 )
 from lawder_edge.graph.reference import run
-from lawder_edge.targets.c.plan import needed_streams
+from lawder_edge.targets.c.choice import needed_streams
 from lawder_edge.targets.c.stream import streams
 
 

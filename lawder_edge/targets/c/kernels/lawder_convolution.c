@@ -16,12 +16,13 @@ static tap_range taps_inside(int32_t start, int32_t taps, int32_t dilation, int3
     return range;
 }
 
-/** The input rows of an output row's window. */
-static void find_rows(const lw_conv2d_params *p, const int8_t *x, int32_t out_row, const int8_t **rows)
+/** The rows of an output row's window, of an input of so many channels. */
+static void find_rows(const lw_conv2d_params *p, const int8_t *x, int32_t channels, int32_t out_row,
+                      const int8_t **rows)
 {
     for (int32_t tap = 0; tap < p->kernel_height; tap++) {
         const int32_t row = out_row * p->stride_y - p->pad_top + tap * p->dilation_y;
-        rows[tap] = row >= 0 && row < p->in_height ? x + row * p->in_width * p->in_channels : NULL;
+        rows[tap] = row >= 0 && row < p->in_height ? x + row * p->in_width * channels : NULL;
     }
 }
 
@@ -57,36 +58,47 @@ static int8_t requantised(const lw_conv2d_params *p, int32_t sum, int32_t channe
     return lw_clamp(scaled + p->out_zero_point, p->out_min, p->out_max);
 }
 
+/** Sum over the taps of a window that are there, of an input of so many channels. weights: of its first channel. */
+static inline int32_t window_sum(const lw_conv2d_params *p, const int8_t *const *rows, int32_t channels, int32_t start,
+                                 tap_range inside, int is_image, const int8_t *weights)
+{
+    const int32_t step = p->in_channels;
+    /* Neighbouring taps are one piece of memory, in the input as in the weights. */
+    const int32_t run = p->dilation_x == 1 && channels == step ? inside.end - inside.first : 1;
+    int32_t sum = 0;
+    for (int32_t ky = 0; ky < p->kernel_height; ky++) {
+        if (rows[ky] == NULL) {
+            continue;
+        }
+        for (int32_t kx = inside.first; kx < inside.end; kx += run) {
+            const int8_t *from = rows[ky] + (start + kx * p->dilation_x) * channels;
+            const int8_t *w = weights + (ky * p->kernel_width + kx) * step;
+            sum += is_image ? dot_image((const uint8_t *)from, p->in_zero_point, w, run * channels)
+                            : dot(from, p->in_zero_point, w, run * channels);
+        }
+    }
+    return sum;
+}
+
 /** One row of a dense convolution. is_image: the rows are bytes of a picture. */
 static inline void convolve_row(const lw_conv2d_params *p, const int8_t *const *rows, int is_image, int8_t *y)
 {
-    const int32_t in_channels = p->in_channels;
-    const int32_t filter = p->kernel_height * p->kernel_width * in_channels;
+    const int32_t filter = p->kernel_height * p->kernel_width * p->in_channels, first = p->first_channels;
     for (int32_t column = 0; column < p->out_width; column++) {
         const int32_t start = column * p->stride_x - p->pad_left;
         const tap_range inside = taps_inside(start, p->kernel_width, p->dilation_x, p->in_width);
-        /* Neighbouring taps are one piece of memory, in the input as in the weights. */
-        const int32_t run = p->dilation_x == 1 ? inside.end - inside.first : 1;
         for (int32_t channel = 0; channel < p->out_channels; channel++) {
-            int32_t sum = p->bias[channel];
-            for (int32_t ky = 0; ky < p->kernel_height; ky++) {
-                if (rows[ky] == NULL) {
-                    continue;
-                }
-                for (int32_t kx = inside.first; kx < inside.end; kx += run) {
-                    const int8_t *from = rows[ky] + (start + kx * p->dilation_x) * in_channels;
-                    const int8_t *weights = p->weights + channel * filter + (ky * p->kernel_width + kx) * in_channels;
-                    const int32_t count = run * in_channels;
-                    sum += is_image ? dot_image((const uint8_t *)from, p->in_zero_point, weights, count)
-                                    : dot(from, p->in_zero_point, weights, count);
-                }
+            const int8_t *weights = p->weights + channel * filter;
+            int32_t sum = p->bias[channel] + window_sum(p, rows, first, start, inside, is_image, weights);
+            if (first < p->in_channels) {
+                sum += window_sum(p, rows + p->kernel_height, p->in_channels - first, start, inside, 0, weights + first);
             }
             *y++ = requantised(p, sum, channel);
         }
     }
 }
 
-LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+void lw_own_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
 #if LW_MVE
     if (lw_mve_depthwise_row(p, rows, y)) {
@@ -124,23 +136,42 @@ LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *
 /** Whether each output pixel is made of one input pixel, that of its own column. */
 static int is_pointwise(const lw_conv2d_params *p, const int8_t *const *rows)
 {
-    return p->kernel_height == 1 && p->kernel_width == 1 && p->stride_x == 1 && p->pad_left == 0 && rows[0] != NULL;
+    return p->kernel_height == 1 && p->kernel_width == 1 && p->stride_x == 1 && p->pad_left == 0 && rows[0] != NULL &&
+           p->first_channels == p->in_channels && p->out_width <= p->in_width;
 }
 #endif
 
-LW_KERNEL void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+void lw_own_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
 #if LW_MVE
     if (is_pointwise(p, rows)) {
         lw_mve_pointwise_row(p, rows[0], 0, y);
         return;
     }
+    if (lw_mve_dense_row(p, rows, 0, y)) {
+        return;
+    }
 #elif LW_DSP
-    if (is_pointwise(p, rows) && lw_dsp_pointwise_row(p, rows[0], y)) {
+    /* Of a depth that is no multiple of four, gathered pixels are faster from four on. */
+    const int is_even = p->in_channels % 4 == 0 || p->in_channels < 4;
+    if (is_even && is_pointwise(p, rows) && lw_dsp_pointwise_row(p, rows[0], y)) {
+        return;
+    }
+    if (lw_dsp_dense_row(p, rows, 0, y)) {
         return;
     }
 #endif
     convolve_row(p, rows, 0, y);
+}
+
+LW_KERNEL void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+{
+    lw_own_conv2d_row(p, rows, y);
+}
+
+LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
+{
+    lw_own_depthwise_conv2d_row(p, rows, y);
 }
 
 LW_KERNEL void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
@@ -150,8 +181,14 @@ LW_KERNEL void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *cons
         lw_mve_pointwise_row(p, rows[0], INT8_MIN, y);
         return;
     }
+    if (lw_mve_dense_row(p, rows, INT8_MIN, y)) {
+        return;
+    }
 #elif LW_DSP
     if (is_pointwise(p, rows) && lw_dsp_pointwise_image_row(p, (const uint8_t *)rows[0], y)) {
+        return;
+    }
+    if (lw_dsp_dense_row(p, rows, 1, y)) {
         return;
     }
 #endif
@@ -162,7 +199,17 @@ LW_KERNEL void lw_conv2d(const lw_conv2d_params *p, const int8_t *x, int8_t *y)
 {
     const int8_t *rows[LW_MAX_WINDOW_ROWS];
     for (int32_t row = 0; row < p->out_height; row++) {
-        find_rows(p, x, row, rows);
+        find_rows(p, x, p->in_channels, row, rows);
+        lw_conv2d_row(p, rows, y + row * p->out_width * p->out_channels);
+    }
+}
+
+LW_KERNEL void lw_conv2d_two(const lw_conv2d_params *p, const int8_t *a, const int8_t *b, int8_t *y)
+{
+    const int8_t *rows[LW_MAX_WINDOW_ROWS];
+    for (int32_t row = 0; row < p->out_height; row++) {
+        find_rows(p, a, p->first_channels, row, rows);
+        find_rows(p, b, p->in_channels - p->first_channels, row, rows + p->kernel_height);
         lw_conv2d_row(p, rows, y + row * p->out_width * p->out_channels);
     }
 }
@@ -171,7 +218,7 @@ LW_KERNEL void lw_conv2d_image(const lw_conv2d_params *p, const uint8_t *x, int8
 {
     const int8_t *rows[LW_MAX_WINDOW_ROWS];
     for (int32_t row = 0; row < p->out_height; row++) {
-        find_rows(p, (const int8_t *)x, row, rows);
+        find_rows(p, (const int8_t *)x, p->in_channels, row, rows);
         lw_conv2d_image_row(p, rows, y + row * p->out_width * p->out_channels);
     }
 }
@@ -180,7 +227,7 @@ LW_KERNEL void lw_depthwise_conv2d(const lw_conv2d_params *p, const int8_t *x, i
 {
     const int8_t *rows[LW_MAX_WINDOW_ROWS];
     for (int32_t row = 0; row < p->out_height; row++) {
-        find_rows(p, x, row, rows);
+        find_rows(p, x, p->in_channels, row, rows);
         lw_depthwise_conv2d_row(p, rows, y + row * p->out_width * p->out_channels);
     }
 }

@@ -6,54 +6,6 @@
 /** The most taps of a depthwise window, whose weights are on the stack. */
 #define MAX_TAPS 49
 
-/** What is between a sum and its int8 value. half: of 2^right. */
-typedef struct {
-    int32_t multiplier, half, right;
-} scaler;
-
-/** What an int8 value is held in. */
-typedef struct {
-    int32_t zero_point, low, high;
-} range;
-
-static range range_of(const lw_conv2d_params *p)
-{
-    range out;
-    out.zero_point = p->out_zero_point;
-    out.low = p->out_min;
-    out.high = p->out_max;
-    return out;
-}
-
-/** Whether `scaled` gives what lw_rescale gives: sums below 2^30, and a shift to the right. taps: products of a sum. */
-static int can_scale(const lw_conv2d_params *p, int32_t taps)
-{
-    const int32_t most = (1 << 30) - 1 - taps * (255 * 128);
-    for (int32_t channel = 0; channel < p->out_channels; channel++) {
-        const int32_t bias = p->bias[channel];
-        if (p->shift[channel] >= 0 || bias > most || bias < -most) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-static scaler scaler_of(const lw_conv2d_params *p, int32_t channel)
-{
-    scaler s;
-    s.multiplier = p->multiplier[channel];
-    s.right = -p->shift[channel];
-    s.half = (int32_t)((uint32_t)1 << (s.right - 1));
-    return s;
-}
-
-/** As requantised in lawder_convolution.c. */
-static inline int8_t scaled(int32_t x, const scaler *s, range out)
-{
-    const int32_t high = lw_high_mul_small(x, s->multiplier);
-    return lw_clamp(((high + (high >> 31) + s->half) >> s->right) + out.zero_point, out.low, out.high);
-}
-
 /** The bias with what the zero point adds to every window that is full: `offset` times the sum of its weights. */
 static int32_t folded(int32_t bias, int32_t offset, const int8_t *weights, int32_t count)
 {
@@ -71,8 +23,8 @@ static void pointwise_pair(const lw_conv2d_params *p, const int8_t *x, int32_t c
     const int8_t *w0 = p->weights + channel * depth, *w1 = w0 + depth;
     const int32_t bias0 = folded(p->bias[channel], -p->in_zero_point, w0, depth);
     const int32_t bias1 = folded(p->bias[channel + 1], -p->in_zero_point, w1, depth);
-    const scaler s0 = scaler_of(p, channel), s1 = scaler_of(p, channel + 1);
-    const range out = range_of(p);
+    const lw_scaler s0 = lw_scaler_of(p, channel), s1 = lw_scaler_of(p, channel + 1);
+    const lw_range out = lw_range_of(p);
     int32_t left = p->out_width;
     for (y += channel; left >= 2; left -= 2, x += 2 * depth, y += 2 * step) {
         int32_t a0 = bias0, a1 = bias1, b0 = bias0, b1 = bias1;
@@ -88,21 +40,21 @@ static void pointwise_pair(const lw_conv2d_params *p, const int8_t *x, int32_t c
             b0 = __smlad(lw_odd(u), lw_odd(b), b0);
             b1 = __smlad(lw_odd(v), lw_odd(b), b1);
         }
-        y[0] = scaled(a0, &s0, out);
-        y[1] = scaled(a1, &s1, out);
-        y[step] = scaled(b0, &s0, out);
-        y[step + 1] = scaled(b1, &s1, out);
+        y[0] = lw_scaled(a0, &s0, out);
+        y[1] = lw_scaled(a1, &s1, out);
+        y[step] = lw_scaled(b0, &s0, out);
+        y[step + 1] = lw_scaled(b1, &s1, out);
     }
     if (left != 0) {
-        y[0] = scaled(bias0 + lw_dsp_dot(x, lw_twice(0), w0, depth), &s0, out);
-        y[1] = scaled(bias1 + lw_dsp_dot(x, lw_twice(0), w1, depth), &s1, out);
+        y[0] = lw_scaled(bias0 + lw_dsp_dot(x, lw_twice(0), w0, depth), &s0, out);
+        y[1] = lw_scaled(bias1 + lw_dsp_dot(x, lw_twice(0), w1, depth), &s1, out);
     }
 }
 
 int lw_dsp_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t *y)
 {
     const int32_t depth = p->in_channels, channels = p->out_channels;
-    if (!can_scale(p, depth)) {
+    if (!lw_can_scale(p, depth)) {
         return 0;
     }
     int32_t channel = 0;
@@ -112,11 +64,11 @@ int lw_dsp_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t *y)
     for (; channel < channels; channel++) {
         const int8_t *weights = p->weights + channel * depth;
         const int32_t bias = folded(p->bias[channel], -p->in_zero_point, weights, depth);
-        const scaler s = scaler_of(p, channel);
-        const range out = range_of(p);
+        const lw_scaler s = lw_scaler_of(p, channel);
+        const lw_range out = lw_range_of(p);
         for (int32_t column = 0; column < p->out_width; column++) {
             y[column * channels + channel] =
-                scaled(bias + lw_dsp_dot(x + column * depth, lw_twice(0), weights, depth), &s, out);
+                lw_scaled(bias + lw_dsp_dot(x + column * depth, lw_twice(0), weights, depth), &s, out);
         }
     }
     return 1;
@@ -125,21 +77,21 @@ int lw_dsp_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t *y)
 int lw_dsp_pointwise_image_row(const lw_conv2d_params *p, const uint8_t *x, int8_t *y)
 {
     const int32_t depth = p->in_channels, channels = p->out_channels, width = p->out_width;
-    if (!can_scale(p, 2 * depth)) {
+    if (!lw_can_scale(p, 2 * depth)) {
         return 0;
     }
     for (int32_t channel = 0; channel < channels; channel++) {
         const int8_t *weights = p->weights + channel * depth;
         const int32_t bias = folded(p->bias[channel], -p->in_zero_point - 128, weights, depth);
-        const scaler s = scaler_of(p, channel);
-        const range out = range_of(p);
+        const lw_scaler s = lw_scaler_of(p, channel);
+        const lw_range out = lw_range_of(p);
         const uint8_t *from = x;
         for (int32_t column = 0; column < width; column++) {
             int32_t sum = bias;
             for (int32_t i = 0; i < depth; i++) {
                 sum += *from++ * weights[i];
             }
-            y[column * channels + channel] = scaled(sum, &s, out);
+            y[column * channels + channel] = lw_scaled(sum, &s, out);
         }
     }
     return 1;
@@ -175,21 +127,21 @@ static inline __attribute__((always_inline)) sums4 add_taps(sums4 sums, const in
     return sums;
 }
 
-static inline __attribute__((always_inline)) void write4(sums4 sums, const scaler *s, range out, int8_t *y)
+static inline __attribute__((always_inline)) void write4(sums4 sums, const lw_scaler *s, lw_range out, int8_t *y)
 {
-    y[0] = scaled(sums.a, s, out);
-    y[1] = scaled(sums.b, s + 1, out);
-    y[2] = scaled(sums.c, s + 2, out);
-    y[3] = scaled(sums.d, s + 3, out);
+    y[0] = lw_scaled(sums.a, s, out);
+    y[1] = lw_scaled(sums.b, s + 1, out);
+    y[2] = lw_scaled(sums.c, s + 2, out);
+    y[3] = lw_scaled(sums.d, s + 3, out);
 }
 
 /** Columns first..last - 1 of four channels, whose windows lie inside the row. taps: their width. full: with zero point. */
 static inline __attribute__((always_inline)) void full_windows(const lw_conv2d_params *p, const int8_t *const *rows,
                                                                const tap4 *weights, int32_t taps, const sums4 *full,
-                                                               const scaler *s, int32_t first, int32_t last, int8_t *y)
+                                                               const lw_scaler *s, int32_t first, int32_t last, int8_t *y)
 {
     const int32_t step = p->out_channels, height = p->kernel_height, advance = p->stride_x * step;
-    const range out = range_of(p);
+    const lw_range out = lw_range_of(p);
     int32_t at = (first * p->stride_x - p->pad_left) * step;
     for (int32_t column = first; column < last; column++, at += advance) {
         sums4 sums = *full;
@@ -205,14 +157,14 @@ static inline __attribute__((always_inline)) void full_windows(const lw_conv2d_p
 /* The usual widths, whose loop over the taps is none. */
 
 static __attribute__((noinline)) void full_windows_3(const lw_conv2d_params *p, const int8_t *const *rows,
-                                                     const tap4 *weights, const sums4 *full, const scaler *s,
+                                                     const tap4 *weights, const sums4 *full, const lw_scaler *s,
                                                      int32_t first, int32_t last, int8_t *y)
 {
     full_windows(p, rows, weights, 3, full, s, first, last, y);
 }
 
 static __attribute__((noinline)) void full_windows_5(const lw_conv2d_params *p, const int8_t *const *rows,
-                                                     const tap4 *weights, const sums4 *full, const scaler *s,
+                                                     const tap4 *weights, const sums4 *full, const lw_scaler *s,
                                                      int32_t first, int32_t last, int8_t *y)
 {
     full_windows(p, rows, weights, 5, full, s, first, last, y);
@@ -220,10 +172,10 @@ static __attribute__((noinline)) void full_windows_5(const lw_conv2d_params *p, 
 
 /** As full_windows, where windows reach over the row's ends. */
 static __attribute__((noinline)) void cut_windows(const lw_conv2d_params *p, const int8_t *const *rows, const tap4 *weights, const sums4 *bias,
-                        const scaler *s, int32_t first, int32_t last, int8_t *y)
+                        const lw_scaler *s, int32_t first, int32_t last, int8_t *y)
 {
     const int32_t step = p->out_channels, width = p->kernel_width;
-    const range out = range_of(p);
+    const lw_range out = lw_range_of(p);
     for (int32_t column = first; column < last; column++) {
         const int32_t start = column * p->stride_x - p->pad_left;
         const int32_t from = start < 0 ? -start : 0, to = start + width < p->in_width ? width : p->in_width - start;
@@ -246,9 +198,9 @@ static __attribute__((noinline)) void depthwise4(const lw_conv2d_params *p, cons
     const int32_t *biases = p->bias + channel;
     const sums4 bias = {biases[0], biases[1], biases[2], biases[3]};
     sums4 full = bias;
-    scaler s[4];
+    lw_scaler s[4];
     for (int32_t i = 0; i < 4; i++) {
-        s[i] = scaler_of(p, channel + i);
+        s[i] = lw_scaler_of(p, channel + i);
     }
     for (int32_t ky = 0; ky < p->kernel_height; ky++) {
         for (int32_t kx = 0; kx < width; kx++) {
@@ -285,7 +237,7 @@ int lw_dsp_depthwise_row(const lw_conv2d_params *p, const int8_t *const *rows, i
     const int32_t channels = p->out_channels, taps = p->kernel_height * p->kernel_width;
     const int8_t *from[LW_MAX_WINDOW_ROWS];
     if (channels % 4 != 0 || p->in_channels != channels || p->dilation_x != 1 || taps > MAX_TAPS ||
-        !can_scale(p, taps)) {
+        !lw_can_scale(p, taps)) {
         return 0;
     }
     for (int32_t channel = 0; channel < channels; channel += 4) {

@@ -11,8 +11,8 @@
  * writes them (lawder-edge export) keeps to the ranges given here. Input and output must not overlap, except where a
  * function says that they may be the same.
  *
- * Every function but those in lawder_arithmetic.h is a weak symbol where the compiler has them: a function of the same
- * name elsewhere in the program, such as one that calls CMSIS-NN, takes its place.
+ * Every function but those in lawder_arithmetic.h and lw_own_... is a weak symbol where the compiler has them: a function
+ * of the same name elsewhere in the program, such as one that calls CMSIS-NN, takes its place.
  *
  * C99, also C++; int is at least 32 bits, and >> of a negative number keeps its sign.
  */
@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 /** Changes when a function or a structure does; a network refuses to compile with another one. */
-#define LW_KERNELS_VERSION 2
+#define LW_KERNELS_VERSION 3
 
 /** Bytes to which the start of an arena must be aligned. */
 #define LW_ARENA_ALIGNMENT 16
@@ -70,6 +70,7 @@ typedef struct lw_frame {
  */
 typedef struct {
     uint16_t in_height, in_width, in_channels;    /**< of the input, each 1..65535 */
+    uint16_t first_channels; /**< of a dense one: channels that lie in its first input, the rest in its second; 1..in */
     uint16_t out_height, out_width, out_channels; /**< of the output */
     uint8_t kernel_height, kernel_width;          /**< 1..LW_MAX_WINDOW_ROWS, 1..255 */
     uint8_t stride_y, stride_x;                   /**< 1..255 */
@@ -86,6 +87,9 @@ typedef struct {
 /** Dense convolution. x: (in_height, in_width, in_channels), y: (out_height, out_width, out_channels). */
 void lw_conv2d(const lw_conv2d_params *p, const int8_t *x, int8_t *y);
 
+/** As lw_conv2d of two inputs side by side: a (.., first_channels), b (.., in_channels - first_channels). */
+void lw_conv2d_two(const lw_conv2d_params *p, const int8_t *a, const int8_t *b, int8_t *y);
+
 /** As lw_conv2d over the bytes of a picture, whose int8 value is byte - 128: x as given by a camera, 0..255. */
 void lw_conv2d_image(const lw_conv2d_params *p, const uint8_t *x, int8_t *y);
 
@@ -96,11 +100,16 @@ void lw_conv2d_image(const lw_conv2d_params *p, const uint8_t *x, int8_t *y);
 void lw_depthwise_conv2d(const lw_conv2d_params *p, const int8_t *x, int8_t *y);
 
 /**
- * One row of each convolution. rows: of each of the window's rows the input row that it reads, null beyond the border.
+ * One row of each convolution. rows: of each of the window's rows the input row that it reads, null beyond the border;
+ * where a dense one has a second input, that one's after them. Windows of two inputs have half of LW_MAX_WINDOW_ROWS.
  */
 void lw_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
 void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
 void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
+
+/** What they do where nothing takes their place: for a program whose own ones do not take every convolution. */
+void lw_own_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
+void lw_own_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
 
 /**
  * How the elements of two operands meet: three nested loops of `count`, whose operands advance by `a_step` and `b_step`
@@ -275,6 +284,8 @@ typedef struct {
     uint8_t input[2];               /**< numbers of tensors, the second LW_WHOLE where there is one */
     uint8_t output;                 /**< number of a tensor */
     uint8_t window, stride, dilation, pad_top; /**< in rows of the first input; 1, 1, 1, 0 without a window */
+    uint8_t windowed;                          /**< inputs that the window moves over: 1, or 2 */
+    uint8_t is_eager; /**< 1: rows are computed as soon as its inputs have them, not when one is read */
 } lw_stage;
 
 /** stages: 1..LW_MAX_STAGES, each after those that it reads. */

@@ -83,6 +83,27 @@ static inline void pointwise4(const lw_conv2d_params *p, const int8_t *x, int8_t
     }
 }
 
+/** As pointwise4 of four channels whose depth is at most 16: their weights stay in registers. */
+static void short_pointwise4(const lw_conv2d_params *p, const int8_t *x, int8_t flip, const int8_t *const *w,
+                             const int32_t *bias, scaler s, int8_t *y)
+{
+    const int32_t depth = p->in_channels, step = p->out_channels;
+    const int32_t zero_point = p->out_zero_point;
+    const mve_pred16_t inside = vctp8q((uint32_t)depth);
+    const int8x16_t w0 = vldrbq_z_s8(w[0], inside), w1 = vldrbq_z_s8(w[1], inside);
+    const int8x16_t w2 = vldrbq_z_s8(w[2], inside), w3 = vldrbq_z_s8(w[3], inside);
+    const int8x16_t flips = vdupq_n_s8(flip);
+    const int32_t a = bias[0], b = bias[1], c = bias[2], d = bias[3];
+    const int32x4_t low = vdupq_n_s32(p->out_min), high = vdupq_n_s32(p->out_max);
+    for (int32_t column = p->out_width; column > 0; column--, x += depth, y += step) {
+        const int8x16_t from = veorq_s8(vldrbq_z_s8(x, inside), flips);
+        const int32x4_t sums = {vmladavaq_s8(a, from, w0), vmladavaq_s8(b, from, w1), vmladavaq_s8(c, from, w2),
+                                vmladavaq_s8(d, from, w3)};
+        const int32x4_t scaled = vaddq_n_s32(rescaled(sums, s), zero_point);
+        vstrbq_s32(y, vminq_s32(vmaxq_s32(scaled, low), high));
+    }
+}
+
 void lw_mve_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t flip, int8_t *y)
 {
     for (int32_t channel = 0; channel < p->out_channels; channel += 4) {
@@ -95,8 +116,109 @@ void lw_mve_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t fli
             w[i] = p->weights + at * p->in_channels;
             bias[i] = folded(p, at);
         }
-        pointwise4(p, x, flip, w, bias, scaler_at(p, channel, used), used, y + channel);
+        if (p->in_channels <= 16 && channel + 4 <= p->out_channels) {
+            short_pointwise4(p, x, flip, w, bias, scaler_at(p, channel, used), y + channel);
+        } else {
+            pointwise4(p, x, flip, w, bias, scaler_at(p, channel, used), used, y + channel);
+        }
     }
+}
+
+/** The most values of a window, and output channels, for which there is room on the stack. */
+#define MAX_VALUES 432
+#define MAX_CHANNELS 96
+
+/** count bytes to other ones, each changed by flip; those beyond the border, where from is null, are `value`. */
+static inline int8_t *copy(int8_t *to, const int8_t *from, int32_t count, int8x16_t flips, int8_t value)
+{
+    for (int32_t left = count; left > 0; left -= 16, to += 16, from += from == NULL ? 0 : 16) {
+        const mve_pred16_t used = vctp8q((uint32_t)left);
+        const int8x16_t x = from == NULL ? vdupq_n_s8(value) : veorq_s8(vldrbq_z_s8(from, used), flips);
+        vstrbq_p_s8(to, x, used);
+    }
+    return to - (count + 15) / 16 * 16 + count;
+}
+
+/** The bytes of a column's window in the order of the weights. */
+static void gather(const lw_conv2d_params *p, const int8_t *const *rows, int32_t column, int8x16_t flips, int8_t *to)
+{
+    const int32_t start = column * p->stride_x - p->pad_left, taps = p->kernel_width, dilation = p->dilation_x;
+    const int32_t depth = p->in_channels, first = p->first_channels, second = depth - first;
+    const int is_run = dilation == 1 && second == 0 && start >= 0 && start + taps <= p->in_width;
+    for (int32_t ky = 0; ky < p->kernel_height; ky++) {
+        const int8_t *row = rows[ky];
+        if (is_run || row == NULL) {
+            to = copy(to, row == NULL ? NULL : row + start * depth, taps * depth, flips, p->in_zero_point);
+            continue;
+        }
+        for (int32_t kx = 0; kx < taps; kx++) {
+            const int32_t at = start + kx * dilation;
+            const int is_inside = at >= 0 && at < p->in_width;
+            if (second == 0 || !is_inside) {
+                to = copy(to, is_inside ? row + at * depth : NULL, depth, flips, p->in_zero_point);
+                continue;
+            }
+            to = copy(to, row + at * first, first, flips, 0);
+            to = copy(to, rows[p->kernel_height + ky] + at * second, second, flips, 0);
+        }
+    }
+}
+
+/** Sums of four channels over the values of a window. w: of the first of them; the last ones may be the same again. */
+static inline int32x4_t window_sums(const int8_t *x, int32_t count, const int8_t *const *w, const int32_t *bias)
+{
+    const int8_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
+    int32_t a = bias[0], b = bias[1], c = bias[2], d = bias[3];
+    for (; count >= 16; count -= 16, x += 16, w0 += 16, w1 += 16, w2 += 16, w3 += 16) {
+        const int8x16_t from = vldrbq_s8(x);
+        a = vmladavaq_s8(a, from, vldrbq_s8(w0));
+        b = vmladavaq_s8(b, from, vldrbq_s8(w1));
+        c = vmladavaq_s8(c, from, vldrbq_s8(w2));
+        d = vmladavaq_s8(d, from, vldrbq_s8(w3));
+    }
+    if (count > 0) {
+        const mve_pred16_t used = vctp8q((uint32_t)count);
+        const int8x16_t from = vldrbq_z_s8(x, used);
+        a = vmladavaq_s8(a, from, vldrbq_z_s8(w0, used));
+        b = vmladavaq_s8(b, from, vldrbq_z_s8(w1, used));
+        c = vmladavaq_s8(c, from, vldrbq_z_s8(w2, used));
+        d = vmladavaq_s8(d, from, vldrbq_z_s8(w3, used));
+    }
+    const int32x4_t sums = {a, b, c, d};
+    return sums;
+}
+
+int lw_mve_dense_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t flip, int8_t *y)
+{
+    const int32_t count = p->kernel_height * p->kernel_width * p->in_channels, channels = p->out_channels;
+    const int32_t zero_point = p->out_zero_point, low = p->out_min, high = p->out_max;
+    int8_t window[MAX_VALUES];
+    int32_t bias[MAX_CHANNELS + 3];
+    if (count > MAX_VALUES || channels > MAX_CHANNELS) {
+        return 0;
+    }
+    for (int32_t channel = 0; channel < channels + 3; channel++) {
+        /* Where there are fewer than four left the last one is computed again, and not written. */
+        const int32_t at = channel < channels ? channel : channels - 1;
+        bias[channel] = p->bias[at];
+        for (int32_t i = 0; i < count; i += 16) {
+            const mve_pred16_t used = vctp8q((uint32_t)(count - i));
+            bias[channel] -= p->in_zero_point * vaddvq_s8(vldrbq_z_s8(p->weights + at * count + i, used));
+        }
+    }
+    for (int32_t column = 0; column < p->out_width; column++, y += channels) {
+        gather(p, rows, column, vdupq_n_s8(flip), window);
+        for (int32_t channel = 0; channel < channels; channel += 4) {
+            const mve_pred16_t used = vctp32q((uint32_t)(channels - channel));
+            const int8_t *w[4];
+            for (int32_t i = 0; i < 4; i++) {
+                w[i] = p->weights + (channel + i < channels ? channel + i : channels - 1) * count;
+            }
+            const int32x4_t sums = window_sums(window, count, w, bias + channel);
+            write4(y + channel, rescaled(sums, scaler_at(p, channel, used)), zero_point, low, high, used);
+        }
+    }
+    return 1;
 }
 
 /** Four channels of a row. is_full: a constant, whether there are four. */

@@ -22,11 +22,12 @@
 int32_t lw_mve_dot(const int8_t *x, int32_t zero_point, const int8_t *weights, int32_t count);
 
 /**
- * One row of a convolution whose window is one pixel, at stride 1, or of a depthwise one; a sum (sign: 1 or -1), a product.
+ * One row of a convolution whose window is one pixel, at stride 1, of a depthwise one, of any dense one; a sum (sign: 1 or -1), a product.
  * flip: 0, or -128 for the bytes of a picture. Those that return int return 0, nothing written, for what they cannot do.
  */
 void lw_mve_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t flip, int8_t *y);
 int lw_mve_depthwise_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y);
+int lw_mve_dense_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t flip, int8_t *y);
 int lw_mve_add(const lw_add_params *p, const lw_broadcast *shape, int32_t sign, const int8_t *a, const int8_t *b,
                int8_t *y);
 int lw_mve_mul(const lw_mul_params *p, const lw_broadcast *shape, const int8_t *a, const int8_t *b, int8_t *y);

@@ -32,7 +32,7 @@ static int32_t last_row(const lw_stage *stage, const lw_rows *tensor, int32_t op
         int32_t rows[2];
         lw_resize_rows(stage->resize, row, rows);
         last = rows[1];
-    } else if (operand == 0) {
+    } else if (operand < stage->windowed) {
         last = row * stage->stride - stage->pad_top + (stage->window - 1) * stage->dilation;
     }
     return last < tensor->height ? last : tensor->height - 1;
@@ -82,15 +82,16 @@ static lw_status compute_row(const lw_stream_params *p, const lw_stage *stage, i
         lw_resize_rows(stage->resize, row, between);
         rows[0] = row_to_read(first, between[0], at);
         rows[1] = row_to_read(first, between[1], at);
-    } else if (first->height == 1 && stage->window == 1) {
+    } else if (first->height == 1 && stage->window == 1 && stage->windowed == 1) {
         rows[0] = row_to_read(first, 0, at);
     } else {
-        for (int32_t tap = 0; tap < stage->window; tap++) {
-            const int32_t from = row * stage->stride - stage->pad_top + tap * stage->dilation;
-            rows[tap] = from >= 0 && from < first->height ? row_to_read(first, from, at) : NULL;
+        for (int32_t tap = 0; tap < stage->window * stage->windowed; tap++) {
+            const lw_rows *tensor = tap < stage->window ? first : &p->tensors[stage->input[1]];
+            const int32_t from = row * stage->stride - stage->pad_top + tap % stage->window * stage->dilation;
+            rows[tap] = from >= 0 && from < tensor->height ? row_to_read(tensor, from, at) : NULL;
         }
     }
-    if (stage->input[1] != LW_WHOLE) {
+    if (stage->input[1] != LW_WHOLE && stage->windowed == 1) {
         const lw_rows *second = &p->tensors[stage->input[1]];
         rows[1] = row_to_read(second, second->height == 1 ? 0 : row, at);
     }
@@ -98,6 +99,26 @@ static lw_status compute_row(const lw_stream_params *p, const lw_stage *stage, i
     if (output->place == 2 && at->frame->logits == NULL &&
         at->frame->write_logits(at->frame, (uint32_t)row, row_of(output, row, at)) != 0) {
         return LW_ERROR_ROW;
+    }
+    return LW_OK;
+}
+
+static int is_done(const lw_stream_params *p, const uint16_t *done, int32_t number)
+{
+    return done[number] >= p->tensors[p->stages[number].output].height;
+}
+
+/** Whatever can be computed of the stages that wait for no reader. */
+static lw_status compute_eager(const lw_stream_params *p, uint16_t *done, places *at)
+{
+    for (int32_t i = 0; i < p->count; i++) {
+        const lw_stage *stage = &p->stages[i];
+        while (stage->is_eager && !is_done(p, done, i) && waits_for(p, stage, done, done[i]) == LW_WHOLE) {
+            if (compute_row(p, stage, done[i], at) != LW_OK) {
+                return LW_ERROR_ROW;
+            }
+            done[i]++;
+        }
     }
     return LW_OK;
 }
@@ -111,7 +132,7 @@ LW_KERNEL lw_status lw_stream(const lw_stream_params *p, int8_t *memory, const l
     at.read = 0;
     /* The last stage pulls the rows that it needs; stages that nobody pulled to their end follow. */
     for (int32_t last = p->count - 1; last >= 0; last--) {
-        while (done[last] < p->tensors[p->stages[last].output].height) {
+        while (!is_done(p, done, last)) {
             uint8_t number = (uint8_t)last, before = number;
             while (before != LW_WHOLE) {
                 number = before;
@@ -121,6 +142,9 @@ LW_KERNEL lw_status lw_stream(const lw_stream_params *p, int8_t *memory, const l
                 return LW_ERROR_ROW;
             }
             done[number]++;
+            if (compute_eager(p, done, &at) != LW_OK) {
+                return LW_ERROR_ROW;
+            }
         }
     }
     return LW_OK;
