@@ -23,7 +23,7 @@ class Dense(nn.Module):
     widths: at H/2 and H/4 (dense, skips joined by concatenation), at H/8 and H/16 (multi-kernel, skips added).
     """
 
-    def __init__(self, widths: Sequence[int] = (10, 12, 24, 40), *, in_channels: int = 3, num_classes: int = 1) -> None:
+    def __init__(self, widths: Sequence[int] = (8, 12, 24, 40), *, in_channels: int = 3, num_classes: int = 1) -> None:
         super().__init__()
         a, b, c, d = widths
         self.down2, self.down4 = double_conv(in_channels, a, stride=2), double_conv(a, b)
