@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -88,7 +87,7 @@ class MultiKernel(MultiKernelInvertedResidual):
         return F.relu(super().forward(x))
 
 
-class Below(nn.Module):
+class Below(UNet):
     """A U-Net below full size: a 3x3 stem of stride 2, whole skips from before the pooling, a head at H/2.
 
     `multi_kernel_from`: the level from which multi-kernel blocks stand in place of two dense 3x3 convolutions.
@@ -102,29 +101,20 @@ class Below(nn.Module):
         in_channels: int = 3,
         num_classes: int = 1,
     ) -> None:
-        super().__init__()
         w = tuple(widths)
-        self.in_channels, self.num_classes = in_channels, num_classes
-        blocks = [MultiKernel if level >= multi_kernel_from else double_conv for level in range(len(w))]
+        super().__init__(w, in_channels=8, num_classes=num_classes)
+        self.in_channels = in_channels
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
         )
-        self.down = nn.ModuleList(block(a, b) for block, a, b in zip(blocks, (8, *w[:-1]), w, strict=True))
-        self.up = nn.ModuleList(
-            block(a + b, b) for block, a, b in zip(blocks[-2::-1], w[:0:-1], w[-2::-1], strict=True)
-        )
-        self.head = nn.Conv2d(w[0], num_classes, 1)
+        for level in range(multi_kernel_from, len(w)):
+            self.down[level] = MultiKernel(w[level - 1], w[level])
+            if level + 1 < len(w):
+                self.up[len(w) - 2 - level] = MultiKernel(w[level] + w[level + 1], w[level])
         with_kaiming(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, skips = self.stem(x), []
-        for level, stage in enumerate(self.down):
-            x = stage(F.max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        x = skips.pop()
-        for stage in self.up:
-            x = stage(torch.cat([upsample(x, 2), skips.pop()], dim=1))
-        return upsample(self.head(x), 2)
+        return upsample(super().forward(self.stem(x)), 2)
 
 
 def BelowMultiKernel(**options: Any) -> Below:  # noqa: N802

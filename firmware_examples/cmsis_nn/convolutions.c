@@ -6,6 +6,7 @@
 #include "arm_nnfunctions.h"
 #include "board.h"
 #include "lawder_kernels.h"
+#include "number.h"
 
 #define MOST 65536
 #define CHANNELS 64
@@ -39,15 +40,8 @@ static int32_t noise(int32_t bits)
 
 static void write_cell(uint64_t value, const char *before)
 {
-    char text[21];
-    int at = 20;
-    text[at] = 0;
-    do {
-        text[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
     board_write(before);
-    board_write(text + at);
+    write_digits(value);
 }
 
 static lw_conv2d_params params_of(const layer *l)

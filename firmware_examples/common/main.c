@@ -8,6 +8,7 @@
 #include "board.h"
 #include "frames.h"
 #include "network.h"
+#include "number.h"
 
 #define ROW_BYTES (LW_NETWORK_WIDTH * LW_NETWORK_CHANNELS)
 #define PAINT 0xA5A5A5A5u
@@ -36,15 +37,8 @@ static uint32_t crc32_of(uint32_t crc, const uint8_t *data, uint32_t count)
 
 static void write_number(const char *name, uint64_t value)
 {
-    char text[21];
-    int at = 20;
-    text[at] = 0;
-    do {
-        text[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
     board_write(name);
-    board_write(text + at);
+    write_digits(value);
     board_write("\n");
 }
 

@@ -28,6 +28,15 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
+def convolution(in_channels: int, out_channels: int, *, side: int = 3, stride: int = 1) -> list[nn.Module]:
+    """A dense convolution with BatchNorm and ReLU. (B, in, H, W) -> (B, out, H / stride, W / stride), 0 or more.
+
+    side - stride is even, so that as much is padded on either side.
+    """
+    conv = nn.Conv2d(in_channels, out_channels, side, stride=stride, padding=(side - stride) // 2, bias=False)
+    return [conv, nn.BatchNorm2d(out_channels), nn.ReLU()]
+
+
 def depthwise(x: Tensor, weight: Tensor) -> Tensor:
     """A depthwise convolution of stride 1 that keeps height and width, by the route whose gradient is cheap on CPUs.
 

@@ -36,6 +36,7 @@ from lawder_edge.models.blocks import (
     upsample,
 )
 from lawder_edge.models.mk_unet import MKUNet
+from lawder_edge.models.order import Order
 
 CHANNEL_MULTIPLE = 4
 
@@ -190,7 +191,7 @@ _FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
 
 
 def _simplified(module: nn.Module) -> nn.Module:
-    if hasattr(module, "aux_heads"):
+    if isinstance(module, MKUNet | Order):
         module.aux_heads = nn.ModuleList()
     if isinstance(module, MKUNet):
         attention = DeployedSpatialAttention(module.spatial_attention, module.widths)

@@ -64,6 +64,7 @@ class Packed(Joined):
         self.decoder_channels = layers.decoder_channels
 
     def join(self, decoder: Tensor, skip: Tensor) -> Tensor:
+        """Returns: (B, BLOCK, H, W), the channels of both."""
         return decoder + skip
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lawder_edge.models.attention import BidirectionalSkipAttention, Normaliser
-from lawder_edge.models.blocks import upsample
+from lawder_edge.models.blocks import convolution, upsample
+from lawder_edge.models.unet import double_conv
 
 WIDTHS = (12, 12, 16, 16, 16)  # at H/2, H/4, H/8, H/16, H/32
 SKIPS = (4, 12, 16, 16)  # what of the first four the decoder is shown
@@ -25,9 +26,7 @@ class Joined(nn.Sequential):
     """Layers over a decoder feature and a skip. decoder: (B, Cd, H, W), skip: (B, Cs, H, W) -> (B, C, H, W)."""
 
     def __init__(self, decoder_channels: int, skip_channels: int, out_channels: int) -> None:
-        super().__init__(
-            *_convolution(decoder_channels + skip_channels, out_channels), *_convolution(out_channels, out_channels)
-        )
+        super().__init__(*double_conv(decoder_channels + skip_channels, out_channels))
         self.decoder_channels = decoder_channels
 
     def forward(self, decoder: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
@@ -37,6 +36,7 @@ class Joined(nn.Sequential):
         return x
 
     def join(self, decoder: Tensor, skip: Tensor) -> Tensor:
+        """What the layers are given. Returns: (B, Cd + Cs, H, W)."""
         return torch.cat([decoder, skip], dim=1)
 
 
@@ -78,13 +78,12 @@ class Order(nn.Module):
         w = tuple(widths)
         self.widths, self.in_channels, self.num_classes = w, in_channels, num_classes
         self.deep_supervision = False
-        stem = _convolution(in_channels, w[0], side=STEM_SIDE, stride=2)
+        stem = convolution(in_channels, w[0], side=STEM_SIDE, stride=2)
         self.encoder = nn.ModuleList(
-            [nn.Sequential(*stem, *_convolution(w[0], w[0]))]
-            + [nn.Sequential(*_convolution(a, b), *_convolution(b, b)) for a, b in pairwise(w)]
+            [nn.Sequential(*stem, *convolution(w[0], w[0]))] + [double_conv(a, b) for a, b in pairwise(w)]
         )
         self.keep = nn.ModuleList(
-            nn.Identity() if a == b else nn.Sequential(*_convolution(a, b, side=1))
+            nn.Identity() if a == b else nn.Sequential(*convolution(a, b, side=1))
             for a, b in zip(w[:-1], skips, strict=True)
         )
         self.decoder = nn.ModuleList(
@@ -123,16 +122,6 @@ class Order(nn.Module):
         # Equal to a head above the upsampling, as bilinear weights sum to one, at a quarter of its work.
         logits = upsample(self.head(x), 2)
         return (logits, *aux[::-1]) if aux else logits
-
-
-def _convolution(ins: int, outs: int, *, side: int = 3, stride: int = 1) -> list[nn.Module]:
-    return [
-        nn.Conv2d(
-            ins, outs, side, stride=stride, padding=(side - stride) // 2 if stride > 1 else side // 2, bias=False
-        ),
-        nn.BatchNorm2d(outs),
-        nn.ReLU(),
-    ]
 
 
 def _init_weights(model: Order) -> None:

@@ -11,17 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lawder_edge.models.blocks import upsample
+from lawder_edge.models.blocks import convolution, upsample
 
 WIDTHS = (8, 12, 16, 24, 32, 32)
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Two 3x3 convolutions with BatchNorm and ReLU. (B, in, H, W) -> (B, out, H, W)."""
-    layers: list[nn.Module] = []
-    for a, b in ((in_channels, out_channels), (out_channels, out_channels)):
-        layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
-    return nn.Sequential(*layers)
+    """Two 3x3 convolutions with BatchNorm and ReLU. (B, in, H, W) -> (B, out, H, W), 0 or more."""
+    return nn.Sequential(*convolution(in_channels, out_channels), *convolution(out_channels, out_channels))
 
 
 class UNet(nn.Module):
