@@ -53,12 +53,14 @@ def _with_noise(steps: Tensor, noise: Tensor) -> Tensor:
 
 
 class ActivationRounding(nn.Module):
-    """Rounds an activation tensor of any shape to its scale, and in training mode, until `frozen`, learns its range.
+    """Rounds activation tensors of any shape to one scale, and in training mode, until `frozen`, learns their range.
 
-    The range is a moving average of each batch's own, which 0 belongs to: from its smallest to its largest value, or
-    with `tight` the share of that which is rounded with the least squared error. The gradient passes where the value is
-    inside the range. `noise_steps`, a table, moves values before they are rounded in training mode,
-    as they move from one runtime to the next.
+    A member is one of the tensors that share the scale; `low` and `high`, (members,), are moving averages of each one's
+    own range in a batch, which 0 belongs to: from its smallest to its largest value, or with `tight` the share of that
+    which is rounded with the least squared error. The scale spans all of them: one average over tensors of different
+    sizes would clip the largest in every picture. The gradient passes where the value is inside the range.
+    `noise_steps`, a table, moves values before they are rounded in training mode, as they move from one runtime to the
+    next.
     """
 
     low: Tensor
@@ -68,37 +70,38 @@ class ActivationRounding(nn.Module):
     seen: Tensor
     noise_steps: Tensor
 
-    def __init__(self, *, fixed: tuple[float, int] | None = None, momentum: float = 0.05) -> None:
+    def __init__(self, *, fixed: tuple[float, int] | None = None, momentum: float = 0.05, members: int = 1) -> None:
         super().__init__()
         self.momentum = momentum
         self.is_fixed = fixed is not None
         self.frozen = False
         self.tight = False
         scale, zero_point = fixed or (1.0, 0)
-        self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("low", torch.zeros(()))
-        self.register_buffer("high", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros(members, dtype=torch.bool))
+        self.register_buffer("low", torch.zeros(members))
+        self.register_buffer("high", torch.zeros(members))
         self.register_buffer("scale", torch.tensor(scale))
         self.register_buffer("zero_point", torch.tensor(zero_point, dtype=torch.int32))
         self.register_buffer("noise_steps", torch.zeros(0), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, member: int = 0) -> Tensor:
         if self.training and not (self.is_fixed or self.frozen):
-            self.observe(x.detach())
+            self.observe(x.detach(), member)
         noise = self.noise_steps if self.training and len(self.noise_steps) else None
         return round_to(x, float(self.scale), int(self.zero_point), noise=noise)
 
-    def observe(self, x: Tensor) -> None:
-        """Move the range towards that of `x`; the first one is taken as it is."""
+    def observe(self, x: Tensor, member: int = 0) -> None:
+        """Move the member's range towards that of `x`; its first one is taken as it is."""
         low, high = (value.float() for value in torch.aminmax(x))
         if self.tight:
             share = _best_share(x, low.clamp(max=0.0), high.clamp(min=0.0))
             low, high = low * share, high * share
-        weight = self.momentum if self.seen else 1.0
-        self.seen.fill_(True)
-        self.low.lerp_(low, weight)
-        self.high.lerp_(high, weight)
-        scale, zero_point = affine(float(self.low), float(self.high))
+        weight = self.momentum if self.seen[member] else 1.0
+        self.seen[member] = True
+        self.low[member].lerp_(low, weight)
+        self.high[member].lerp_(high, weight)
+        # A member that was not seen yet stands at 0, which belongs to every range.
+        scale, zero_point = affine(float(self.low.min()), float(self.high.max()))
         self.scale.fill_(scale)
         self.zero_point.fill_(zero_point)
 

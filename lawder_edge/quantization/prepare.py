@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
@@ -73,7 +74,7 @@ class RoundedNetwork(nn.Module):
         """What the ranges have come to. Raises BadInput where a tensor was never observed."""
         tensors = []
         for key, fixed, rounding in zip(self._keys, self._fixed, self.roundings(), strict=True):
-            if fixed is None and not rounding.frozen and not rounding.seen:
+            if fixed is None and not rounding.frozen and not rounding.seen.all():
                 raise BadInput(f"{key}: no range was learnt. Run calibration images through the network first.")
             tensors.append(TensorScale(key, float(rounding.scale), int(rounding.zero_point)))
         return Scales(self.weight_bits, tuple(tensors))
@@ -116,17 +117,21 @@ def prepare(
     network = exported.module(check_guards=False)
     found = plan(network.graph)
     bits = scales.weight_bits if scales is not None else weight_bits
-    for i, group in enumerate(found.groups):
-        rounding = ActivationRounding(fixed=group.fixed)
+    members = Counter(found.group_of[node] for node in found.rounded)
+    for i, scale_group in enumerate(found.groups):
+        rounding = ActivationRounding(fixed=scale_group.fixed, members=members[i])
         if scales is not None:
-            tensor = scales.of(group.key)
+            tensor = scales.of(scale_group.key)
             rounding.set(tensor.scale, tensor.zero_point)
         network.add_submodule(f"{_PREFIX}{i}", rounding)
     network.add_submodule(f"{_PREFIX}weights", WeightRounding(largest_weight(bits)))
     for i, convolution in enumerate(found.convolutions):
         _round_bias(network, convolution, f"{_PREFIX}bias_{i}")
+    placed: Counter[int] = Counter()
     for node in found.rounded:
-        _insert(network, node, f"{_PREFIX}{found.group_of[node]}")
+        group = found.group_of[node]
+        _insert(network, node, f"{_PREFIX}{group}", placed[group])
+        placed[group] += 1
     for node in found.weights:
         _insert(network, node, f"{_PREFIX}weights")
     for node in network.graph.find_nodes(op="call_function", target=torch.ops.aten.conv2d.default):
@@ -165,9 +170,9 @@ def _round_bias(network: GraphModule, convolution: Convolution, module: str) -> 
     convolution.node.update_arg(2, rounded)
 
 
-def _insert(network: GraphModule, node: Node, module: str) -> None:
+def _insert(network: GraphModule, node: Node, module: str, *arguments: int) -> None:
     with network.graph.inserting_after(node):
-        rounded = network.graph.call_module(module, (node,))
+        rounded = network.graph.call_module(module, (node, *arguments))
     rounded.meta["val"] = node.meta.get("val")
     kept = (rounded, *(user for user in node.users if isinstance(_module_of(network, user), BiasRounding)))
     node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user not in kept)

@@ -56,6 +56,35 @@ def test_a_range_is_learnt_then_kept() -> None:
     assert float(rounding(torch.tensor([100.0]))) == pytest.approx(3.0, abs=4 / 255)
 
 
+class TwoRanges(nn.Module):
+    """Two tensors of one scale, one ten times as large as the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.small, self.large = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.small(x), self.large(x)], dim=1)
+
+
+def test_tensors_that_share_a_scale_are_spanned_by_it() -> None:
+    model = TwoRanges()
+    with torch.no_grad():
+        for convolution, gain in ((model.small, 1.0), (model.large, 10.0)):
+            convolution.weight.copy_(gain * torch.eye(3).view(3, 3, 1, 1))
+            convolution.bias.zero_()  # type: ignore[union-attr]
+    rounded, x = prepare(model, size=SIZE).train(), frames()
+    for _ in range(20):
+        rounded(x)
+    with torch.no_grad():
+        exact = model(x)
+        errors = (rounded.eval()(x) - exact).abs()
+    step = rounded.scales().tensors[-1].scale
+    assert step == pytest.approx(float(exact.max() - exact.min()) / 255, rel=0.01)
+    # Half a step by the output's rounding, and what a factor of 7 bits is off.
+    assert float(errors.max()) <= 0.5 * step + 0.01
+
+
 def test_gradients_pass_inside_the_range_only() -> None:
     rounding = ActivationRounding().train()
     rounding(torch.tensor([-1.0, 1.0]))
