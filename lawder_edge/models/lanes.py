@@ -38,7 +38,8 @@ PHASES = 4
 def fill_lanes(deployed: nn.Module) -> nn.Module:
     """A copy of a module of `deploy.to_deploy`, changed: (B, C, H, W) to the same logits, to 1e-5 of their range."""
     copied = copy.deepcopy(deployed)
-    if isinstance(copied, Order):
+    # Adapters of other normalisers, or of full tokens, are not in deploy form.
+    if isinstance(copied, Order) and all(isinstance(a, DeployedSkipAttention) for a in copied.adapters.children()):
         _fill_blocks(copied)
     return _filled(copied)
 

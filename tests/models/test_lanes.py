@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from test_deploy import assert_equal, worked_in
@@ -18,7 +20,7 @@ def count(model: nn.Module, kind: type[nn.Module]) -> int:
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(3, 1), (1, 3)])
-@pytest.mark.parametrize("name", ["order_half", "order", "mk_unet_t", "mk_unet_s"])
+@pytest.mark.parametrize("name", ["order", "mk_order", "mk_unet_t", "mk_unet_s"])
 def test_filled_lanes_are_equal(name: str, channels: int, classes: int) -> None:
     deployed = to_deploy(worked_in(create_model(name, in_channels=channels, num_classes=classes)))
     filled = fill_lanes(deployed)
@@ -27,7 +29,7 @@ def test_filled_lanes_are_equal(name: str, channels: int, classes: int) -> None:
 
 
 def test_what_orders_stages_concatenate_fills_blocks_of_16() -> None:
-    deployed = to_deploy(worked_in(create_model("order_half")))
+    deployed = to_deploy(worked_in(create_model("order")))
     filled = fill_lanes(deployed)
     assert (joined_channels(deployed), joined_channels(filled)) == ([16, 16, 16, 16, 16, 12, 12, 4], [16] * 6)
 
@@ -45,8 +47,14 @@ def test_skips_of_other_widths_are_equal_too(skips: tuple[int, ...]) -> None:
     assert_equal(deployed, fill_lanes(deployed), torch.rand(1, 3, 64, 64) * 2 - 1)
 
 
+@pytest.mark.parametrize("options", [{"normaliser": "softmax"}, {"token_stride": 4}])
+def test_adapters_that_are_for_float_alone_stay_as_they_are(options: dict[str, Any]) -> None:
+    deployed = to_deploy(worked_in(Order(**options)))
+    assert_equal(deployed, fill_lanes(deployed), torch.rand(1, 3, 64, 64) * 2 - 1)
+
+
 def test_three_narrow_blocks_of_mk_unet_and_its_spatial_attention_are_changed_in_a_copy() -> None:
-    deployed = to_deploy(worked_in(create_model("order")))
+    deployed = to_deploy(worked_in(create_model("mk_order")))
     filled = fill_lanes(deployed)
     assert (count(filled, SideBySide), count(filled, PhasedSpatialAttention)) == (3, 1)
     assert (count(deployed, SideBySide), count(deployed, PhasedSpatialAttention)) == (0, 0)
@@ -58,7 +66,7 @@ def test_a_network_without_narrow_blocks_stays_as_it_is() -> None:
 
 
 def test_a_width_that_a_deep_stage_shares_is_computed_pixel_by_pixel() -> None:
-    model = worked_in(create_model("order"))
+    model = worked_in(create_model("mk_order"))
     model.widths = (4, 8, 48, 32, 48)  # type: ignore[assignment]
     phased = next(m for m in fill_lanes(to_deploy(model)).modules() if isinstance(m, PhasedSpatialAttention))
     assert phased.widths == {4, 8}
