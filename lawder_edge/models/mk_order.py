@@ -1,4 +1,4 @@
-"""The plain reading of ORDER: MK-UNet, its adapters beside the gates. The bundled `order`.
+"""The plain reading of ORDER: MK-UNet, its adapters beside the gates. At this size `order` learns more.
 
 Paper: LAW & ORDER: Adaptive Spatial Weighting for Medical Diffusion and Segmentation - https://arxiv.org/abs/2603.04795
 """

@@ -42,23 +42,19 @@ def _mk_unet(*widths: int) -> Callable[..., nn.Module]:
 
 
 _RECORDS = (
-    ModelRecord("order", MKOrder, 42_016, LAW_AND_ORDER, "MK-UNet + late skip attention on pooled tokens, for devices"),
+    ModelRecord("order", Order, 41_732, LAW_AND_ORDER, "U-Net below full size + late skip attention, for devices"),
     ModelRecord(
-        "order_half",
-        Order,
-        41_732,
-        LAW_AND_ORDER,
-        "U-Net below full size + late skip attention; learns more, not bundled yet",
+        "mk_order", MKOrder, 42_016, LAW_AND_ORDER, "MK-UNet + late skip attention on pooled tokens: the paper's plan"
     ),
     ModelRecord(
-        "order_full",
+        "mk_order_full",
         lambda **options: MKOrder(token_stride=0, normaliser="softmax", **options),
         42_014,
         LAW_AND_ORDER,
-        "order with every position a token: the paper's 0.56 GFLOPs",
+        "mk_order with every position a token: the paper's 0.56 GFLOPs",
         float_only=True,
     ),
-    ModelRecord("mk_unet_wide", _mk_unet(*WIDTHS), 40_340, MK_UNET, "MK-UNet at ORDER's widths: the fair baseline"),
+    ModelRecord("mk_unet_wide", _mk_unet(*WIDTHS), 40_340, MK_UNET, "mk_order's widths without its adapters"),
     ModelRecord("mk_unet_t", _mk_unet(4, 8, 16, 24, 32), 27_384, MK_UNET, "MK-UNet-T"),
     ModelRecord("mk_unet_s", _mk_unet(8, 16, 32, 48, 80), 93_050, MK_UNET, "MK-UNet-S"),
     ModelRecord("mk_unet", _mk_unet(16, 32, 64, 96, 160), 315_566, MK_UNET, "MK-UNet"),

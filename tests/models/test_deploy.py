@@ -50,7 +50,7 @@ def test_the_deploy_form_is_equal(name: str, channels: int, classes: int) -> Non
         assert_equal(model, deployed, torch.rand(2, channels, *size) * 2 - 1)
 
 
-@pytest.mark.parametrize("name", ["order_half", "order", "mk_unet_t", "unet"])
+@pytest.mark.parametrize("name", ["order", "mk_order", "mk_unet_t", "unet"])
 def test_nothing_is_left_that_devices_lack(name: str) -> None:
     deployed = to_deploy(worked_in(create_model(name)))
     convs = [m for m in deployed.modules() if isinstance(m, nn.Conv2d)]
@@ -65,7 +65,7 @@ def test_nothing_is_left_that_devices_lack(name: str) -> None:
 
 
 def test_the_trained_module_stays_as_it_was() -> None:
-    model = worked_in(create_model("order_half"))
+    model = worked_in(create_model("order"))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     deployed = to_deploy(model)
     with torch.no_grad():

@@ -74,7 +74,7 @@ def test_the_token_grid_follows_the_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "sides"), [("order_half", [16, 8, 4]), ("order", [32, 16, 8]), ("mk_unet_t", [32, 16, 8])]
+    ("name", "sides"), [("order", [16, 8, 4]), ("mk_order", [32, 16, 8]), ("mk_unet_t", [32, 16, 8])]
 )
 def test_deep_supervision_adds_outputs_of_three_stages_in_training_only(name: str, sides: list[int]) -> None:
     model: Any = create_model(name)
@@ -84,7 +84,7 @@ def test_deep_supervision_adds_outputs_of_three_stages_in_training_only(name: st
     assert model.eval()(torch.zeros(2, 3, 64, 64)).shape == (2, 1, 64, 64)
 
 
-@pytest.mark.parametrize("name", ["order_half", "order", "mk_unet_t"])
+@pytest.mark.parametrize("name", ["order", "mk_order", "mk_unet_t"])
 def test_training_and_evaluation_run_the_same_function(name: str) -> None:
     """The quick training routes change no result: with BatchNorm's statistics fixed, both modes agree."""
     model = randomise(create_model(name))

@@ -45,12 +45,12 @@ def test_each_record_tells_its_parameter_count(name: str) -> None:
     assert sum(p.numel() for p in create_model(name).parameters()) == MODELS[name].params
 
 
-@pytest.mark.parametrize("name", ["order_half", "order", "order_full"])
+@pytest.mark.parametrize("name", ["order", "mk_order", "mk_order_full"])
 def test_order_stays_in_its_parameter_budget(name: str) -> None:
     assert 41_500 <= MODELS[name].params <= 42_500
 
 
-@pytest.mark.parametrize("name", ["order_half", "order", "order_full", "mk_unet_t", "mk_unet_wide", "unet"])
+@pytest.mark.parametrize("name", ["order", "mk_order", "mk_order_full", "mk_unet_t", "mk_unet_wide", "unet"])
 @pytest.mark.parametrize(("channels", "classes", "size"), [(3, 1, (64, 96)), (1, 3, (32, 32)), (3, 2, (96, 64))])
 def test_any_channels_classes_and_multiples_of_32_work(
     name: str, channels: int, classes: int, size: tuple[int, int]

@@ -49,7 +49,7 @@ def test_what_tflite_wants_alike_shares_a_scale() -> None:
     assert [str(w.target) for w in found.weights] == ["first.weight", "second.weight"]
 
 
-@pytest.mark.parametrize("name", ["order_half", "order", "mk_unet_t", "unet"])
+@pytest.mark.parametrize("name", ["order", "mk_order", "mk_unet_t", "unet"])
 def test_the_keys_are_the_same_at_every_size(name: str) -> None:
     deployed = to_deploy(create_model(name))
     small, large = (plan(graph_of(deployed, size=size)) for size in ((64, 64), (96, 160)))

@@ -175,7 +175,7 @@ class TestOrderAsOnnx:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "channels", "classes"), [("mk_unet_t", 1, 3), ("order_half", 3, 1), ("order_full", 3, 1), ("unet", 3, 2)]
+    ("name", "channels", "classes"), [("mk_unet_t", 1, 3), ("order", 3, 1), ("mk_order_full", 3, 1), ("unet", 3, 2)]
 )
 def test_other_models_export_exactly_at_a_fixed_size(name: str, channels: int, classes: int, tmp_path: Path) -> None:
     model = randomised(create_model(name, in_channels=channels, num_classes=classes), gain=0.7)

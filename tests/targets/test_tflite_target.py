@@ -170,7 +170,7 @@ def test_a_network_with_dead_units_still_runs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "channels", "classes"), [("order_half", 3, 1), ("order", 3, 1), ("mk_unet_t", 1, 3), ("unet", 3, 2)]
+    ("name", "channels", "classes"), [("order", 3, 1), ("mk_order", 3, 1), ("mk_unet_t", 1, 3), ("unet", 3, 2)]
 )
 class TestNetworks:
     """At random weights, whose attention is steep."""

@@ -37,8 +37,8 @@ from lawder_edge.targets.c.records import LAYOUTS, size_of
 PICTURE = Quantization.of(1 / 128, 0)
 ROW_BY_ROW: tuple[RowByRow, ...] = ("never", "always", "needed")
 NETWORKS = [
-    ("order", (64, 64), 3, 1), ("order", (64, 96), 3, 1), ("mk_unet_t", (64, 64), 3, 1), ("mk_unet_t", (96, 64), 1, 3),
-    ("unet", (64, 64), 3, 2), ("unet", (32, 96), 3, 1),
+    ("order", (64, 64), 3, 1), ("mk_order", (64, 96), 3, 1), ("mk_unet_t", (64, 64), 3, 1),
+    ("mk_unet_t", (96, 64), 1, 3), ("unet", (64, 64), 3, 2), ("unet", (32, 96), 3, 1),
 ]  # fmt: skip
 
 
