@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from cli_calls import BRIEF, RECIPE, Said, call_cli, done, process_environment, refused
@@ -247,8 +248,10 @@ def test_a_bundle_that_gives_masks_predicts_what_the_other_does_and_has_no_proba
         for name, model in (("a", bundle), ("b", masks)):
             done(["predict", image, "--model", model, "--out", tmp_path / name])
         a, b = (np.asarray(Image.open(tmp_path / name / f"{image.stem}_mask.png")) != 0 for name in "ab")
-        # Class numbers are resized to the nearest, probabilities before they are cut.
-        assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.95
+        # Class numbers are resized to the nearest, probabilities before they are cut: edges move by up to 2 pixels.
+        moved = cv2.morphologyEx(a.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) != 0
+        assert 0 < a.sum() < a.size
+        assert not ((a != b) & ~moved).any()
     done(["verify", masks, "--model", checkpoint])
     refused(call_cli(["eval", "-m", masks, "--data", phantom]), "--output prob")
     refused(
