@@ -219,7 +219,12 @@ def score(
     rule = None if keep is None else parse_keep(keep)
     if rule is not None and judge is None:
         raise BadInput("--keep goes by what a judge finds in the pictures: give --judge.")
-    drawn = read_for_choice(synthetic, overwrite=overwrite) if rule is not None or reject_memorised else None
+    choosing = rule is not None or reject_memorised
+    if overwrite and not choosing:
+        raise BadInput(
+            "--overwrite replaces kept.json, and nothing says by what: add --keep, --reject-memorised or both."
+        )
+    drawn = read_for_choice(synthetic, overwrite=overwrite) if choosing else None
     limit_threads(threads)
     network = load_lite0()
     predictor = None if judge is None else load_predictor(judge, threads=threads)

@@ -73,6 +73,6 @@ def read_kept(folder: Path) -> KeptList | None:
         return KeptList(str(fields["drawn_sha256"]), str(fields["rule"]), rows)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BadDataset(
-            f"{path}: not the list of kept pictures that `lawder-edge synth score --keep` writes ({error!r}). Score "
+            f"{path}: not the list of kept pictures that `lawder-edge synth score --keep` writes ({error!r}). Choose "
             "again with --overwrite, or remove the file to train on all pictures."
         ) from error

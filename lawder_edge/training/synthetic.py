@@ -152,7 +152,7 @@ def _kept_rows(folder: Path, drawn: Drawn, kept: KeptList) -> tuple[ManifestRow,
     if kept.drawn_sha256 != hash_files(drawn.rows) or not rows:
         raise BadDataset(
             f"{folder / KEPT}: chosen among {len(kept.pictures)} other pictures than the {len(drawn.rows)} in the "
-            "folder. Choose again with `lawder-edge synth score --overwrite`, or remove the file to train on all."
+            "folder. Choose again by `lawder-edge synth score` with --overwrite, or remove the file to train on all."
         )
     return rows
 

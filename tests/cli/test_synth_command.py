@@ -247,6 +247,7 @@ def test_a_score_chooses_what_a_segmenter_is_trained_on(generator: Path, phantom
     ]  # fmt: skip
     before = _everything_below(fakes)
     refused(call_cli([*command, "--keep", "75%"]), "give --judge")
+    refused(call_cli([*command, "--overwrite"]), "add --keep, --reject-memorised or both")
     refused(call_cli([*command, "--judge", "order", "--keep", "75"]), "--keep 75: wanted a share", "75%", "0.75")
     assert _everything_below(fakes) == before
     said = done([*command, "--judge", "order", "--keep", "75%", "--reject-memorised", "--format", "json"])
