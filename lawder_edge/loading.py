@@ -24,7 +24,8 @@ class Predictor:
     """Something that predicts, wherever it came from.
 
     name: as a person knows it. model: the architecture. precision: of the arithmetic. bundle: where it came from one.
-    module: the network in floating point, of quantised weights in its deploy form; None for bundles.
+    sha256: of the weights, of their scales too where they are quantised; "" where that is not known. module: the
+    network in floating point, of quantised weights in its deploy form; None for bundles.
     trained_on: what the weights were fitted to and chosen by; None where that is not known here, as for a bundle of
     other weights than the package carries, which holds only a hash of it.
     """
@@ -34,6 +35,7 @@ class Predictor:
     model: str
     precision: str
     threshold: float
+    sha256: str = ""
     bundle: Bundle | None = None
     module: nn.Module | None = None
     trained_on: TrainedOn | None = None
@@ -71,6 +73,7 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
             model=manifest.model,
             precision=manifest.precision,
             threshold=manifest.threshold,
+            sha256=manifest.weights.sha256,
             bundle=bundle,
             trained_on=_carried_lists(manifest.weights, int8=manifest.precision == "int8"),
         )
@@ -92,6 +95,7 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
         model=record.model,
         precision="fp32" if loaded.quantized is None else "int8",
         threshold=record.threshold,
+        sha256=loaded.sha256,
         module=loaded.module,
         trained_on=record.trained_on(),
     )

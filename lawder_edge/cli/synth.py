@@ -13,7 +13,7 @@ import tyro
 
 from lawder_edge.cli.tables import print_table
 from lawder_edge.cli.train import recipe_file
-from lawder_edge.errors import OutputExists
+from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.synthesis.config import SynthConfig, SynthProgress
 
 
@@ -165,6 +165,9 @@ def score(
     train: tuple[Path, ...] = (),
     held_out: tuple[Path, ...] = (),
     judge: str | None = None,
+    keep: str | None = None,
+    reject_memorised: bool = False,
+    overwrite: bool = False,
     contact_sheet: Path | None = None,
     seed: int = 0,
     format: Literal["table", "json"] = "table",
@@ -174,7 +177,10 @@ def score(
 
     Example: lawder-edge synth score synthetic --data polyps --train train.txt --held-out test.txt --judge order
 
+    What to train on: ... --train train.txt --held-out val.txt --judge order --keep 75% --reject-memorised
+
     Distances are made with features of EfficientNet-Lite0 and compare with each other alone, not with published ones.
+    All pictures are measured, kept or not.
 
     Args:
         synthetic: folder of `synth sample`.
@@ -183,6 +189,11 @@ def score(
         held_out: split files of real pictures that it never saw.
         judge: segmenter (name, checkpoint or bundle) that finds the lesions in the pictures. It must not be one that
             was trained on these synthetic pictures or chose among them.
+        keep: write SYNTHETIC/kept.json, whose pictures alone `train --synth` then takes: 75% for that share of the
+            pictures, those of the highest mask Dice; 0.75 for those of that Dice or more. A judge that chose is none
+            any more: fidelity that you report has to be of all pictures, or by another judge.
+        reject_memorised: keep none that is flagged as memorised, in the same list.
+        overwrite: replace an earlier kept.json.
         contact_sheet: PNG file to make: mask, picture and nearest training picture of the 4 nearest and of 8 others,
             evenly spread. It shows real patients' pictures.
         seed: of the subsets that distances are averaged over.
@@ -190,10 +201,12 @@ def score(
         threads: of this process; 0 leaves the choice to the libraries.
     """
     from lawder_edge.cli.progress import progress
+    from lawder_edge.data.kept import write_kept
     from lawder_edge.files import write_png
     from lawder_edge.loading import load_predictor
+    from lawder_edge.synthesis.choose import choose, parse_keep
     from lawder_edge.synthesis.score import lite0_features, score_pictures
-    from lawder_edge.synthesis.score_files import read_sets
+    from lawder_edge.synthesis.score_files import read_for_choice, read_sets
     from lawder_edge.synthesis.sheet import neighbour_sheet, pick_neighbours
     from lawder_edge.threads import limit_threads
     from lawder_edge.training.pretrained import load_lite0
@@ -203,6 +216,15 @@ def score(
             f"--contact-sheet {contact_sheet}: there is such a file already, or no folder for it. Name a new file in a "
             "folder that exists."
         )
+    rule = None if keep is None else parse_keep(keep)
+    if rule is not None and judge is None:
+        raise BadInput("--keep goes by what a judge finds in the pictures: give --judge.")
+    choosing = rule is not None or reject_memorised
+    if overwrite and not choosing:
+        raise BadInput(
+            "--overwrite replaces kept.json, and nothing says by what: add --keep, --reject-memorised or both."
+        )
+    drawn = read_for_choice(synthetic, overwrite=overwrite) if choosing else None
     limit_threads(threads)
     network = load_lite0()
     predictor = None if judge is None else load_predictor(judge, threads=threads)
@@ -213,6 +235,11 @@ def score(
             sets.synthetic, sets.train, sets.held, extract=lite0_features(network), judge=predictor, seed=seed,
             progress=report,
         )  # fmt: skip
+    if drawn is not None:
+        kept = choose(found, drawn.rows, keep=rule, reject_memorised=reject_memorised)
+        file = write_kept(synthetic, kept)
+        print(f"{file}: {len(kept.names)} of {len(kept.pictures)} pictures kept ({kept.rule})", file=sys.stderr)
+        print(f"next: lawder-edge train --data REAL --synth {synthetic}", file=sys.stderr)
     if contact_sheet is not None:
         picked = pick_neighbours(found.memorised.neighbours)
         write_png(contact_sheet, neighbour_sheet(picked, sets.synthetic, sets.train))
@@ -247,6 +274,8 @@ def score(
             f"mask fidelity: Dice of {found.fidelity.judge} {fake.mean:.3f} [{fake.low:.3f}, {fake.high:.3f}] on "
             f"synthetic pictures, {real.mean:.3f} [{real.low:.3f}, {real.high:.3f}] on held-out ones"
         )
+        low = ", ".join(f"{value:.3f}" for value in found.fidelity.quantiles((0.05, 0.25, 0.5, 0.75, 0.95)))
+        print(f"  quantiles (5, 25, 50, 75, 95 %) over the synthetic pictures: {low}")
     m = found.memorised
     print(
         f"memorised: {len(m.flagged)} of {found.synthetic} nearer to a training picture than {m.threshold:.4f} (1 - "

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,12 @@ class Manifest:
     about: dict[str, Any]
     images: tuple[ManifestRow, ...] = ()
     origin: Origin | None = None
+
+
+def hash_files(rows: Sequence[ManifestRow]) -> str:
+    """sha256 over the hashes of these pictures and masks, in their order."""
+    lines = [f"{row.image_sha256} {row.mask_sha256}" for row in rows]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def marked_png(pixels: NDArray[np.uint8], made: Made) -> bytes:

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Arm = Literal["uniform", "ratio", "regions", "law"]
+Arm = Literal["uniform", "ratio", "regions", "law", "law_regions", "law_joint"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
+# Those with a weighter, whose map moves the weights.
+LEARNED: tuple[Arm, ...] = ("law", "law_regions", "law_joint")

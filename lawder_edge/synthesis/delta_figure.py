@@ -61,8 +61,9 @@ def keep_deltas(generator: Generator, config: SynthConfig, data: TrainData, *, f
     with torch.no_grad():
         s = generator.eval()(noised(x0, noise, kept_share().to(device)[t]), t, planes).s
     if s is None:
-        raise ValueError("only the law arm has a delta")
-    delta = delta_map(s)[:, 0].cpu().numpy()
+        raise ValueError(f"the {config.arm} arm has no delta")
+    lesion = (labels >= config.lesion_class)[:, None].to(device)
+    delta = delta_map(config.arm, s, lesion)[:, 0].cpu().numpy()  # type: ignore[arg-type]  # checked by the config
     grey = np.round(128 + _LEVELS * delta / DELTA_LIMIT).astype(np.uint8)
     write_file(folder / delta_name(step), encode_png(np.concatenate(list(grey), 1)))
 

@@ -41,10 +41,10 @@ def time_weight(a: Tensor) -> Tensor:
 def diffusion_loss(x0_hat: Tensor, x0: Tensor, *, weights: Tensor, time_weights: Tensor) -> Tensor:
     """mean over pictures of lambda(t) mean over pixels of w mean over channels of (x0_hat - x0)^2.
 
-    x0_hat, x0: (B, C, H, W); weights: (B, 1, H, W), held fixed; time_weights: (B,). Returns: a scalar.
+    x0_hat, x0: (B, C, H, W); weights: (B, 1, H, W); time_weights: (B,). Returns: a scalar.
     """
     e = (x0_hat - x0).square().mean(1, keepdim=True)
-    return (time_weights * (weights.detach() * e).mean((1, 2, 3))).mean()
+    return (time_weights * (weights * e).mean((1, 2, 3))).mean()
 
 
 def draw_times(u: float, batch: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint, BadInput
+from lawder_edge.synthesis.arms import LEARNED
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import create_denoiser, planes_of
 from lawder_edge.synthesis.diffusion import TIMES
@@ -23,7 +24,7 @@ _SHAPES = "mask_shapes"
 
 
 class Step(NamedTuple):
-    """x0: (B, C, H, W), the expected picture. s: (B, 1, H, W), LAW's map, or None in the other arms."""
+    """x0: (B, C, H, W), the expected picture. s: (B, 1, H, W), the weighter's map, or None in arms without one."""
 
     x0: Tensor
     s: Tensor | None
@@ -39,7 +40,7 @@ class Generator(nn.Module):
             c.denoiser, size=c.size, channels=c.in_channels, num_classes=c.num_classes, widths=c.widths
         )
         self.weighter: Weighter | None = None
-        if c.arm == "law":
+        if c.arm in LEARNED:
             # From numbers of its own, so that every arm draws the same ones before and after it.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(c.seed)
@@ -139,14 +140,18 @@ def load_start(path: Path, config: SynthConfig) -> LoadedGenerator:
 
 
 def start_from(path: Path, generator: Generator, config: SynthConfig) -> LoadedGenerator:
-    """Give `generator` the weights of a file, and the weighter's where both have one. Returns: what the file holds.
+    """Give `generator` the weights of a file, and the weighter's where both have one that learned by the same loss.
+
+    Returns: what the file holds.
 
     Raises: BadCheckpoint as `load_start`.
     """
     loaded = load_start(path, config)
     generator.denoiser.load_state_dict(loaded.denoiser.state_dict())
     weighter = part_of(read_tensors(path)[0], "weighter")
-    if generator.weighter is not None and weighter:
+    # In one arm s is a log of the error, in the other what tanh makes a delta of.
+    alike = (loaded.record.config.arm == "law_joint") == (config.arm == "law_joint")
+    if generator.weighter is not None and weighter and alike:
         load_into(generator.weighter, weighter, source=str(path))
     return loaded
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lawder_edge.data.datasets import first_few
+from lawder_edge.data.kept import KEPT
 from lawder_edge.data.provenance import (
     MANIFEST,
     Made,
@@ -190,7 +191,7 @@ def _foreign(out: Path, seed: int | None) -> list[str]:
         if entry.is_dir() and entry.name in FOLDERS:
             files = [file.name for file in sorted(entry.iterdir()) if not file.name.startswith(own)]
             found += [f"{entry.name}/{name}" for name in files if not _is_leftover(name)]
-        elif not (entry.name == MANIFEST and own) and not _is_leftover(entry.name):
+        elif not (entry.name in (MANIFEST, KEPT) and own) and not _is_leftover(entry.name):
             found.append(entry.name)
     return found
 
@@ -201,11 +202,12 @@ def _is_leftover(name: str) -> bool:
 
 
 def _remove(out: Path) -> None:
-    """The manifest last: a folder without it and with pictures would be nobody's."""
+    """With what was chosen among them. The manifest last: a folder without it and with pictures would be nobody's."""
     for folder in FOLDERS:
         if (out / folder).is_dir():
             for file in (out / folder).iterdir():
                 file.unlink()
+    (out / KEPT).unlink(missing_ok=True)
     (out / MANIFEST).unlink()
 
 

@@ -45,12 +45,28 @@ class Distances:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A synthetic picture, and the Dice between the mask asked for and what the judge finds in it."""
+
+    id: str
+    dice: float
+
+
+@dataclass(frozen=True)
 class Fidelity:
-    """Dice between the masks asked for and what a frozen segmenter finds, and of it on real held-out pictures."""
+    """Dice between the masks asked for and what a frozen segmenter finds, and of it on real held-out pictures.
+
+    judge: its name, with the first 12 digits of its weights' sha256. pictures: every synthetic one, in their order.
+    """
 
     judge: str
     synthetic: Interval
     held_out: Interval
+    pictures: tuple[Judged, ...]
+
+    def quantiles(self, shares: Sequence[float]) -> tuple[float, ...]:
+        """Of the synthetic pictures' Dice, at shares in [0, 1]."""
+        return tuple(float(value) for value in np.quantile([picture.dice for picture in self.pictures], shares))
 
 
 @dataclass(frozen=True)
@@ -208,11 +224,13 @@ def _rms(a: Pixels, b: Pixels) -> float:
 
 
 def _fidelity(judge: Predictor, synthetic: TrainData, held: TrainData, step: Callable[[int], None]) -> Fidelity:
-    intervals = []
+    found = []
     for data in (synthetic, held):
         scores = []
         for image, labels in zip(data.images, data.labels, strict=True):
             scores.append(dice(judge.runner.predict(image) >= judge.threshold, labels > 0))
             step(1)
-        intervals.append(bootstrap_mean(scores))
-    return Fidelity(judge.name, intervals[0], intervals[1])
+        found.append(scores)
+    pictures = tuple(Judged(id, value) for id, value in zip(synthetic.ids, found[0], strict=True))
+    name = f"{judge.name} ({judge.sha256[:12]})"
+    return Fidelity(name, bootstrap_mean(found[0]), bootstrap_mean(found[1]), pictures)

@@ -12,8 +12,10 @@ import numpy as np
 from lawder_edge.data.cache import Progress, load_arrays
 from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
 from lawder_edge.data.images import image_size
-from lawder_edge.errors import BadDataset
+from lawder_edge.data.kept import KEPT
+from lawder_edge.errors import BadDataset, OutputExists
 from lawder_edge.training.batches import TrainData
+from lawder_edge.training.synthetic import Drawn, read_drawn
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,19 @@ def read_sets(
     for samples in (fakes, *lists):
         parts.append(_read(samples, size, partial(_shifted, progress, sum(map(len, parts)), total)))
     return ScoredSets(*parts)
+
+
+def read_for_choice(synthetic: Path, *, overwrite: bool) -> Drawn:
+    """What the folder holds, before any of it is chosen to be kept.
+
+    Raises: OutputExists where a choice stands there and `overwrite` is not set; BadDataset as `read_drawn`.
+    """
+    if (synthetic / KEPT).exists() and not overwrite:
+        raise OutputExists(
+            f"{synthetic / KEPT} says already which pictures are kept. Add --overwrite to choose anew, or leave --keep "
+            "and --reject-memorised out to score alone."
+        )
+    return read_drawn(synthetic)
 
 
 def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lawder_edge.synthesis.arms import Arm
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import mask_planes
 from lawder_edge.synthesis.diffusion import TIMES, diffusion_loss, noised, time_weight
 from lawder_edge.synthesis.draws import Draw
+from lawder_edge.synthesis.joint import joint_loss
 from lawder_edge.synthesis.weighter import Weighter, error_by_bin, local_error, weighter_loss
-from lawder_edge.synthesis.weighting import Bounds, has_regions, pixel_weights
+from lawder_edge.synthesis.weighting import Bounds, delta_map, has_regions, pixel_weights
 
 
 class StepLoss(NamedTuple):
@@ -44,28 +46,33 @@ def step_loss(
     """model: a `Generator`, wrapped or not; weighter: its own; kept: alpha_bar of every time, (1000,).
 
     sum_of_all: the sum over the processes, which share what LAW knows of the error at each time. Nothing of `diffusion`
-    can be differentiated in the weighter, and nothing of the weighter's loss in the denoiser.
+    can be differentiated in the weighter, but in the law_joint arm, which learns by it; and nothing of the weighter's
+    loss in the denoiser, in every arm.
     """
+    arm: Arm = config.arm  # type: ignore[assignment]  # checked by `SynthConfig.check`
     a = kept[drawn.t]
     planes = mask_planes(drawn.labels, num_classes=config.num_classes, shown=drawn.shown)
     lesion = (drawn.labels >= config.lesion_class)[:, None]
     x0_hat, s = model(noised(drawn.x0, drawn.noise, a), drawn.t, planes)
     x0_hat = x0_hat.float()
+    shown_lesion = lesion & drawn.shown[:, None, None, None]
     weights = pixel_weights(
-        config.arm,  # type: ignore[arg-type]  # checked by `SynthConfig.check`
-        lesion & drawn.shown[:, None, None, None],
+        arm,
+        shown_lesion,
         s=s,
         gamma=config.gamma,
         bounds=Bounds(config.lowest_weight, config.highest_weight),
     )
     diffusion = diffusion_loss(x0_hat, drawn.x0, weights=weights, time_weights=time_weight(a))
     total = diffusion
-    if weighter is not None:
+    if arm == "law_joint":
+        total = total + joint_loss(delta_map(arm, s.float(), shown_lesion), shown_lesion)
+    elif weighter is not None:
         e, t = local_error(x0_hat, drawn.x0), drawn.t / TIMES
         sums, counts = sum_of_all(torch.stack(error_by_bin(e, t)))
         weighter.observe(sums, counts)
         total = total + weighter_loss(s.float(), e, weighter.expected_level(t))
-    return StepLoss(total, diffusion.detach(), weights, *_errors(x0_hat.detach(), drawn.x0, lesion))
+    return StepLoss(total, diffusion.detach(), weights.detach(), *_errors(x0_hat.detach(), drawn.x0, lesion))
 
 
 def _errors(x0_hat: Tensor, x0: Tensor, lesion: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -8,6 +8,9 @@ the minimiser of E[w(x_t, t, m) (x0_hat - x0)^2] is E[x0 | x_t, t, m] for any w 
 denoiser does not see (the present residual, the noise that was drawn, a mask that was withheld) biases it. A picture
 whose mask is withheld for guidance is therefore weighted as one with an empty mask: w = 1.
 
+No gradient passes from the diffusion loss to the weighter, which learns the expected error by a loss of its own. The
+law_joint arm alone is otherwise, since that is what it is there to show: its delta is moved by the diffusion loss.
+
 All maps are (B, 1, H, W). Masks are 0 or 1, of any type.
 """
 
@@ -20,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lawder_edge.synthesis.arms import Arm
+from lawder_edge.synthesis.arms import LEARNED, Arm
 
 DELTA_LIMIT = math.log(3)
 # What inside, boundary band and outside weigh together in a picture, whatever their areas.
@@ -28,6 +31,8 @@ REGION_MASS = (0.35, 0.25, 0.40)
 # Half the width of the boundary band, in pixels of a picture of 128.
 BAND_PX_OF_128 = 3
 
+# Below this a sum of prior and delta is cut: weights are above 0. The prior alone is .5 or more.
+_LEAST_SUM = 0.05
 # Each halves the logarithm's interval of the factor; 2^-40 of the 180 that float32 spans is below its resolution.
 _HALVINGS = 40
 
@@ -64,23 +69,31 @@ def ratio_prior(mask: Tensor) -> Tensor:
     return torch.where(has_regions(mask), m / inside + (1 - m) / outside, torch.ones_like(m))
 
 
-def region_prior(mask: Tensor) -> Tensor:
-    """A constant in each of inside, boundary band and outside, so that they weigh `REGION_MASS` together.
+def regions(mask: Tensor) -> Tensor:
+    """Inside, boundary band and outside, (3, B, 1, H, W) float32, 1 in the region and 0 elsewhere.
 
     The band is what lies within `BAND_PX_OF_128` pixels (scaled with the picture's shorter side) of the contour, along
-    rows, columns or both, on both sides; the picture's edge is no contour. A region that is absent, such as the inside
-    of a small lesion, leaves its mass to the others in proportion. 1 without regions.
+    rows, columns or both, on both sides; the picture's edge is no contour.
     """
     m = mask.float()
     reach = max(1, round(min(m.shape[2:]) * BAND_PX_OF_128 / 128))
     window = 2 * reach + 1
     grown = F.max_pool2d(m, window, stride=1, padding=reach)
     shrunk = 1 - F.max_pool2d(1 - m, window, stride=1, padding=reach)
-    regions = torch.stack([shrunk, grown - shrunk, 1 - grown])
-    share = regions.mean((2, 3, 4), keepdim=True)
-    mass = torch.tensor(REGION_MASS, device=m.device).view(3, 1, 1, 1, 1) * (share > 0)
+    return torch.stack([shrunk, grown - shrunk, 1 - grown])
+
+
+def region_prior(mask: Tensor) -> Tensor:
+    """A constant in each of inside, boundary band and outside, so that they weigh `REGION_MASS` together.
+
+    A region that is absent, such as the inside of a small lesion, leaves its mass to the others in proportion. 1
+    without regions.
+    """
+    inside_band_outside = regions(mask)
+    share = inside_band_outside.mean((2, 3, 4), keepdim=True)
+    mass = torch.tensor(REGION_MASS, device=mask.device).view(3, 1, 1, 1, 1) * (share > 0)
     density = mass / mass.sum(0, keepdim=True) / share.clamp(min=1e-12)
-    return torch.where(has_regions(mask), (regions * density).sum(0), torch.ones_like(m))
+    return torch.where(has_regions(mask), (inside_band_outside * density).sum(0), torch.ones_like(density[0]))
 
 
 def project(v: Tensor, bounds: Bounds) -> Tensor:
@@ -90,9 +103,21 @@ def project(v: Tensor, bounds: Bounds) -> Tensor:
     bisection of its logarithm. Clipping and then dividing by the mean would break the bound that it divides through:
     7.2 against 5 for the ratio prior at r = .008.
 
-    v: (B, 1, H, W), above 0. Returns: float32 with mean 1 within 1e-5.
+    v: (B, 1, H, W), above 0. Returns: float32 with mean 1 within 1e-5; differentiable where v is.
     """
     v = v.float()
+    c = _factor(v.detach(), bounds)
+    if v.requires_grad:
+        # The mean of w stays 1 however v moves, so sum of d(c v) over the pixels that are not clipped is 0: c is what
+        # it is, and moves as 1 / (their sum of v) does.
+        free = (c * v >= bounds.lowest) & (c * v <= bounds.highest)
+        total = (v * free).sum((1, 2, 3), keepdim=True)
+        c = c * torch.where(total > 0, total.detach() / total.clamp(min=1e-12), torch.ones_like(total))
+    return (c * v).clamp(bounds.lowest, bounds.highest)
+
+
+def _factor(v: Tensor, bounds: Bounds) -> Tensor:
+    """The c of `project`, (B, 1, 1, 1)."""
     low = bounds.lowest / v.amax((1, 2, 3), keepdim=True)
     high = bounds.highest / v.amin((1, 2, 3), keepdim=True)
     for _ in range(_HALVINGS):
@@ -100,18 +125,35 @@ def project(v: Tensor, bounds: Bounds) -> Tensor:
         middle = low.sqrt() * high.sqrt()
         heavy = (middle * v).clamp(bounds.lowest, bounds.highest).mean((1, 2, 3), keepdim=True) > 1
         low, high = torch.where(heavy, low, middle), torch.where(heavy, middle, high)
-    return (low.sqrt() * high.sqrt() * v).clamp(bounds.lowest, bounds.highest)
+    return low.sqrt() * high.sqrt()
 
 
-def delta_map(s: Tensor) -> Tensor:
-    """delta = clip(s - mean(s), -log 3, log 3), the mean over each picture. s: log of the expected relative error."""
-    return (s - s.mean((1, 2, 3), keepdim=True)).clamp(-DELTA_LIMIT, DELTA_LIMIT)
+def delta_map(arm: Arm, s: Tensor, mask: Tensor) -> Tensor:
+    """What a learned arm moves its prior by, (B, 1, H, W), 0 where s is.
+
+    - law: clip(s - mean(s), -log 3, log 3), the mean over each picture; s is the log of the expected relative error
+    - law_regions: the mean of that over each of the picture's `regions`
+    - law_joint: tanh(s), in [-1, 1]
+
+    mask: what the denoiser was shown as lesion.
+    """
+    if arm == "law_joint":
+        return torch.tanh(s)
+    delta = (s - s.mean((1, 2, 3), keepdim=True)).clamp(-DELTA_LIMIT, DELTA_LIMIT)
+    return region_mean(delta, mask) if arm == "law_regions" else delta
+
+
+def region_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Each value replaced by the mean of its region of the picture. values: (B, 1, H, W)."""
+    parts = regions(mask)
+    means = (parts * values).sum((2, 3, 4), keepdim=True) / parts.sum((2, 3, 4), keepdim=True).clamp(min=1)
+    return (parts * means).sum(0)
 
 
 def pixel_weights(
     arm: Arm, mask: Tensor, *, s: Tensor | None = None, gamma: float = 0.5, bounds: Bounds = Bounds()
 ) -> Tensor:
-    """w of each pixel, (B, 1, H, W) float32, of which nothing can be differentiated.
+    """w of each pixel, (B, 1, H, W) float32. In s of the law_joint arm it is differentiable, in all others in nothing.
 
     - uniform: 1
     - ratio: P(ratio prior)
@@ -119,16 +161,24 @@ def pixel_weights(
     - law: P(ratio prior exp(gamma delta)), near the w that is worst for the denoiser among those near the prior:
       argmax_w mean(w E[e]) - tau KL(w || prior) is proportional to prior exp(E[e] / tau); here s = log E[e] stands for
       E[e] / tau, which bounds what a few pixels can draw. With s = 0 or gamma = 0 it is the ratio arm.
+    - law_regions: as law, with delta replaced by its mean inside, in the band and outside. Three numbers a picture and
+      time: what law gains over it comes from where within a region the error is expected.
+    - law_joint: P(max(ratio prior + gamma delta, .05)), the sum that reviews of the paper describe, its delta learned
+      by the diffusion loss itself with the regularisers of `joint_loss`. So here, and here alone, a gradient passes
+      from the diffusion loss to the weighter, and that pull is towards pixels of low error, not towards lesions.
 
     A picture without regions has w = 1 in every arm.
 
-    mask: what the denoiser was shown as lesion. s: of `Weighter`, for law alone.
+    mask: what the denoiser was shown as lesion. s: of `Weighter`, for the learned arms alone.
     """
     if arm == "uniform":
         return torch.ones_like(mask, dtype=torch.float32)
     prior = region_prior(mask) if arm == "regions" else ratio_prior(mask)
-    if arm == "law":
+    if arm in LEARNED:
         if s is None:
-            raise ValueError("the law arm needs s, the map that its weighter gives")
-        prior = prior * (gamma * delta_map(s.detach().float())).exp()
+            raise ValueError(f"the {arm} arm needs s, the map that its weighter gives")
+        if arm == "law_joint":
+            prior = (prior + gamma * delta_map(arm, s.float(), mask)).clamp(min=_LEAST_SUM)
+        else:
+            prior = prior * (gamma * delta_map(arm, s.detach().float(), mask)).exp()
     return torch.where(has_regions(mask), project(prior, bounds), torch.ones_like(prior))

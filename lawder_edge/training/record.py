@@ -23,9 +23,9 @@ Seen = TypeVar("Seen")
 class SyntheticSource:
     """Synthetic pictures that weights were fitted to beside real ones.
 
-    generator: sha256 of the weights that drew them. pictures: how many there were. files_sha256: over their files'
+    generator: sha256 of the weights that drew them. pictures: how many were trained on. files_sha256: over their files'
     hashes. per_pass: how many of all synthetic pictures each pass took, 0 for all. chosen: how they were chosen among
-    those drawn, "" for all.
+    those drawn, "" for all; drawn: how many those were, 0 where none was left out by a choice.
     """
 
     generator: str
@@ -33,6 +33,7 @@ class SyntheticSource:
     files_sha256: str
     per_pass: int = 0
     chosen: str = ""
+    drawn: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lawder_edge.data.datasets import Sample, find_samples, first_few
 from lawder_edge.data.images import image_size
-from lawder_edge.data.provenance import MANIFEST, Manifest, ManifestRow, Origin, read_manifest
+from lawder_edge.data.kept import KEPT, KeptList, read_kept
+from lawder_edge.data.provenance import MANIFEST, Manifest, ManifestRow, Origin, Request, hash_files, read_manifest
 from lawder_edge.errors import BadDataset, BadImage
 from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.training.batches import SyntheticPart, TrainData
@@ -33,10 +34,10 @@ class SyntheticFolder:
 
 
 def read_synthetic(folders: Sequence[Path], *, channels: int, num_classes: int) -> tuple[SyntheticFolder, ...]:
-    """What `synth sample` wrote, held against its manifests file by file.
+    """What `synth sample` wrote, held against its manifests file by file; where `synth score` chose, what it kept.
 
-    Raises: BadDataset for a folder without a manifest, an unfinished one, one whose files are not those that its
-    manifest lists, one of other channels or classes than the training's, and for the same picture in two folders.
+    Raises: BadDataset as `read_drawn` does, for a folder of other channels or classes than the training's, for a list
+    of kept pictures that was chosen among others, and for the same picture in two folders.
     """
     found = tuple(_read(folder, channels=channels, num_classes=num_classes) for folder in folders)
     counts = Counter(sample.id for folder in found for sample in folder.samples)
@@ -71,6 +72,10 @@ def notes_on_synthetic(
     generators = sorted({folder.source.generator[:12] for folder in folders})
     share = "" if part.per_pass == part.pictures else f", {part.per_pass} in each pass"
     notes = [f"{part.pictures} of the training pictures are synthetic{share}, by generator {', '.join(generators)}"]
+    notes += [
+        f"{source.pictures} of {source.drawn} pictures by {source.generator[:12]} were chosen: {source.chosen}"
+        for source in part.sources if source.chosen
+    ]  # fmt: skip
     if small := sorted({folder.size for folder in folders if folder.size < side}):
         notes.append(
             f"synthetic pictures of {', '.join(map(str, small))} px are enlarged to {side} px, which blurs them; the "
@@ -85,7 +90,21 @@ def notes_on_synthetic(
     return tuple(notes)
 
 
-def _read(folder: Path, *, channels: int, num_classes: int) -> SyntheticFolder:
+@dataclass(frozen=True)
+class Drawn:
+    """What a folder holds, all of it as it was drawn. rows: one for each picture. origin: as `SyntheticFolder`'s."""
+
+    request: Request
+    rows: tuple[ManifestRow, ...]
+    origin: Origin
+
+
+def read_drawn(folder: Path) -> Drawn:
+    """The manifest of a folder of `synth sample`, its files held against it one by one.
+
+    Raises: BadDataset for a folder without a manifest, an unfinished one, and one whose files are not those that its
+    manifest lists.
+    """
     manifest = read_manifest(folder)
     if manifest is None:
         raise BadDataset(
@@ -97,7 +116,13 @@ def _read(folder: Path, *, channels: int, num_classes: int) -> SyntheticFolder:
         raise BadDataset(
             f"{folder / MANIFEST}: {what}. Call `lawder-edge synth sample` as before, with --resume, to complete it."
         )
-    origin = manifest.origin
+    _check_files(folder, manifest)
+    return Drawn(manifest.request, manifest.images, manifest.origin)
+
+
+def _read(folder: Path, *, channels: int, num_classes: int) -> SyntheticFolder:
+    drawn = read_drawn(folder)
+    origin, request = drawn.origin, drawn.request
     for name, its, wanted in (
         ("in_channels", origin.in_channels, channels),
         ("num_classes", origin.num_classes, num_classes),
@@ -107,13 +132,29 @@ def _read(folder: Path, *, channels: int, num_classes: int) -> SyntheticFolder:
                 f"{folder}: pictures of a generator with {name} {its}; this training has {wanted}. Train with "
                 f"--{name.replace('_', '-')} {its}, or take pictures of another generator."
             )
-    _check_files(folder, manifest)
-    source = SyntheticSource(manifest.request.generator, manifest.n, _hash_of(manifest))
-    dataset = f"{SYNTHETIC}/{manifest.request.generator[:12]}"
+    kept = read_kept(folder)
+    rows = drawn.rows if kept is None else _kept_rows(folder, drawn, kept)
+    source = SyntheticSource(request.generator, len(rows), hash_files(rows))
+    if kept is not None:
+        source = replace(source, chosen=kept.rule, drawn=len(drawn.rows))
+    names = {row.name for row in rows}
+    dataset = f"{SYNTHETIC}/{request.generator[:12]}"
     samples = tuple(
-        Sample(f"{dataset}/{Path(s.image).stem}", s.image, s.mask, dataset, None) for s in find_samples(folder)
-    )
-    return SyntheticFolder(samples, source, origin, manifest.request.size)
+        Sample(f"{dataset}/{Path(s.image).stem}", s.image, s.mask, dataset, None)
+        for s in find_samples(folder) if Path(s.image).name in names
+    )  # fmt: skip
+    return SyntheticFolder(samples, source, origin, request.size)
+
+
+def _kept_rows(folder: Path, drawn: Drawn, kept: KeptList) -> tuple[ManifestRow, ...]:
+    """Raises: BadDataset for a list that was not chosen among these pictures, or names none of them."""
+    rows = tuple(row for row in drawn.rows if row.name in kept.names)
+    if kept.drawn_sha256 != hash_files(drawn.rows) or not rows:
+        raise BadDataset(
+            f"{folder / KEPT}: chosen among {len(kept.pictures)} other pictures than the {len(drawn.rows)} in the "
+            "folder. Choose again by `lawder-edge synth score` with --overwrite, or remove the file to train on all."
+        )
+    return rows
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
@@ -154,8 +195,3 @@ def _told(folder: Path, file: str, size: int) -> str:
     except BadImage:
         return f"{file} (no image)"
     return file if (height, width) == (size, size) else f"{file} ({width}x{height} px, wanted {size}x{size})"
-
-
-def _hash_of(manifest: Manifest) -> str:
-    lines = [f"{row.image_sha256} {row.mask_sha256}" for row in manifest.images]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -10,6 +10,7 @@ import pytest
 from cli_calls import BRIEF, Said, blob, call_cli, done, refused
 from PIL import Image
 
+from lawder_edge.data.kept import read_kept
 from lawder_edge.data.provenance import read_manifest
 from lawder_edge.models import create_model
 from lawder_edge.synthesis.generator import load_generator
@@ -234,6 +235,44 @@ class TestBadInput:
         )
 
 
+def test_a_score_chooses_what_a_segmenter_is_trained_on(generator: Path, phantom: Path, tmp_path: Path) -> None:
+    fakes = tmp_path / "fakes"
+    done(["synth", "sample", "--model", generator, "-n", 4, "--out", fakes, *DRAW])
+    names = [f"ph/{p.stem}" for p in sorted((phantom / "images").iterdir())]
+    for name, ids in {"train": names[:16], "held": names[16:]}.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(ids))
+    command = [
+        "synth", "score", fakes, "--data", phantom, "--threads", 1, "--train", tmp_path / "train.txt", "--held-out",
+        tmp_path / "held.txt",
+    ]  # fmt: skip
+    before = _everything_below(fakes)
+    refused(call_cli([*command, "--keep", "75%"]), "give --judge")
+    refused(call_cli([*command, "--overwrite"]), "add --keep, --reject-memorised or both")
+    refused(call_cli([*command, "--judge", "order", "--keep", "75"]), "--keep 75: wanted a share", "75%", "0.75")
+    assert _everything_below(fakes) == before
+    said = done([*command, "--judge", "order", "--keep", "75%", "--reject-memorised", "--format", "json"])
+    report = json.loads(said.out)
+    kept = read_kept(fakes)
+    assert kept is not None
+    assert kept.rule.startswith("best 75% by mask Dice of order (")
+    assert kept.rule.endswith("), no memorised ones")
+    assert f"{fakes / 'kept.json'}: {len(kept.names)} of 4 pictures kept ({kept.rule})" in said.err
+    assert [row.dice for row in kept.pictures] == [p["dice"] for p in report["fidelity"]["pictures"]]
+    flagged = {p["id"].rsplit("/", 1)[-1] for p in report["memorised"]["flagged"]}
+    assert {row.name.removesuffix(".png") for row in kept.pictures if row.memorised} == flagged
+    assert 1 <= len(kept.names) <= 3
+    again = [*command, "--reject-memorised"]
+    refused(call_cli(again), "kept.json says already which pictures are kept", "--overwrite")
+    done([*again, "--overwrite"])
+    kept = read_kept(fakes)
+    assert kept is not None
+    assert kept.rule == "no memorised ones"
+    assert len(kept.names) == 4 - len(flagged)
+    done(["train", "--data", phantom, "--synth", fakes, "--out", tmp_path / "o", *BRIEF])
+    source = read_weights(tmp_path / "o" / "best.safetensors")[1].synthetic[0]
+    assert (source.pictures, source.drawn, source.chosen) == (len(kept.names), 4, "no memorised ones")
+
+
 def test_synthetic_pictures_are_scored_against_real_ones(generator: Path, phantom: Path, tmp_path: Path) -> None:
     done(["synth", "sample", "--model", generator, "-n", 4, "--out", tmp_path / "fakes", *DRAW])
     names = [f"ph/{p.stem}" for p in sorted((phantom / "images").iterdir())]
@@ -252,6 +291,7 @@ def test_synthetic_pictures_are_scored_against_real_ones(generator: Path, phanto
     for word in ("EfficientNet-Lite0", "frame", "lesion crop", "mask fidelity: Dice of order", "memorised: "):
         assert word in said.out
     assert "FID" not in said.out
+    assert not (tmp_path / "fakes" / "kept.json").exists()
     report = json.loads(done([*command, *sides, "--format", "json"]).out)
     assert [d["view"] for d in report["distances"]] == ["frame", "lesion crop"]
     # Three steps of training leave coloured noise, which no measure may take for endoscopy.

@@ -15,6 +15,7 @@ from PIL import Image
 from synth_samples import TINY
 
 from lawder_edge.data.datasets import find_samples
+from lawder_edge.data.kept import KeptList, read_kept, write_kept
 from lawder_edge.data.load import load_pair
 from lawder_edge.data.provenance import NOTICE, Origin, read_manifest, read_mark
 from lawder_edge.errors import BadInput, OutputExists
@@ -214,6 +215,17 @@ def test_a_folder_with_other_files_is_left_alone(
     with pytest.raises(OutputExists, match="other files than synthetic pictures: "):
         _draw(generator, masks, tmp_path, n=1, **option)
     assert _files(tmp_path) == before
+
+
+def test_a_choice_outlives_a_resumed_drawing_and_goes_with_the_pictures_that_it_was_made_among(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    _draw(generator, masks, tmp_path)
+    write_kept(tmp_path, KeptList("", "by hand", ()))
+    _draw(generator, masks, tmp_path, resume=True)
+    assert read_kept(tmp_path) is not None
+    _draw(generator, masks, tmp_path, overwrite=True)
+    assert read_kept(tmp_path) is None
 
 
 def test_a_manifest_of_something_else_is_left_alone(

@@ -65,13 +65,20 @@ def test_fidelity_stands_beside_the_judges_own_dice_on_real_pictures() -> None:
     # Wrong about one synthetic picture of six, right about all real ones.
     found_by_frame[synthetic.images[0].tobytes()] = np.zeros((32, 32), np.float32)
     judge = SimpleNamespace(
-        name="oracle", threshold=0.5, runner=SimpleNamespace(predict=lambda image: found_by_frame[image.tobytes()])
+        name="oracle",
+        sha256="ab" * 32,
+        threshold=0.5,
+        runner=SimpleNamespace(predict=lambda image: found_by_frame[image.tobytes()]),
     )
     fidelity = _scored(synthetic, judge).fidelity
     assert fidelity is not None
     assert fidelity.synthetic.mean == pytest.approx(5 / 6)
     assert fidelity.held_out.mean == 1
-    assert fidelity.judge == "oracle"
+    assert fidelity.judge == "oracle (abababababab)"
+    assert [(p.id, p.dice) for p in fidelity.pictures] == [
+        (id, float(i > 0)) for i, id in enumerate(synthetic.ids)
+    ]  # fmt: skip
+    assert fidelity.quantiles((0, 0.5, 1)) == (0, 1, 1)
 
 
 def test_the_report_names_the_network_of_its_features() -> None:

@@ -17,14 +17,15 @@ from synth_samples import TINY, phantom_data
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
 from lawder_edge.synthesis import step as step_module
 from lawder_edge.synthesis import train as train_module
-from lawder_edge.synthesis.arms import ARMS
+from lawder_edge.synthesis.arms import ARMS, LEARNED
 from lawder_edge.synthesis.config import SynthConfig, SynthProgress
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
-from lawder_edge.synthesis.generator import Generator, load_generator
+from lawder_edge.synthesis.generator import Generator, load_generator, start_from
 from lawder_edge.synthesis.step import StepLoss, step_loss
 from lawder_edge.synthesis.train import check_pictures, snapshot_name, train
 from lawder_edge.synthesis.weighter import weighter_loss
+from lawder_edge.synthesis.weighting import pixel_weights
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.checkpoint import fingerprint, read_tensors
 
@@ -60,7 +61,7 @@ def test_each_arm_trains_twenty_steps_and_its_invariants_hold_at_every_one(
     result = train(config, pictures, out=tmp_path, cpu=True)
     assert len(seen) == config.steps
     assert result.step == config.steps
-    deltas = {"delta-000000.png", "delta-000020.png", "figure8.png"} if arm == "law" else set()
+    deltas = {"delta-000000.png", "delta-000020.png", "figure8.png"} if arm in LEARNED else set()
     assert {p.name for p in tmp_path.iterdir()} == {"curves.csv", "generator.safetensors", "last.safetensors"} | deltas
     record = load_generator(result.weights).record
     assert (record.config, record.step, record.train_ids) == (config, 20, pictures.ids)
@@ -81,19 +82,71 @@ def test_law_starts_as_the_ratio_arm_and_leaves_it(tmp_path: Path, pictures: Tra
     assert "weighter.last.weight" in weighter
 
 
-def test_law_without_its_map_trains_the_denoiser_of_the_ratio_arm_bit_for_bit(
+def test_a_learned_arm_without_its_map_trains_the_denoiser_of_the_ratio_arm_bit_for_bit(
     tmp_path: Path, pictures: TrainData
 ) -> None:
     prints = []
-    for arm in ("ratio", "law"):
-        result = train(dataclasses.replace(TINY, arm=arm, gamma=0.0), pictures, out=_folder(tmp_path / arm), cpu=True)
+    for arm in ("ratio", *LEARNED):
+        result = train(
+            dataclasses.replace(TINY, arm=arm, gamma=0.0, steps=8), pictures, out=_folder(tmp_path / arm), cpu=True
+        )
         prints.append(fingerprint(dict(load_generator(result.weights).denoiser.state_dict())))
-    assert prints[0] == prints[1]
+    assert len(set(prints)) == 1
 
 
-def test_neither_loss_reaches_the_other_network(pictures: TrainData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_joint_arm_learns_its_weighter_by_the_diffusion_loss_and_holds_the_weights_fixed_for_the_denoiser(
+    pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    config = dataclasses.replace(TINY, arm="law")
+    config = dataclasses.replace(TINY, arm="law_joint")
+    model = Generator(config)
+    assert model.weighter is not None
+    torch.nn.init.normal_(model.weighter.last.weight)
+    drawn = draw(pictures, config, step=0, places=range(4))
+
+    def gradients(network: torch.nn.Module, **replaced: object) -> list[torch.Tensor | None]:
+        with monkeypatch.context() as patch:
+            for name, value in replaced.items():
+                patch.setattr(step_module, name, value)
+            loss = step_loss(model, model.weighter, drawn, config, kept=kept_share(), sum_of_all=lambda v: v)
+        found = torch.autograd.grad(loss.total, list(network.parameters()), allow_unused=True)
+        return [None if g is None else g.detach() for g in found]
+
+    def none(*_: object) -> torch.Tensor:
+        return torch.zeros(())
+
+    def fixed(*args: object, **more: object) -> torch.Tensor:
+        return pixel_weights(*args, **more).detach()  # type: ignore[arg-type]
+
+    # The diffusion loss by itself reaches the weighter.
+    assert any(g is not None and g.abs().max() > 0 for g in gradients(model.weighter, joint_loss=none))
+    # The regularisers by themselves do too, and leave the denoiser what fixed weights make of it.
+    assert any(g is not None and g.abs().max() > 0 for g in gradients(model.weighter, pixel_weights=fixed))
+    both = gradients(model.denoiser)
+    assert all(a is not None for a in both)
+    held = gradients(model.denoiser, pixel_weights=fixed, joint_loss=none)
+    for a, b in zip(both, held, strict=True):
+        assert torch.equal(a, b)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("arm", "taken"), [("law_regions", True), ("law_joint", False)])
+def test_a_weighter_goes_on_in_arms_where_its_map_means_the_same(
+    arm: str, taken: bool, tmp_path: Path, pictures: TrainData
+) -> None:
+    law = dataclasses.replace(TINY, arm="law", steps=2)
+    base = train(law, pictures, out=tmp_path, cpu=True).weights
+    generator = Generator(dataclasses.replace(law, arm=arm))
+    start_from(base, generator, dataclasses.replace(law, arm=arm))
+    assert generator.weighter is not None
+    there = read_tensors(base)[0]["weighter.last.weight"]
+    assert torch.equal(generator.weighter.last.weight, there) == taken
+    assert taken or generator.weighter.last.weight.abs().max() == 0
+
+
+@pytest.mark.parametrize("arm", ["law", "law_regions"])
+def test_neither_loss_reaches_the_other_network(arm: str, pictures: TrainData, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, arm=arm)
     model = Generator(config)
     assert model.weighter is not None
     torch.nn.init.normal_(model.weighter.last.weight)

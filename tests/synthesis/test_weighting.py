@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
-from lawder_edge.synthesis.arms import ARMS, Arm
+from lawder_edge.synthesis.arms import ARMS, LEARNED, Arm
 from lawder_edge.synthesis.weighting import (
     REGION_MASS,
     Bounds,
@@ -20,7 +20,9 @@ from lawder_edge.synthesis.weighting import (
     pixel_weights,
     project,
     ratio_prior,
+    region_mean,
     region_prior,
+    regions,
 )
 
 SIDE = 24
@@ -29,6 +31,7 @@ MAPS = hnp.arrays(
     np.float32, (3, 1, SIDE, SIDE), elements=st.floats(-20, 20, width=32), fill=st.floats(-20, 20, width=32)
 )
 ARM = st.sampled_from(ARMS)
+LEARNED_ARM = st.sampled_from(LEARNED)
 
 
 @st.composite
@@ -74,14 +77,14 @@ def test_the_projection_holds_over_24_orders_of_magnitude_and_keeps_the_order(ex
 
 
 @settings(deadline=None)
-@given(mask=ANY_MASK, gamma=st.floats(0, 3))
-def test_law_at_step_0_is_the_projected_prior(mask: Tensor, gamma: float) -> None:
-    s = torch.zeros_like(mask)
-    assert delta_map(s).abs().max() == 0
-    w = pixel_weights("law", mask, s=s, gamma=gamma)
-    assert torch.equal(w, pixel_weights("ratio", mask))
-    regions = (mask.mean((1, 2, 3)) > 0) & (mask.mean((1, 2, 3)) < 1)
-    assert torch.equal(w[regions], project(ratio_prior(mask), Bounds())[regions])
+@given(arm=LEARNED_ARM, mask=ANY_MASK, gamma=st.floats(0, 3), low=st.floats(0.01, 0.95))
+def test_a_learned_arm_at_step_0_is_the_projected_prior(arm: Arm, mask: Tensor, gamma: float, low: float) -> None:
+    s, bounds = torch.zeros_like(mask), Bounds(low, 5)
+    assert delta_map(arm, s, mask).abs().max() == 0
+    w = pixel_weights(arm, mask, s=s, gamma=gamma, bounds=bounds)
+    assert torch.equal(w, pixel_weights("ratio", mask, bounds=bounds))
+    both = (mask.mean((1, 2, 3)) > 0) & (mask.mean((1, 2, 3)) < 1)
+    assert torch.equal(w[both], project(ratio_prior(mask), bounds)[both])
 
 
 @settings(deadline=None)
@@ -112,12 +115,85 @@ def test_a_picture_is_weighted_the_same_in_any_company(arm: Arm, mask: Tensor, s
 
 
 @settings(deadline=None)
-@given(s=MAPS)
-def test_delta_is_bounded_and_blind_to_a_constant(s: np.ndarray) -> None:
+@given(arm=LEARNED_ARM, mask=ANY_MASK, s=MAPS)
+def test_delta_is_bounded_and_blind_to_a_constant_where_s_is_a_log_of_the_error(
+    arm: Arm, mask: Tensor, s: np.ndarray
+) -> None:
     learned = torch.from_numpy(s)
-    delta = delta_map(learned)
-    assert delta.abs().max() <= math.log(3)
-    torch.testing.assert_close(delta_map(learned + 3), delta, rtol=0, atol=1e-4)
+    delta = delta_map(arm, learned, mask)
+    assert delta.abs().max() <= math.log(3) + 1e-6
+    if arm != "law_joint":
+        torch.testing.assert_close(delta_map(arm, learned + 3, mask), delta, rtol=0, atol=1e-4)
+
+
+@settings(deadline=None)
+@given(mask=ANY_MASK, values=MAPS)
+def test_a_region_mean_is_one_number_a_region_and_keeps_what_each_region_sums_to(
+    mask: Tensor, values: np.ndarray
+) -> None:
+    learned = torch.from_numpy(values)
+    means = region_mean(learned, mask)
+    assert torch.equal(regions(mask).sum(0), torch.ones_like(mask))
+    for picture, value, mean in zip(regions(mask).unbind(1), learned, means, strict=True):
+        for region in picture:
+            there = mean[region > 0]
+            if len(there):
+                assert float(there.max() - there.min()) == 0
+                assert float(there[0]) == pytest.approx(float(value[region > 0].double().mean()), abs=1e-4)
+
+
+@settings(deadline=None)
+@given(mask=ANY_MASK, s=MAPS)
+def test_law_by_regions_moves_each_region_as_a_whole(mask: Tensor, s: np.ndarray) -> None:
+    # Bounds that clip nothing, so that the ratio to the prior is told.
+    bounds = Bounds(1e-6, 1e6)
+    moved = pixel_weights("law_regions", mask, s=torch.from_numpy(s), bounds=bounds) / ratio_prior(mask)
+    for picture, ratio in zip(regions(mask).unbind(1), moved, strict=True):
+        for region in picture:
+            there = ratio[region > 0]
+            assert not len(there) or float(there.max() / there.min()) == pytest.approx(1, abs=1e-5)
+
+
+@settings(deadline=None)
+@given(arm=ARM, mask=blobs(), s=MAPS)
+def test_the_joint_arm_alone_is_differentiable_in_its_map(arm: Arm, mask: Tensor, s: np.ndarray) -> None:
+    learned = torch.from_numpy(s).requires_grad_()
+    w = pixel_weights(arm, mask, s=learned)
+    assert w.requires_grad == (arm == "law_joint")
+    if w.requires_grad:
+        (gradient,) = torch.autograd.grad((w * torch.linspace(0, 1, SIDE)).sum(), learned)
+        assert gradient.isfinite().all()
+        # Nothing moves the mean.
+        (gradient,) = torch.autograd.grad(pixel_weights(arm, mask, s=learned).sum(), learned)
+        assert gradient.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("share", [0.008, 0.07, 0.3, 0.8])
+@pytest.mark.parametrize("gamma", [0.3, 2.0])
+def test_the_gradient_through_the_projection_is_what_a_small_step_shows(share: float, gamma: float) -> None:
+    mask = disc(share, side=32)
+    random = torch.Generator().manual_seed(0)
+    s, step, e = (torch.randn(1, 1, 32, 32, generator=random) for _ in range(3))
+    s.requires_grad_()
+
+    def loss(at: Tensor) -> Tensor:
+        return (pixel_weights("law_joint", mask, s=at, gamma=gamma).double() * e).sum()
+
+    (gradient,) = torch.autograd.grad(loss(s), s)
+    h = 1e-3
+    with torch.no_grad():
+        seen = (loss(s + h * step) - loss(s - h * step)) / (2 * h)
+    assert float((gradient * step).sum()) == pytest.approx(float(seen), rel=0.02, abs=0.02)
+
+
+def test_the_joint_arm_takes_weight_to_where_the_error_is_least_if_nothing_holds_it() -> None:
+    mask = disc(0.1)
+    e = torch.ones_like(mask)
+    e[..., :64, :] = 3
+    s = torch.zeros_like(mask, requires_grad=True)
+    (gradient,) = torch.autograd.grad((pixel_weights("law_joint", mask, s=s) * e).mean(), s)
+    w = pixel_weights("law_joint", mask, s=-1e4 * gradient)
+    assert float(w[..., :64, :].mean()) < float(pixel_weights("ratio", mask)[..., :64, :].mean()) - 0.1
 
 
 def disc(share: float, *, side: int = 128) -> Tensor:
@@ -165,14 +241,23 @@ def test_clipping_and_then_normalising_would_break_the_bound_that_the_projection
     holds(project(ratio_prior(mask), bounds), bounds)
 
 
-def test_law_moves_weight_to_where_more_error_is_expected() -> None:
+@pytest.mark.parametrize("arm", LEARNED)
+def test_a_learned_arm_moves_weight_to_a_lesion_where_its_map_is_high(arm: Arm) -> None:
+    mask = disc(0.3)
+    w, without = pixel_weights(arm, mask, s=mask), pixel_weights("ratio", mask)
+    assert float((w * mask).mean()) > float((without * mask).mean()) + 0.03
+
+
+@pytest.mark.parametrize("arm", ["law", "law_joint"])
+def test_law_moves_weight_within_a_region_to_where_its_map_is_high(arm: Arm) -> None:
     mask = disc(0.1)
     s = torch.zeros_like(mask)
     s[..., :64, :] = 1
-    w, without = pixel_weights("law", mask, s=s), pixel_weights("ratio", mask)
+    w, without = pixel_weights(arm, mask, s=s), pixel_weights("ratio", mask)
     assert float(w[..., :64, :].mean()) > float(without[..., :64, :].mean()) + 0.1
 
 
-def test_law_without_its_map_is_an_error_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="needs s"):
-        pixel_weights("law", disc(0.1))
+@pytest.mark.parametrize("arm", LEARNED)
+def test_a_learned_arm_without_its_map_is_an_error_of_the_caller(arm: Arm) -> None:
+    with pytest.raises(ValueError, match=f"the {arm} arm needs s"):
+        pixel_weights(arm, disc(0.1))

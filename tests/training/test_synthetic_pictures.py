@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lawder_edge.data.kept import KeptList, KeptRow, write_kept
 from lawder_edge.data.provenance import (
     Made,
     Manifest,
     ManifestRow,
     Origin,
     Request,
+    hash_files,
     marked_png,
     read_manifest,
     write_manifest,
@@ -90,12 +93,58 @@ def test_they_are_trained_on_never_validated_on_and_recorded_as_what_they_are(tm
     record = read_weights(result.weights)[1]
     assert set(fakes) <= set(record.train_ids)
     (source,) = record.synthetic
-    assert (source.generator, source.pictures, source.per_pass, source.chosen) == (GENERATOR, 5, 0, "")
+    assert (source.generator, source.pictures, source.per_pass) == (GENERATOR, 5, 0)
+    assert (source.chosen, source.drawn) == ("", 0)
     # What the generator was fitted to is trained on, whatever its folder and whoever else is of its patient.
     evaluated = [("moved/hospital_b_0001", None), ("b/other", "case_00100"), ("b/third", "case_00200")]
     overlap = find_overlap([*evaluated, (fakes[0], None)], record.trained_on())
     assert overlap.trained == ("moved/hospital_b_0001", fakes[0])
     assert overlap.sequence == ("b/other",)
+
+
+def _keep(folder: Path, *kept: int) -> Path:
+    """As `synth score --keep` leaves it, with these kept. Returns: the folder."""
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    rows = tuple(KeptRow(row.name, i in kept, 0.5, 0.1, False) for i, row in enumerate(manifest.images))
+    write_kept(folder, KeptList(hash_files(manifest.images), "mask Dice of 0.7 or more by order", rows))
+    return folder
+
+
+def test_of_a_folder_that_was_chosen_from_the_kept_pictures_alone_are_trained_on_and_the_weights_say_so(
+    tmp_path: Path,
+) -> None:
+    whole = _prepared(tmp_path, _fakes(tmp_path / "fakes")).train
+    run = _prepared(tmp_path, _keep(tmp_path / "fakes", 1, 4))
+    names = [f"synthetic_3_{i:06d}" for i in (1, 4)]
+    assert run.train.ids[-2:] == tuple(f"synthetic/{GENERATOR[:12]}/{name}" for name in names)
+    assert len(run.train) == 6 + 2
+    # Their own pixels, not those of the first two.
+    assert np.array_equal(run.train.images[-2:], whole.images[[-4, -1]])
+    assert "2 of 5 pictures by abababababab were chosen: mask Dice of 0.7 or more by order" in run.notes
+    result = train(CONFIG, run.train, val=run.val, out=tmp_path / "run", cpu=True)
+    (source,) = read_weights(result.weights)[1].synthetic
+    assert (source.pictures, source.drawn, source.chosen) == (2, 5, "mask Dice of 0.7 or more by order")
+    manifest = read_manifest(tmp_path / "fakes")
+    assert manifest is not None
+    assert source.files_sha256 == hash_files([manifest.images[1], manifest.images[4]])
+
+
+def test_no_more_a_pass_than_were_kept(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="3 synthetic pictures a pass; there are 2"):
+        _prepared(tmp_path, _keep(_fakes(tmp_path / "fakes"), 0, 2), per_pass=3)
+
+
+def test_a_choice_among_other_pictures_is_refused(tmp_path: Path) -> None:
+    fakes = _keep(_fakes(tmp_path / "fakes"), 0, 2)
+    kept = (fakes / "kept.json").read_bytes()
+    shutil.rmtree(fakes)
+    _fakes(fakes, n=6)
+    (fakes / "kept.json").write_bytes(kept)
+    with pytest.raises(BadDataset, match=r"kept\.json: chosen among 5 other pictures than the 6 in the folder"):
+        read_synthetic([fakes], channels=3, num_classes=1)
+    (fakes / "kept.json").unlink()
+    assert len(read_synthetic([fakes], channels=3, num_classes=1)[0].samples) == 6
 
 
 def test_without_them_the_record_and_the_training_list_say_nothing_of_them(tmp_path: Path) -> None:
