@@ -35,6 +35,8 @@ def evaluate(
 ) -> int:
     """Score a model on images with masks: Dice, IoU, surface Dice, with 95 % bootstrap intervals.
 
+    Where masks are empty: how much of the frame is called polyp, and how often.
+
     Example: lawder-edge eval --model order --data polyps --split test.txt --sheet worst.png
 
     Args:
@@ -110,7 +112,10 @@ def evaluate(
         print(tables.to_csv(found, per_image=per_image), end="")
         print(tables.note(found), file=sys.stderr)
     else:
-        print_table(tables.HEADER, tables.rows(found), right=range(1, len(tables.HEADER)))
+        for i, (names, cells) in enumerate(tables.parts(found)):
+            if i:
+                print()
+            print_table(names, cells, right=range(1, len(names)))
         print(tables.note(found))
         if worse:
             print()

@@ -13,7 +13,7 @@ from lawder_edge.data.datasets import Sample, find_samples, select_listed
 from lawder_edge.data.load import load_pair
 from lawder_edge.errors import BadDataset, BadImage
 from lawder_edge.evaluation.evaluate import EvalPair, EvalReport
-from lawder_edge.evaluation.sheet import Case, pick_cases
+from lawder_edge.evaluation.sheet import Case, cases_of, pick_cases
 
 
 def listed_samples(data: Path, splits: Sequence[Path]) -> list[Sample]:
@@ -59,9 +59,6 @@ def read_cases(
     predict: frame (H, W, 3) uint8 RGB -> foreground probability (H, W) float32.
     """
     by_id = {s.id: s for s in samples}
-    cases = []
-    for pick in pick_cases(report.scores):
-        pair = next(read_pairs([by_id[pick.scores.id]], classes=classes))
-        probability = predict(pair.frame)
-        cases.append(Case(pair.id, pick.rank, pick.scores.dice, pair.frame, pair.labels, probability, report.threshold))
-    return cases
+    picks = pick_cases(report.scores)
+    pairs = read_pairs([by_id[pick.scores.id] for pick in picks], classes=classes)
+    return cases_of(picks, pairs, predict, threshold=report.threshold)
