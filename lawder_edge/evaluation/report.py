@@ -29,7 +29,7 @@ def to_json(report: EvalReport, *, per_image: bool = False) -> dict[str, Any]:
         "overlap": _overlap(report.overlap),
     }
     if per_image:
-        values["images"] = [_rounded(asdict(s)) for s in report.scores]
+        values["images"] = [rounded(asdict(s)) for s in report.scores]
     return values
 
 
@@ -53,7 +53,7 @@ def false_positive_values(found: FalsePositives) -> dict[str, Any]:
     return {
         "n": found.n,
         "area": _interval(found.area),
-        "p95": _rounded(asdict(found.p95)),
+        "p95": rounded(asdict(found.p95)),
         "worst": round(found.worst, _DIGITS),
         "worst_id": found.worst_id,
         "above": [{"area": a.area, "images": _interval(a.images)} for a in found.above],
@@ -78,8 +78,9 @@ def _overlap(overlap: Overlap) -> dict[str, Any]:
 
 
 def _interval(interval: Interval) -> dict[str, Any]:
-    return _rounded(asdict(interval))
+    return rounded(asdict(interval))
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers to 6 digits, all else as it is."""
     return {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in values.items()}
