@@ -10,6 +10,7 @@ may not lie in the repository. Networks without weights are named as such.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import sys
@@ -176,26 +177,25 @@ def listed(
         return [ListReport(spec.name, spec.about, (), missing)]
     samples = pick_evenly(listed_samples(data, [split_path(data, name) for name in spec.splits]), limit)
     clear = [s for s in samples if next(clear_crops(read_pairs([s])), None) is not None]
-    crops = ImageList(
-        f"{spec.name}, crops",
-        f"the largest window of each of these images that keeps away from the polyp, where it holds at least "
-        f"{MIN_SHARE * 100:g} % of the frame: {len(clear)} of {len(samples)}. Black borders are in it.",
-        (),
-    )
+    parts = [(part, frozenset(read_split(split_path(data, part.split)))) for part in spec.parts]
     whole = [(found, found.report(read_pairs(samples), total=len(samples), label=spec.name)) for found in able]
-    reports = lists_of(
-        spec, whole, missing, parts=[(p, frozenset(read_split(split_path(data, p.split)))) for p in spec.parts]
-    )
+    reports = lists_of(spec, whole, missing, parts=parts)
     if sheets is not None:
         draw_worst(sheets, spec.name, *whole[0], read_pairs(samples))
-    if clear:
-        claimed = [
-            (found, found.report(clear_crops(read_pairs(clear)), total=len(clear), label=crops.name)) for found in able
-        ]
-        reports += lists_of(crops, claimed, missing)
-        if sheets is not None:
-            draw_worst(sheets, crops.name, *claimed[0], clear_crops(read_pairs(clear)))
-    return reports
+    if not clear:
+        return reports
+    about = (
+        f"{len(clear)} of {len(samples)} images have a window beside their polyp of {MIN_SHARE * 100:g} % of the frame or "
+        "more; the largest of each, black borders with it."
+    )
+    crops = ImageList(f"{spec.name}, crops", about, ())
+    claimed = [
+        (found, found.report(clear_crops(read_pairs(clear)), total=len(clear), label=crops.name)) for found in able
+    ]
+    if sheets is not None:
+        draw_worst(sheets, crops.name, *claimed[0], clear_crops(read_pairs(clear)))
+    of_crops = [(dataclasses.replace(part, name=f"{part.name}, crops"), ids) for part, ids in parts]
+    return reports + lists_of(crops, claimed, missing, parts=of_crops)
 
 
 def lists_of(
@@ -243,7 +243,8 @@ def drawn(lists: Sequence[ListReport]) -> str | None:
     names = [n.name for n in NETWORKS]
     charts: list[str] = []
     shown: list[tuple[str, str]] = []
-    for found in (f for f in lists if f.name in CHARTED and f.networks):
+    # A line needs two images.
+    for found in (f for f in lists if f.name in CHARTED and f.networks and len(f.networks[0].report.scores) > 1):
         ordered, sizes = [], []
         for n in found.networks:
             colour = COLOURS[names.index(n.name)]
@@ -251,7 +252,8 @@ def drawn(lists: Sequence[ListReport]) -> str | None:
             dices = sorted(s.dice for s in n.report.scores)
             ordered.append(Line(n.name, tuple(((i + 0.5) / len(dices), d) for i, d in enumerate(dices)), colour))
             bins = [(b.mean_area * 100, b.dice.mean) for b in dice_by_size(n.report.scores) if b.mean_area and b.dice]
-            sizes.append(Line(n.name, tuple(bins), colour))
+            if len(bins) > 1:
+                sizes.append(Line(n.name, tuple(bins), colour))
         dice = Axis("Dice", 0, 1)
         from_worst = Axis(f"{found.name}: share of the images, the worst first", 0, 1)
         by_size = Axis(f"{found.name}: polyp, % of the frame", 0.5, 100, log=True)

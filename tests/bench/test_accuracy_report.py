@@ -87,16 +87,18 @@ def test_one_command_writes_page_values_chart_and_sheets_and_keeps_a_persons_wor
     assert "| later | no weights yet |" in text
     assert "\n### second half\n\nKept.\n\n2 images" in text
     lists = json.loads((out / "accuracy.json").read_text())["lists"]
-    assert list(lists) == ["some", "all", "first half", "second half", "all, crops", "phantoms"]
+    halves = ["first half", "second half"]
+    crops = ["all, crops", "first half, crops", "second half, crops"]
+    assert list(lists) == ["some", "all", *halves, *crops, "phantoms"]
     assert (lists["some"]["networks"], lists["some"]["missing"]) == ({}, ["later"])
     everywhere, nowhere = (lists["all"]["networks"][name] for name in ("everywhere", "nowhere"))
     assert everywhere["dice"]["mean"] == pytest.approx(2 * 0.04 / 1.04, rel=0.01)
     assert nowhere["dice"]["mean"] == 0.0
     assert nowhere["reference_less_this"]["mean"] == pytest.approx(everywhere["dice"]["mean"])
-    for name in ("all, crops", "phantoms"):
+    for name in (*crops, "phantoms"):
         areas = [network["false_positives"]["area"]["mean"] for network in lists[name]["networks"].values()]
         assert areas == [1.0, 0.0]
-    assert [lists[name]["networks"]["nowhere"]["n"] for name in lists if name != "some"] == [4, 2, 2, 4, 2]
+    assert [lists[name]["networks"]["nowhere"]["n"] for name in lists if name != "some"] == [4, 2, 2, 4, 2, 2, 2]
     assert sorted(file.name for file in sheets.iterdir()) == ["all_crops_everywhere.png", "all_everywhere.png"]
     assert len(ElementTree.fromstring((out / "accuracy.svg").read_text()).findall(f"{SVG}svg")) == 2
 
