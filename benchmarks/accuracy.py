@@ -185,8 +185,8 @@ def listed(
     if not clear:
         return reports
     about = (
-        f"{len(clear)} of {len(samples)} images have a window beside their polyp of {MIN_SHARE * 100:g} % of the frame or "
-        "more; the largest of each, black borders with it."
+        f"{len(clear)} of {len(samples)} images have a window beside their polyp of {MIN_SHARE * 100:g} % of the frame "
+        "or more; the largest of each, black borders with it."
     )
     crops = ImageList(f"{spec.name}, crops", about, ())
     claimed = [
