@@ -1,4 +1,4 @@
-"""Percentile bootstrap intervals of a mean (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13).
+"""Percentile bootstrap intervals of a mean or a quantile (Efron & Tibshirani, An Introduction to the Bootstrap, 1993).
 
 Frames of one video sequence, or slices of one patient, are no independent draws. Where groups are known, whole groups
 are resampled (cluster bootstrap: Field & Welsh, J. R. Statist. Soc. B 69, 2007); drawing single frames instead would
@@ -24,6 +24,15 @@ class Interval:
     """A mean and the bounds of its confidence interval, all in the unit of the values."""
 
     mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class QuantileInterval:
+    """A quantile and the bounds of its confidence interval, all in the unit of the values."""
+
+    value: float
     low: float
     high: float
 
@@ -62,6 +71,41 @@ def bootstrap_mean(
     return Interval(mean, mean + float(low), mean + float(high))
 
 
+def bootstrap_quantile(
+    values: ArrayLike,
+    quantile: float,
+    *,
+    groups: Sequence[str | None] | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> QuantileInterval:
+    """The least of `values` (N,) that a share of `quantile` of them does not exceed, and its interval at `level`.
+
+    Resampled as in `bootstrap_mean`. No bound lies outside the values, so that of a quantile near 1 of few values is
+    cut short above. Raises BadInput for a quantile outside (0, 1), and as `bootstrap_mean` does.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    _check(x, groups=groups, resamples=resamples, level=level)
+    if not 0 < quantile < 1:
+        raise BadInput(f"quantile is {quantile}; it must lie between 0 and 1 (0.95 is usual)")
+    order = np.argsort(x, kind="stable")
+    ascending, of = x[order], _cluster_of(x.size, groups)[order]
+    clusters = int(of.max()) + 1
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // x.size)
+    found = []
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        drawn = rng.integers(0, clusters, size=(count, clusters)) + clusters * np.arange(count)[:, None]
+        # How often each cluster was drawn, and so each of its values.
+        times = np.bincount(drawn.ravel(), minlength=count * clusters).reshape(count, clusters)[:, of].cumsum(axis=1)
+        found.append(ascending[(times >= quantile * times[:, -1:]).argmax(axis=1)])
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(found), [tail, 1 - tail])
+    return QuantileInterval(float(np.quantile(x, quantile, method="inverted_cdf")), float(low), float(high))
+
+
 def bootstrap_difference(
     a: ArrayLike,
     b: ArrayLike,
@@ -89,11 +133,18 @@ def _clusters(
     """Sum and number of the values in each cluster, each (C,), clusters in order of first appearance."""
     if groups is None:
         return x, np.ones_like(x)
-    index: dict[str | int, int] = {}
-    # A position as the key of a None keeps it apart from every named group.
-    of = np.array([index.setdefault(i if g is None else g, len(index)) for i, g in enumerate(groups)])
+    of = _cluster_of(x.size, groups)
     sums: NDArray[np.float64] = np.bincount(of, weights=x).astype(np.float64)
     return sums, np.bincount(of).astype(np.float64)
+
+
+def _cluster_of(count: int, groups: Sequence[str | None] | None) -> NDArray[np.intp]:
+    """The cluster of each of `count` values, (N,), numbered in order of first appearance."""
+    if groups is None:
+        return np.arange(count)
+    index: dict[str | int, int] = {}
+    # A position as the key of a None keeps it apart from every named group.
+    return np.array([index.setdefault(i if g is None else g, len(index)) for i, g in enumerate(groups)], dtype=np.intp)
 
 
 def _check(x: NDArray[np.float64], *, groups: Sequence[str | None] | None, resamples: int, level: float) -> None:

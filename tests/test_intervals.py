@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.errors import BadInput
-from lawder_edge.intervals import Interval, bootstrap_difference, bootstrap_mean
+from lawder_edge.intervals import Interval, QuantileInterval, bootstrap_difference, bootstrap_mean, bootstrap_quantile
 
 
 def clustered(rng: np.random.Generator, *, clusters: int, size: int) -> tuple[NDArray[np.float64], list[str | None]]:
@@ -118,3 +118,28 @@ def test_input_that_has_no_interval_is_refused(values: list[float], options: dic
 def test_a_paired_difference_needs_as_many_values_on_both_sides() -> None:
     with pytest.raises(BadInput, match="same images"):
         bootstrap_difference([0.1, 0.2], [0.1])
+
+
+def test_the_quantile_of_whole_sequences_is_that_of_a_resample_written_out() -> None:
+    values, groups = [0.0, 0.1, 0.2, 0.9, 0.3], ["a", "a", "b", "b", None]
+    members = [[0.0, 0.1], [0.2, 0.9], [0.3]]
+    rng = np.random.default_rng(3)
+    drawn = [sorted(v for c in rng.integers(0, 3, 3) for v in members[c]) for _ in range(500)]
+    expected = [d[int(np.ceil(0.6 * len(d) - 1e-9)) - 1] for d in drawn]
+    found = bootstrap_quantile(values, 0.6, groups=groups, seed=3, resamples=500)
+    assert found == QuantileInterval(0.2, *np.quantile(expected, [0.025, 0.975]))
+
+
+def test_a_quantile_covers_the_true_one_about_as_often_as_its_level() -> None:
+    rng = np.random.default_rng(0)
+    found = [bootstrap_quantile(rng.uniform(size=100), 0.8, seed=i, resamples=300) for i in range(200)]
+    assert 0.88 <= np.mean([f.low <= 0.8 <= f.high for f in found]) <= 0.99
+
+
+def test_a_quantile_in_pieces_is_the_same_and_one_of_no_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).uniform(size=40)
+    whole = bootstrap_quantile(values, 0.95)
+    monkeypatch.setattr("lawder_edge.intervals._CHUNK", 4000)
+    assert bootstrap_quantile(values, 0.95) == whole
+    with pytest.raises(BadInput, match="quantile is 1"):
+        bootstrap_quantile(values, 1.0)

@@ -171,14 +171,36 @@ def bars(values: Sequence[tuple[str, float, str]], *, unit: str, title: str) -> 
     return "\n".join([*out, "</svg>"])
 
 
+def panels(charts: Sequence[str], *, names: Sequence[tuple[str, str]], title: str, columns: int = 2) -> str:
+    """Charts of `plot`, at least one, in rows of `columns`, with one legend (name, colour) below: a file of its own."""
+    columns = min(columns, len(charts))
+    width, rows = columns * WIDTH, -(-len(charts) // columns)
+    entries: list[str] = []
+    left, line = float(_LEFT), rows * HEIGHT + 18
+    for name, colour in names:
+        taken = 22 + _LETTER * len(name) + 16
+        if left + taken > width and left > _LEFT:
+            left, line = _LEFT, line + 20
+        entries.append(f'<rect x="{left:.1f}" y="{line - 7}" width="16" height="4" fill="{colour}"/>')
+        entries.append(f'<text x="{left + 22:.1f}" y="{line}">{escape(name)}</text>')
+        left += taken
+    placed = [
+        f'<svg x="{i % columns * WIDTH}" y="{i // columns * HEIGHT}" width="{WIDTH}" height="{HEIGHT}">{chart}</svg>'
+        for i, chart in enumerate(charts)
+    ]
+    # On white, as a page may be dark.
+    ground = f'<rect width="{width}" height="{line + 12}" fill="#fff"/>'
+    return "\n".join([_opening(title, line + 12, width), ground, *placed, *entries, "</svg>"])
+
+
 def legend(names: Sequence[tuple[str, str]]) -> str:
     """(name, colour) of lines, as an HTML list."""
     items = "".join(f'<li><span style="background:{colour}"></span>{escape(name)}</li>' for name, colour in names)
     return f'<ul class="legend">{items}</ul>'
 
 
-def _opening(title: str, height: float) -> str:
+def _opening(title: str, height: float, width: float = WIDTH) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" font-family="sans-serif" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" font-family="sans-serif" '
         f'font-size="12" fill="#222"><style>.grid{{stroke:#ddd;stroke-width:1}}</style><title>{escape(title)}</title>'
     )

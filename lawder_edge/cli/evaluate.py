@@ -28,12 +28,16 @@ def evaluate(
     per_image: bool = False,
     sheet: Path | None = None,
     corruptions: bool = False,
+    nothing_to_find: bool = False,
     skip_bad: bool = False,
     overwrite: bool = False,
     threads: int = 0,
     format: Literal["table", "json", "csv", "md"] = "table",
 ) -> int:
     """Score a model on images with masks: Dice, IoU, surface Dice, with 95 % bootstrap intervals.
+
+    Where masks are empty: how much of the frame is called polyp, and how often. Of frames that show none there need be
+    no masks: lawder-edge eval --model order --data clean --nothing-to-find
 
     Example: lawder-edge eval --model order --data polyps --split test.txt --sheet worst.png
 
@@ -46,6 +50,7 @@ def evaluate(
         sheet: PNG to write: the worst, the median and the best cases.
         corruptions: also the Dice on frames that are blurred, badly lit, smoky and so on, at five severities each: 56
             predictions an image.
+        nothing_to_find: no image shows anything to find; masks are not read and need not be there.
         skip_bad: leave out files that cannot be read, and count them.
         overwrite: replace the --sheet file.
         threads: of the runtime; 0 leaves the choice to it.
@@ -65,6 +70,8 @@ def evaluate(
         raise BadInput(f"--per-image: a {format} holds means alone. Add --format json or csv.")
     if corruptions and format == "csv":
         raise BadInput("--corruptions: a csv holds one table. Add --format table, md or json.")
+    if corruptions and nothing_to_find:
+        raise BadInput("--corruptions tells what Dice they cost, and with --nothing-to-find there is none; drop one.")
     if sheet is not None:
         # Found now rather than after all images.
         if sheet.is_dir() or (sheet.exists() and not overwrite):
@@ -74,10 +81,16 @@ def evaluate(
     if corruptions and predictor.runner.classes > 1:
         raise BadInput(f"--corruptions: {model} has {predictor.runner.classes} classes; wanted 1, polyp or not.")
     cut = predictor.cut(threshold)
-    samples = listed_samples(data, split)
+    samples = listed_samples(data, split, require_masks=not nothing_to_find)
     notes = ReadingNotes()
     classes = predictor.runner.classes
-    pairs = read_pairs(samples, classes=classes, on_bad=notes.left_out if skip_bad else None, on_note=notes.interpreted)
+    pairs = read_pairs(
+        samples,
+        classes=classes,
+        nothing_to_find=nothing_to_find,
+        on_bad=notes.left_out if skip_bad else None,
+        on_note=notes.interpreted,
+    )
     with progress("evaluating") as report:
         found = score(
             predictor.runner.predict if classes == 1 else predictor.runner.predict_classes,
@@ -92,7 +105,7 @@ def evaluate(
         from lawder_edge.evaluation.sheet import contact_sheet
         from lawder_edge.files import write_png
 
-        cases = read_cases(found, samples, predictor.runner.predict, classes=classes)
+        cases = read_cases(found, samples, predictor.runner.predict, classes=classes, nothing_to_find=nothing_to_find)
         write_png(sheet, contact_sheet(cases))
         print(f"{sheet}: contact sheet", file=sys.stderr)
     notes.finish(len(samples))
@@ -110,7 +123,10 @@ def evaluate(
         print(tables.to_csv(found, per_image=per_image), end="")
         print(tables.note(found), file=sys.stderr)
     else:
-        print_table(tables.HEADER, tables.rows(found), right=range(1, len(tables.HEADER)))
+        for i, (names, cells) in enumerate(tables.parts(found)):
+            if i:
+                print()
+            print_table(names, cells, right=range(1, len(names)))
         print(tables.note(found))
         if worse:
             print()

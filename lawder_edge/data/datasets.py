@@ -146,6 +146,13 @@ def select(samples: Iterable[Sample], ids: Sequence[str]) -> list[Sample]:
     return [by_id[wanted] for wanted in ids]
 
 
+def pick_evenly(samples: Sequence[Sample], limit: int) -> list[Sample]:
+    """`limit` of the samples, in even steps from the first on; all where there are no more of them, or limit is 0."""
+    if not 0 < limit < len(samples):
+        return list(samples)
+    return [samples[i * len(samples) // limit] for i in range(limit)]
+
+
 def first_few(names: Sequence[str]) -> str:
     """Up to five names, and how many more there are."""
     more = len(names) - _NAMED

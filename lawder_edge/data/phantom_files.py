@@ -15,12 +15,19 @@ from lawder_edge.files import write_png
 
 
 def write_phantom_dataset(
-    out: Path, *, n: int, size: tuple[int, int] = (256, 256), seed: int = 0, overwrite: bool = False
+    out: Path,
+    *,
+    n: int,
+    size: tuple[int, int] = (256, 256),
+    seed: int = 0,
+    polyp: bool = True,
+    overwrite: bool = False,
 ) -> Path:
     """Write `n` frames of `size` (H, W) as out/images/phantom_0_0000.png and out/masks/phantom_0_0000.png (0 or 255).
 
     The first number is the seed, so that an evaluation does not take frames of two seeds for the same.
-    Frame i depends on `seed` and i alone; frames are drawn one at a time, so memory does not grow with `n`.
+    Without `polyp` they are the same scenes with nothing to find, and every mask is empty.
+    Frame i depends on `seed`, `polyp` and i alone; frames are drawn one at a time, so memory does not grow with `n`.
     The folder appears under its name only when it is complete: a failure leaves none, or the old one. Returns `out`.
 
     Raises BadInput for `n` below 1 and as `make_frame` does; OutputExists where `out` stands and `overwrite` is false,
@@ -40,7 +47,7 @@ def write_phantom_dataset(
         for folder in ("images", "masks"):
             (partial / folder).mkdir()
         for i in range(n):
-            frame = make_frame(np.random.default_rng([seed, i]), size=size)
+            frame = make_frame(np.random.default_rng([seed, i]), size=size, polyp=polyp)
             name = f"phantom_{seed}_{i:04d}.png"
             write_png(partial / "images" / name, frame.image)
             write_png(partial / "masks" / name, frame.mask * np.uint8(255))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.bundle.processing import to_mask
 from lawder_edge.errors import BadInput
+from lawder_edge.evaluation.false_positives import FalsePositives, false_positives
 from lawder_edge.evaluation.metrics import ImageScores, score_image
 from lawder_edge.evaluation.overlap import Overlap, TrainedOn, find_overlap
 from lawder_edge.intervals import Interval, bootstrap_mean
@@ -50,8 +51,8 @@ class Summary:
     """Means over images with their 95 % bootstrap intervals.
 
     n: images. n_empty: of them, with nothing in the truth. n_clusters: what the bootstrap drew: sequences or patients
-    where known, else images. false_positive_area: predicted share of the frame on the empty ones, None where there are
-    none. small, large: images with a true foreground below, and from, `SMALL_AREA` of the frame.
+    where known, else images. false_positives: what is claimed on the empty ones, None where there are none. small,
+    large: images with a true foreground below, and from, `SMALL_AREA` of the frame.
     """
 
     n: int
@@ -63,7 +64,7 @@ class Summary:
     surface_dice: Interval
     precision: Interval
     recall: Interval
-    false_positive_area: Interval | None
+    false_positives: FalsePositives | None
     small: SizeClass | None
     large: SizeClass | None
 
@@ -134,6 +135,16 @@ def evaluate(
         raise BadInput(
             "there is no image to evaluate; give a folder with images and masks, or a split that is not empty"
         )
+    return report_of(scores, threshold=threshold, trained_on=trained_on, seed=seed)
+
+
+def report_of(
+    scores: Sequence[ImageScores], *, threshold: float, trained_on: TrainedOn | None = None, seed: int = 0
+) -> EvalReport:
+    """The report of images that are scored already, such as a part of those of another report.
+
+    Raises BadInput for no scores.
+    """
     return EvalReport(
         threshold=threshold,
         scores=tuple(scores),
@@ -165,7 +176,7 @@ def summarise(scores: Sequence[ImageScores], *, seed: int = 0) -> Summary:
         surface_dice=_interval(scores, "surface_dice", seed),
         precision=_interval(scores, "precision", seed),
         recall=_interval(scores, "recall", seed),
-        false_positive_area=_interval(empty, "predicted_area_fraction", seed) if empty else None,
+        false_positives=false_positives(empty, seed=seed) if empty else None,
         small=_size_class(small, seed),
         large=_size_class(large, seed),
     )

@@ -10,32 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawder_edge.data.datasets import Sample, find_samples, select_listed
-from lawder_edge.data.load import load_pair
+from lawder_edge.data.load import Pair, load_image, load_pair
 from lawder_edge.errors import BadDataset, BadImage
 from lawder_edge.evaluation.evaluate import EvalPair, EvalReport
-from lawder_edge.evaluation.sheet import Case, pick_cases
+from lawder_edge.evaluation.sheet import Case, cases_of, pick_cases
 
 
-def listed_samples(data: Path, splits: Sequence[Path]) -> list[Sample]:
+def listed_samples(data: Path, splits: Sequence[Path], *, require_masks: bool = True) -> list[Sample]:
     """The samples of a folder, or those of them that the split files list. Raises BadDataset."""
-    return select_listed(find_samples(data), splits)
+    return select_listed(find_samples(data, require_masks=require_masks), splits)
 
 
 def read_pairs(
     samples: Sequence[Sample],
     *,
     classes: int = 1,
+    nothing_to_find: bool = False,
     on_bad: Callable[[str, str], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Iterator[EvalPair]:
     """Frames and labels one at a time, at the size of the files.
 
+    nothing_to_find: the labels of every image are 0, and no mask is read.
     A file that cannot be read is told to `on_bad` with its id and left out; without `on_bad` it raises BadImage or
     BadDataset. What had to be interpreted in a mask (colours, JPEG noise) is told to `on_note`.
     """
     for sample in samples:
         try:
-            pair = load_pair(sample, num_classes=classes)
+            pair = _without_mask(sample) if nothing_to_find else load_pair(sample, num_classes=classes)
         except (BadImage, BadDataset) as error:
             if on_bad is None:
                 raise
@@ -53,15 +55,18 @@ def read_cases(
     predict: Callable[[NDArray[np.uint8]], NDArray[Any]],
     *,
     classes: int = 1,
+    nothing_to_find: bool = False,
 ) -> list[Case]:
     """The worst, median and best images of a report, read and predicted again, for a contact sheet.
 
-    predict: frame (H, W, 3) uint8 RGB -> foreground probability (H, W) float32.
+    predict: frame (H, W, 3) uint8 RGB -> foreground probability (H, W) float32. nothing_to_find: as in `read_pairs`.
     """
     by_id = {s.id: s for s in samples}
-    cases = []
-    for pick in pick_cases(report.scores):
-        pair = next(read_pairs([by_id[pick.scores.id]], classes=classes))
-        probability = predict(pair.frame)
-        cases.append(Case(pair.id, pick.rank, pick.scores.dice, pair.frame, pair.labels, probability, report.threshold))
-    return cases
+    picks = pick_cases(report.scores)
+    pairs = read_pairs([by_id[pick.scores.id] for pick in picks], classes=classes, nothing_to_find=nothing_to_find)
+    return cases_of(picks, pairs, predict, threshold=report.threshold)
+
+
+def _without_mask(sample: Sample) -> Pair:
+    image = load_image(sample)
+    return Pair(image, np.zeros(image.shape[:2], np.uint8), ())

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lawder_edge.evaluation.evaluate import SMALL_AREA, EvalReport, SizeClass, Summary
+from lawder_edge.evaluation.false_positives import FalsePositives
 from lawder_edge.evaluation.overlap import Overlap
 from lawder_edge.intervals import Interval
 
@@ -17,8 +18,8 @@ def to_json(report: EvalReport, *, per_image: bool = False) -> dict[str, Any]:
     """The report as values that `json.dumps` takes, every number rounded to 6 digits and none of them NaN.
 
     Keys: one a metric (`dice`, `iou`, `mean_iou`, `surface_dice`, `precision`, `recall`), each with `mean`, `low`,
-    `high` (95 % bootstrap); `n`, `n_empty`, `n_clusters`; `false_positive_area` (share of the frame, null without
-    negatives); `sizes` with `small` and `large` (null where there are none) split at `small_below`; `threshold`;
+    `high` (95 % bootstrap); `n`, `n_empty`, `n_clusters`; `false_positives` (null without empty masks; see
+    `FalsePositives`); `sizes` with `small` and `large` (null where there are none) split at `small_below`; `threshold`;
     `datasets` by name with the same keys; `overlap` with counts, ids and a note; with `per_image` also `images`.
     """
     values = {
@@ -28,7 +29,7 @@ def to_json(report: EvalReport, *, per_image: bool = False) -> dict[str, Any]:
         "overlap": _overlap(report.overlap),
     }
     if per_image:
-        values["images"] = [_rounded(asdict(s)) for s in report.scores]
+        values["images"] = [rounded(asdict(s)) for s in report.scores]
     return values
 
 
@@ -38,12 +39,24 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "n": summary.n,
         "n_empty": summary.n_empty,
         "n_clusters": summary.n_clusters,
-        "false_positive_area": summary.false_positive_area and _interval(summary.false_positive_area),
+        "false_positives": summary.false_positives and false_positive_values(summary.false_positives),
         "sizes": {
             "small_below": SMALL_AREA,
             "small": summary.small and _size_class(summary.small),
             "large": summary.large and _size_class(summary.large),
         },
+    }
+
+
+def false_positive_values(found: FalsePositives) -> dict[str, Any]:
+    """As values that `json.dumps` takes; areas are shares of the frame."""
+    return {
+        "n": found.n,
+        "area": _interval(found.area),
+        "p95": rounded(asdict(found.p95)),
+        "worst": round(found.worst, _DIGITS),
+        "worst_id": found.worst_id,
+        "above": [{"area": a.area, "images": _interval(a.images)} for a in found.above],
     }
 
 
@@ -65,8 +78,9 @@ def _overlap(overlap: Overlap) -> dict[str, Any]:
 
 
 def _interval(interval: Interval) -> dict[str, Any]:
-    return _rounded(asdict(interval))
+    return rounded(asdict(interval))
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers to 6 digits, all else as it is."""
     return {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in values.items()}

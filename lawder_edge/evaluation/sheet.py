@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.bundle.processing import to_mask
 from lawder_edge.errors import BadInput
+from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.metrics import ImageScores
 from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, Colour, draw_contour
 
@@ -54,9 +55,10 @@ class Case:
 def pick_cases(scores: Sequence[ImageScores], *, worst: int = 6, median: int = 3, best: int = 3) -> tuple[Pick, ...]:
     """The images to show, by Dice and then id: the worst first, those around the median, the best last; none twice.
 
-    Where there are fewer images than asked for, the worst are taken first.
+    Of images with nothing to find, which have one Dice where anything is claimed, those first where more is. Where
+    there are fewer images than asked for, the worst are taken first.
     """
-    ordered = sorted(scores, key=lambda s: (s.dice, s.id))
+    ordered = sorted(scores, key=lambda s: (s.dice, -s.predicted_area_fraction if s.empty_truth else 0.0, s.id))
     low = ordered[:worst]
     rest = ordered[len(low) :]
     high = rest[max(0, len(rest) - best) :] if best else []
@@ -69,6 +71,31 @@ def pick_cases(scores: Sequence[ImageScores], *, worst: int = 6, median: int = 3
         *(Pick("median", s) for s in middle),
         *(Pick("best", s) for s in high),
     )
+
+
+def cases_of(
+    picks: Sequence[Pick],
+    pairs: Iterable[EvalPair],
+    predict: Callable[[Image], NDArray[np.float32]],
+    *,
+    threshold: float,
+) -> list[Case]:
+    """The picked images among `pairs`, predicted again, in the order of the picks.
+
+    predict: frame (H, W, 3) uint8 RGB -> foreground probability (H, W) float32. Raises BadInput for a pick that is not
+    among the pairs.
+    """
+    wanted = {pick.scores.id: pick for pick in picks}
+    found = {}
+    for pair in pairs:
+        pick = wanted.get(pair.id)
+        if pick is not None:
+            probability = predict(pair.frame)
+            found[pair.id] = Case(pair.id, pick.rank, pick.scores.dice, pair.frame, pair.labels, probability, threshold)
+    missing = [id for id in wanted if id not in found]
+    if missing:
+        raise BadInput(f"{missing[0]} was picked for the sheet and is not among the images; give those of the report")
+    return [found[id] for id in wanted]
 
 
 def contact_sheet(cases: Sequence[Case], *, columns: int = 2) -> Image:
@@ -114,8 +141,14 @@ def _block(case: Case) -> Image:
     for k, tile in enumerate(tiles):
         top, left = (TILE_PX - tile.shape[0]) // 2, k * (TILE_PX + GAP_PX) + (TILE_PX - tile.shape[1]) // 2
         block[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    write_text(block, f"{case.rank}  Dice {case.dice:.3f}  {case.id}", 2, TILE_PX + 16, TEXT)
+    write_text(block, f"{case.rank}  {_score(case)}  {case.id}", 2, TILE_PX + 16, TEXT)
     return block
+
+
+def _score(case: Case) -> str:
+    if case.truth.any():
+        return f"Dice {case.dice:.3f}"
+    return f"false area {to_mask(case.probability, case.threshold).mean():.3f}"
 
 
 def fit_tile(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:

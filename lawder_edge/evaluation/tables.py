@@ -8,29 +8,64 @@ from collections.abc import Sequence
 
 from lawder_edge.evaluation.corruptions import SEVERITIES
 from lawder_edge.evaluation.evaluate import EvalReport, Summary
+from lawder_edge.evaluation.false_positives import AREAS, FalsePositives
 from lawder_edge.evaluation.robustness import CLEAN, Robustness
-from lawder_edge.intervals import Interval, bootstrap_mean
+from lawder_edge.intervals import Interval, QuantileInterval, bootstrap_mean
 
 HEADER = ("dataset", "n", "Dice", "IoU", "2-class mIoU", "surface Dice 2 px", "Dice small (<2 %)")
+FALSE_POSITIVE_HEADER = (
+    *("dataset", "n empty", "false area", "95 % have at most", "largest"),
+    *(f"images with more than {area * 100:g} %" if area else "images with any" for area in AREAS),
+)
 IMAGE_COLUMNS = ("id", "dice", "iou", "mean_iou", "surface_dice", "area_fraction", "predicted_area_fraction")
 
 
 def rows(report: EvalReport) -> list[tuple[str, ...]]:
-    """A row a dataset, and one for all where there are several. Each metric: mean [95 % interval]."""
-    summaries = [(d.dataset, d.summary) for d in report.datasets]
-    if len(summaries) > 1:
-        summaries.append(("all", report.overall))
-    return [(name, *_cells(summary)) for name, summary in summaries]
+    """A row a dataset, and one for all where there are several. Each metric: mean [95 % interval].
+
+    A dataset whose masks are all empty has no row: its Dice is a convention and no score.
+    """
+    return [(name, *_cells(s)) for name, s in _summaries(report) if s.n_empty < s.n]
+
+
+def false_positive_rows(report: EvalReport) -> list[tuple[str, ...]]:
+    """A row a dataset with empty masks: how much of the frame is claimed there, as a share; a rate of images."""
+    return [
+        (name, *false_positive_cells(s.false_positives))
+        for name, s in _summaries(report)
+        if s.false_positives is not None
+    ]
+
+
+def false_positive_cells(found: FalsePositives) -> tuple[str, ...]:
+    """Under all but the first name of `FALSE_POSITIVE_HEADER`."""
+    above = (interval(a.images) for a in found.above)
+    return (str(found.n), interval(found.area), interval(found.p95), f"{found.worst:.4f}", *above)
+
+
+def parts(report: EvalReport) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """The tables of a report that have rows, each with its header."""
+    both = [(HEADER, rows(report)), (FALSE_POSITIVE_HEADER, false_positive_rows(report))]
+    return [(header, cells) for header, cells in both if cells]
 
 
 def note(report: EvalReport) -> str:
-    """The threshold, and whether the weights have seen these images."""
-    return f"threshold {report.threshold:g}. {report.overlap.note}"
+    """The threshold, what empty masks mean, and whether the weights have seen these images."""
+    overall = report.overall
+    empty = ""
+    if overall.n_empty == overall.n:
+        empty = "Every mask is empty: all that was found is false, shares are of the frame. "
+    elif overall.n_empty:
+        empty = (
+            f"{overall.n_empty} of {overall.n} masks are empty: scores there are 1 where nothing was found, else 0; "
+            "false area is a share of the frame. "
+        )
+    return f"threshold {report.threshold:g}. {empty}{report.overlap.note}"
 
 
 def to_markdown(report: EvalReport) -> str:
-    """The rows as a Markdown table, the note below it."""
-    return f"{markdown_table(HEADER, rows(report))}\n{note(report)}\n"
+    """The tables in Markdown, the note below them."""
+    return "\n".join([*(markdown_table(header, cells) for header, cells in parts(report)), f"{note(report)}\n"])
 
 
 def markdown_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
@@ -39,14 +74,17 @@ def markdown_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str
 
 
 def to_csv(report: EvalReport, *, per_image: bool = False) -> str:
-    """The rows, or with `per_image` a row an image, as CSV."""
+    """One table with the columns of all, "-" where a dataset has no such row; or with `per_image` a row an image."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if per_image:
         writer.writerow(IMAGE_COLUMNS)
         writer.writerows([getattr(score, column) for column in IMAGE_COLUMNS] for score in report.scores)
     else:
-        writer.writerows((HEADER, *rows(report)))
+        found = [(header[1:], {row[0]: row[1:] for row in cells}) for header, cells in parts(report)]
+        writer.writerow((HEADER[0], *(column for header, _ in found for column in header)))
+        for name, _ in _summaries(report):
+            writer.writerow((name, *(c for header, cells in found for c in cells.get(name, ("-",) * len(header)))))
     return text.getvalue()
 
 
@@ -64,9 +102,16 @@ def corruption_rows(found: Robustness, name: str) -> list[tuple[str, ...]]:
     ]
 
 
-def interval(value: Interval) -> str:
-    """mean [low, high], four digits."""
-    return f"{value.mean:.4f} [{value.low:.4f}, {value.high:.4f}]"
+def interval(value: Interval | QuantileInterval) -> str:
+    """mean, or quantile, [low, high], four digits."""
+    middle = value.mean if isinstance(value, Interval) else value.value
+    return f"{middle:.4f} [{value.low:.4f}, {value.high:.4f}]"
+
+
+def _summaries(report: EvalReport) -> list[tuple[str, Summary]]:
+    """Of each dataset, and of all where there are several."""
+    summaries = [(d.dataset, d.summary) for d in report.datasets]
+    return [*summaries, ("all", report.overall)] if len(summaries) > 1 else summaries
 
 
 def _cells(s: Summary) -> tuple[str, ...]:

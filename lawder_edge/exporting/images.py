@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lawder_edge.data.datasets import pick_evenly
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
@@ -37,9 +38,7 @@ def images_of(
         )
     if data is None:
         return phantom_images()
-    samples = listed_samples(data, splits)
-    if limit and len(samples) > limit:
-        samples = [samples[i * len(samples) // limit] for i in range(limit)]
+    samples = pick_evenly(listed_samples(data, splits), limit)
     counts = Counter(sample.dataset for sample in samples)
 
     def read() -> Iterator[EvalPair]:

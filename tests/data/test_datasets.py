@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lawder_edge.data import clinicdb
-from lawder_edge.data.datasets import Sample, find_samples, read_split, select, select_listed
+from lawder_edge.data.datasets import Sample, find_samples, pick_evenly, read_split, select, select_listed
 from lawder_edge.errors import BadDataset
 
 Builder = Callable[..., Path]
@@ -225,3 +225,9 @@ def test_an_image_that_two_lists_hold_is_refused(tmp_path: Path) -> None:
     assert select_listed(samples, []) == samples
     with pytest.raises(BadDataset, match=r"1 images stand in more than one of one.txt, two.txt: a/1"):
         select_listed(samples, [tmp_path / "one.txt", tmp_path / "two.txt"])
+
+
+def test_samples_are_picked_in_even_steps_and_all_where_there_are_no_more(build_folder: Builder) -> None:
+    samples = find_samples(build_folder("polyps", [f"i{number}" for number in range(7)]))
+    assert [sample.id for sample in pick_evenly(samples, 3)] == ["polyps/i0", "polyps/i2", "polyps/i4"]
+    assert pick_evenly(samples, 0) == pick_evenly(samples, 9) == samples

@@ -145,6 +145,14 @@ def test_the_written_dataset_is_read_back_as_the_frames_that_were_drawn(tmp_path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["phantom"]
 
 
+def test_a_dataset_without_polyps_has_empty_masks_under_the_same_scenes(tmp_path: Path) -> None:
+    out = write_phantom_dataset(tmp_path / "clean", n=2, size=(64, 64), polyp=False)
+    pairs = [load_pair(s) for s in find_samples(out)]
+    assert not any(pair.labels.any() for pair in pairs)
+    scene = make_frame(np.random.default_rng([0, 1]), size=(64, 64), polyp=False)
+    np.testing.assert_array_equal(pairs[1].image, scene.image)
+
+
 def test_a_folder_that_stands_is_replaced_only_when_told(tmp_path: Path) -> None:
     out = write_phantom_dataset(tmp_path / "phantom", n=2, size=(32, 32))
     with pytest.raises(OutputExists, match="--overwrite"):

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.errors import BadInput
-from lawder_edge.evaluation.evaluate import EvalPair, EvalReport, evaluate
+from lawder_edge.evaluation.evaluate import EvalPair, EvalReport, evaluate, report_of
 from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.evaluation.report import METRICS, to_json
 from lawder_edge.intervals import bootstrap_mean
@@ -81,9 +81,9 @@ def test_frames_without_polyp_are_counted_and_their_false_area_is_given() -> Non
     report = evaluate(top_half, PAIRS, threshold=0.5)
 
     assert report.overall.n_empty == 1
-    assert report.overall.false_positive_area is not None
-    assert report.overall.false_positive_area.mean == pytest.approx(0.5)
-    assert report.datasets[0].summary.false_positive_area is None
+    assert report.overall.false_positives is not None
+    assert report.overall.false_positives.area.mean == pytest.approx(0.5)
+    assert report.datasets[0].summary.false_positives is None
     assert report.scores[3].dice == 0.0
 
 
@@ -195,7 +195,8 @@ def test_the_json_has_the_promised_keys_and_no_nan(report: EvalReport) -> None:
     assert values["dice"]["mean"] == pytest.approx(report.overall.dice.mean, abs=1e-6)
     assert values["threshold"] == 0.4
     assert values["datasets"]["a"]["n"] == 3
-    assert values["datasets"]["a"]["false_positive_area"] is None
+    assert values["datasets"]["a"]["false_positives"] is None
+    assert values["false_positives"]["worst_id"] == "b/1"
     assert values["sizes"]["small"]["n"] == 1
     assert values["overlap"]["known"] is False
     assert "images" not in values
@@ -213,6 +214,12 @@ def test_the_same_images_give_the_same_report() -> None:
     first, second = (evaluate(one_row_more, PAIRS, threshold=0.4) for _ in range(2))
 
     assert first == second
+
+
+def test_a_part_of_a_report_is_summarised_as_if_it_were_evaluated_alone(report: EvalReport) -> None:
+    trained = TrainedOn(frozenset({"a/1"}))
+    alone = evaluate(one_row_more, PAIRS[:3], threshold=0.4, trained_on=trained)
+    assert report_of(report.scores[:3], threshold=0.4, trained_on=trained) == alone
 
 
 def test_no_images_and_an_image_given_twice_are_refused() -> None:

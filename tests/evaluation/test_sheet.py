@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.data.phantom import make_frame
 from lawder_edge.errors import BadInput
+from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.metrics import ImageScores
 from lawder_edge.evaluation.overlay import PREDICTION, TRUTH, draw_contour, draw_overlay
-from lawder_edge.evaluation.sheet import TILE_PX, Case, contact_sheet, pick_cases
+from lawder_edge.evaluation.sheet import TILE_PX, Case, cases_of, contact_sheet, pick_cases
 
 
 def scores(*dices: float) -> list[ImageScores]:
@@ -35,6 +38,23 @@ def test_images_of_equal_dice_are_picked_by_id() -> None:
     picks = pick_cases(scores(0.0, 0.0, 0.0, 0.5), worst=2, median=0, best=0)
 
     assert [p.scores.id for p in picks] == ["d/00", "d/01"]
+
+
+def test_of_images_with_nothing_to_find_the_one_with_the_most_false_area_is_the_worst() -> None:
+    clean = replace(scores(1.0)[0], empty_truth=True, predicted_area_fraction=0.0)
+    claimed = [replace(s, empty_truth=True, predicted_area_fraction=0.1 * i) for i, s in enumerate(scores(0, 0, 0), 1)]
+    picks = pick_cases([clean, *claimed], worst=4, median=0, best=0)
+    assert [p.scores.predicted_area_fraction for p in picks] == pytest.approx([0.3, 0.2, 0.1, 0.0])
+
+
+def test_picked_images_are_predicted_again_in_the_order_of_the_picks() -> None:
+    pairs = [EvalPair(s.id, "d", None, np.full((8, 8, 3), 10 * i, np.uint8), np.ones((8, 8), np.uint8))
+             for i, s in enumerate(scores(0.2, 0.9, 0.1))]  # fmt: skip
+    picks = pick_cases(scores(0.2, 0.9, 0.1), worst=2, median=0, best=0)
+    cases = cases_of(picks, iter(pairs), lambda f: f[..., 0].astype(np.float32) / 100, threshold=0.5)
+    assert [(c.id, c.dice, c.probability[0, 0]) for c in cases] == [("d/02", 0.1, np.float32(0.2)), ("d/00", 0.2, 0)]
+    with pytest.raises(BadInput, match="d/02 was picked"):
+        cases_of(picks, pairs[:2], lambda f: f[..., 0].astype(np.float32), threshold=0.5)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 7, 11, 12, 13])
