@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import Graph
+from lawder_edge.targets.program import to_program
 from lawder_edge.targets.registry import ExportSpec, Program, not_quantised
 
 
@@ -30,7 +31,6 @@ def _lowered(program: Program, spec: ExportSpec) -> Graph:
 
     from lawder_edge.graph.lower import lower
     from lawder_edge.models.deploy import to_deploy
-    from lawder_edge.targets.onnx import to_program
 
     if isinstance(program, torch.nn.Module):
         if spec.precision == "int8":
