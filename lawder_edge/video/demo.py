@@ -172,7 +172,7 @@ def limit_cores(cores: int) -> int:
 
 def _source(request: DemoRequest) -> Source:
     if request.source is not None:
-        from lawder_edge.video.sources import open_source
+        from lawder_edge.video.opening import open_source
 
         return open_source(request.source, fps=request.fps)
     from lawder_edge.video.clip import ProceduralClip
