@@ -71,10 +71,11 @@ def bench(
     from lawder_edge.cli.bundled import bundled_sources
     from lawder_edge.cli.progress import progress
     from lawder_edge.errors import BadInput
-    from lawder_edge.files import write_file
+    from lawder_edge.files import make_way, write_file
 
     for file in (out, html):
-        _check_free(file, overwrite=overwrite)
+        if file is not None:
+            make_way(file, overwrite=overwrite)
     limits = [parse_limit(text) for text in fail_if]
     if limits and compare is None:
         raise BadInput("--fail-if says what must not grow, and there is nothing to grow from. Add --compare old.json.")
@@ -101,17 +102,6 @@ def bench(
     if old is None:
         return found.exit_code
     return _compare(old, found, limits, source=str(compare)) or found.exit_code
-
-
-def _check_free(file: Path | None, *, overwrite: bool) -> None:
-    """Found now rather than after minutes of measuring."""
-    from lawder_edge.errors import OutputExists
-
-    if file is None:
-        return
-    if file.is_dir() or (file.exists() and not overwrite):
-        raise OutputExists(f"{file} exists. Add --overwrite to replace a file, or name another.")
-    file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _parts(text: str) -> tuple[Part, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,25 @@ def test_an_existing_file_is_refused_before_anything_is_measured(calls: list[Seq
     assert out.read_text() == "precious"
     bench(("a",), out=out, overwrite=True)
     assert out.read_text() != "precious"
+
+
+def test_folders_of_files_are_made_before_anything_is_measured(
+    calls: list[Sequence[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "new" / "x.json", tmp_path / "newer" / "x.html"]
+    measure, there = run.bench, []
+
+    def seen(*what: Any, **how: Any) -> BenchReport:
+        there.extend(file.parent.is_dir() for file in files)
+        return measure(*what, **how)
+
+    monkeypatch.setattr(run, "bench", seen)
+    bench(("a",), out=files[0], html=files[1])
+    assert there == [True, True]
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        bench(("b",), out=tmp_path / "file" / "x.json")
+    assert calls == [("a",)]
 
 
 def test_no_model_at_all_means_everything_that_is_bundled(
