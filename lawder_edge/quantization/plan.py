@@ -18,6 +18,7 @@ import torch
 from torch.fx import Graph, Node
 
 from lawder_edge.errors import BadInput
+from lawder_edge.graph.lower import module_path
 
 aten = torch.ops.aten
 CONVOLUTIONS = frozenset({aten.conv2d.default})
@@ -115,12 +116,6 @@ def plan(graph: Graph) -> Plan:
     group_of = {node: index[find(node)] for node in held}
     convolutions = tuple(_convolution(node, group_of) for node in calls)
     return Plan(groups, group_of, tuple(rounded), weights, convolutions)
-
-
-def module_path(node: Node) -> str:
-    """The module that a node comes from, as in `named_modules`; empty for the network itself."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
 
 
 def _is_float_tensor(node: Node) -> bool:
