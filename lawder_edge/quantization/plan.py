@@ -126,10 +126,12 @@ def _is_float_tensor(node: Node) -> bool:
 
 
 def _is_value(node: Node) -> bool:
-    if node.op == "call_function" and node.target not in KNOWN and node.target is not operator.getitem:
-        where = module_path(node) or "the network itself"
+    if node.op == "call_function" and node.target not in KNOWN:
+        # One of several tensors that an operator gives: it is that operator that cannot be.
+        culprit: Any = node.args[0] if node.target is operator.getitem else node
+        where = module_path(culprit) or "the network itself"
         raise BadInput(
-            f"operator {node.target} in {where} has no integer form here. Replace it there by convolutions, sums, "
+            f"operator {culprit.target} in {where} has no integer form here. Replace it there by convolutions, sums, "
             "products, ReLU, sigmoid, pooling or bilinear resizing by a whole factor; or export with --precision fp32."
         )
     return bool(node.users)
