@@ -14,7 +14,7 @@ from lawder_edge.errors import BadBundle, BadInput, first_line
 from lawder_edge.files import write_file
 from lawder_edge.targets.program import quiet, to_program
 from lawder_edge.targets.registry import Artifact, ExportSpec, OnnxForm, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.versions import tool_of
 
 INPUT = "image"
 # 20 is what onnxruntime 1.17, OpenVINO 2024 and TensorRT 10 all read; 18 is the oldest that the exporter writes.

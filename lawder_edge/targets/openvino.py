@@ -22,7 +22,7 @@ from lawder_edge.files import write_file
 from lawder_edge.targets import qdq
 from lawder_edge.targets.onnx import to_proto
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.versions import tool_of
 
 # The section of rt_info that holds what a reader of the two files alone has to know.
 SECTION = "lawder_edge"

@@ -13,11 +13,12 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
-from lawder_edge.bundle.manifest import InputType, Manifest, OutputKind, OutputType, Tool
+from lawder_edge.bundle.manifest import InputType, Manifest, OutputKind, OutputType
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.words import option_of
 from lawder_edge.threads import check_threads
+from lawder_edge.versions import Tool
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from lawder_edge import __version__
 from lawder_edge.bundle.certificate import EXACT_LIMITS
-from lawder_edge.bundle.manifest import Tool
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.files import write_file
 from lawder_edge.targets.registry import Artifact, Drawing, ExportSpec, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.versions import Tool, tool_of
 
 TARGET = Target(
     name="c",

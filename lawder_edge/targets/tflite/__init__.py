@@ -17,7 +17,7 @@ from lawder_edge.errors import BadBundle
 from lawder_edge.files import write_file
 from lawder_edge.targets import nhwc
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.versions import tool_of
 
 if TYPE_CHECKING:
     from lawder_edge.graph.ir import Graph
