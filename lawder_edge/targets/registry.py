@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _MODULES = ("onnx", "openvino", "tensorrt", "tflite", "c")
 
+# Options of an export that not every target reads: see `reads`.
+Option = Literal["opset", "engine", "ram"]
 # What a file is written from: see `forms`.
 Form = Literal["onnx", "graph"]
 
@@ -136,7 +138,7 @@ class Target:
     runs_by_name: tuple[tuple[str, tuple[str, ...]], ...] = ()
     beside: tuple[str, ...] = ()
     any_size: bool = True
-    reads: tuple[Literal["opset", "engine", "ram"], ...] = ()
+    reads: tuple[Option, ...] = ()
     outputs: tuple[OutputKind, ...] = ("logits", "probabilities", "mask")
     inputs: tuple[InputType, ...] = ("float32", "uint8", "int8")
     refused: tuple[tuple[str, OutputKind | InputType, str], ...] = ()
