@@ -68,9 +68,9 @@ def bench(
     from lawder_edge.bench.machine import describe_machine
     from lawder_edge.bench.rows import BenchSpec
     from lawder_edge.bench.run import bench as measure
-    from lawder_edge.cli.bundled import bundled_sources
     from lawder_edge.cli.progress import progress
     from lawder_edge.errors import BadInput
+    from lawder_edge.exporting.bundled import bundled_sources
     from lawder_edge.files import make_way, write_file
 
     for file in (out, html):
@@ -84,7 +84,7 @@ def bench(
     spec = BenchSpec(size, frame, _parts(include), threads, pin, rule, timeout)
     if old is not None and not force:
         check_comparable(old, describe_machine(), spec, source=str(compare))
-    sources = model or bundled_sources()
+    sources = model or bundled_sources(tell=_tell)
     with progress("measuring") as report:
         found = measure(sources, spec, on_step=report)
     for row in found.rows:
@@ -102,6 +102,10 @@ def bench(
     if old is None:
         return found.exit_code
     return _compare(old, found, limits, source=str(compare)) or found.exit_code
+
+
+def _tell(said: str) -> None:
+    print(said, file=sys.stderr, flush=True)
 
 
 def _parts(text: str) -> tuple[Part, ...]:
