@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lawder_edge.bundle.manifest import InputType
 from lawder_edge.errors import BadInput
+from lawder_edge.graph import edges
 from lawder_edge.graph.ir import Graph
 from lawder_edge.targets.program import to_program
 from lawder_edge.targets.registry import ExportSpec, Program, not_quantised
@@ -24,6 +26,17 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
     graph = replace(program, name=spec.name) if isinstance(program, Graph) else _lowered(program, spec)
     _check_interface(graph, spec, spec.size)
     return graph
+
+
+def with_edges(graph: Graph, spec: ExportSpec, taken: InputType) -> Graph:
+    """The graph from an input of type `taken` to the spec's output, which is float32 where the input is."""
+    if spec.output == "probabilities":
+        graph = edges.with_probabilities(graph)
+    elif spec.output == "mask":
+        graph = edges.with_mask(graph, spec.threshold)
+    if taken == "float32":
+        graph = edges.with_float_output(graph)
+    return edges.with_input(graph, taken)
 
 
 def _lowered(program: Program, spec: ExportSpec) -> Graph:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float, Samples
 from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
-from lawder_edge.errors import BadBundle, BadInput, first_line
+from lawder_edge.errors import BadBundle, BadInput, Unavailable, first_line
 from lawder_edge.files import write_file
+from lawder_edge.targets import qdq
 from lawder_edge.targets.program import quiet, to_program
 from lawder_edge.targets.registry import Artifact, ExportSpec, OnnxForm, Program, Target
+from lawder_edge.targets.watch import Activation, Watched, Watcher, check_same, same_or
 from lawder_edge.versions import tool_of
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 INPUT = "image"
 # 20 is what onnxruntime 1.17, OpenVINO 2024 and TensorRT 10 all read; 18 is the oldest that the exporter writes.
@@ -37,6 +44,7 @@ TARGET = Target(
     # In float it fills lanes, which no other runtime is given.
     forms=(("int8", "onnx"),),
     reads=("opset",),
+    watches=True,
 )
 
 
@@ -100,6 +108,13 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
     return OnnxRunner(bundle, threads=threads)
 
 
+def watch(
+    bundle: Bundle, program: Callable[[], ExportedProgram], tensors: Sequence[Activation], *, threads: int = 0
+) -> tuple[Watcher, ...]:
+    """As `Target.watch`: onnxruntime on the bundle's file."""
+    return (OnnxWatcher(bundle, tensors, threads=threads),)
+
+
 class OnnxRunner(ManifestRunner):
     """A bundle's ONNX file in onnxruntime on the CPU."""
 
@@ -125,6 +140,47 @@ class OnnxRunner(ManifestRunner):
                 "wrong at this size; export again with a fixed --size."
             ) from error
         return output
+
+
+class OnnxWatcher(ManifestRunner, Watcher):
+    """onnxruntime on the bundle's file with the integers of every quantised tensor as outputs more.
+
+    They are what its fused operators give, so that fusion stays but for corners: ORDER's logits move by one step on
+    some images and by none on others, which the remark tells.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, bundle: Bundle, tensors: Sequence[Activation], *, threads: int = 0) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise Unavailable(
+                "onnx is not installed, which is needed to look into the file. Install it: pip install "
+                "'lawder-edge[onnx]'."
+            ) from error
+        super().__init__(bundle.manifest)
+        proto = onnx.load(str(bundle.model_path))
+        found = qdq.activations(proto)
+        check_same(bundle, found, tensors)
+        watched = copy.deepcopy(proto)
+        for tensor in found:
+            value = onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.INT8, None)
+            watched.graph.output.append(value)
+        self._names = {mine.name: theirs.name for mine, theirs in zip(tensors, found, strict=True)}
+        self._session = open_session(watched.SerializeToString(), threads=threads)
+        self._input = proto.graph.input[0].name
+
+    def read(self, x: Float) -> Watched:
+        names = [self.kind, *self._names.values()]
+        output, *values = self._session.run(names, {self._input: self._checked(x)})
+        return Watched(dict(zip(self._names, values, strict=True)), output)
+
+    def infer(self, tensor: Float) -> Samples:
+        return self.read(tensor).output
+
+    def remark(self, largest: float) -> str:
+        return f"onnxruntime: {same_or(largest)} when its tensors are watched"
 
 
 def open_session(model: str | bytes, *, threads: int) -> Any:

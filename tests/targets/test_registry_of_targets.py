@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -21,6 +24,21 @@ def test_every_record_is_complete_and_its_module_has_both_functions() -> None:
         for precision in record.precisions:
             assert 0.9 < record.limits(precision).mask_dice_mean <= 1
         assert json.dumps(dataclasses.asdict(record))
+
+
+def test_a_record_says_which_of_the_further_functions_its_module_has() -> None:
+    for record in targets().values():
+        module = importlib.import_module(record.module)
+        assert record.watches == hasattr(module, "watch")
+        assert (record.drawing is not None) == hasattr(module, "draw")
+
+
+def test_a_target_that_hides_its_tensors_names_those_that_do_not(tmp_path: Path) -> None:
+    bundle = SimpleNamespace(path=tmp_path)
+    with pytest.raises(
+        BadInput, match=r"tensorrt does not give its inner tensors\..* one of onnx, openvino, tflite, c,"
+    ):
+        get_target("tensorrt").watch(bundle, lambda: None, ())  # type: ignore[arg-type, return-value]
 
 
 def test_an_unknown_target_gets_the_closest_name() -> None:
