@@ -135,8 +135,8 @@ def load_baseline(source: str, threads: int) -> Subject:
     """As the bench's own loader, and ONNX files beside."""
     import hashlib
 
-    from lawder_edge.bench.machine import installed_version
     from lawder_edge.bench.worker import Subject, load_subject
+    from lawder_edge.versions import installed_version
 
     path = Path(source)
     if path.suffix != ".onnx":

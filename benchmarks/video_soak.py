@@ -144,6 +144,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="name of the results, without a suffix")
     args = parser.parse_args()
     size = int(args.size[0]), int(args.size[1])
+    # Now rather than after an hour.
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     if args.model:
         predictor = load_predictor(args.model, threads=1)

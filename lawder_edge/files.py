@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, over nothing that was not meant to go."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lawder_edge.errors import OutputExists
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+def make_way(path: Path, *, overwrite: bool) -> None:
+    """Make the folder that the file goes into: called before the work whose result it shall hold.
+
+    Raises OutputExists for a folder, or for a file where `overwrite` is false; OSError where the folder cannot be made.
+    """
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise OutputExists(f"{path} exists. Add --overwrite to replace a file, or name another.")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def write_file(path: Path, data: bytes) -> None:

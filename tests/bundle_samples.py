@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lawder_edge.bundle.certificate import Certificate, unmeasured
-from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, Tool, WeightsInfo
+from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, WeightsInfo
 from lawder_edge.bundle.store import Bundle, list_files
+from lawder_edge.versions import Tool
 
 MODEL_FILE = "net.onnx"
 

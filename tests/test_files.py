@@ -1,4 +1,4 @@
-"""Pictures on disk."""
+"""Files and pictures on disk."""
 
 from __future__ import annotations
 
@@ -11,12 +11,26 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lawder_edge.files import write_png
+from lawder_edge.errors import OutputExists
+from lawder_edge.files import make_way, write_png
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 DEEP = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
+
+
+def test_only_a_file_makes_way_and_only_when_told(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "result.json"
+    make_way(path, overwrite=False)
+    assert [p.name for p in tmp_path.rglob("*")] == ["a", "b"]
+    path.write_text("precious")
+    with pytest.raises(OutputExists, match=r"result\.json exists.*--overwrite"):
+        make_way(path, overwrite=False)
+    make_way(path, overwrite=True)
+    assert path.read_text() == "precious"
+    with pytest.raises(OutputExists, match="b exists"):
+        make_way(path.parent, overwrite=True)
 
 
 @pytest.mark.parametrize("pixels", [GREY, COLOUR, DEEP], ids=["grey", "colour", "16 bit"])

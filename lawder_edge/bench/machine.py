@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from lawder_edge.versions import installed_version
 
 # Instruction sets that decide how fast a small network runs, by the words that the kernel uses for them.
 _FEATURES: dict[str, frozenset[str]] = {
@@ -83,16 +84,6 @@ def parse_cpuinfo(text: str) -> Cpu:
     words = set(fields.get("flags", fields.get("Features", "")).split())
     model = fields.get("model name") or fields.get("Model") or fields.get("Hardware") or ""
     return Cpu(model=model, features=tuple(name for name, any_of in _FEATURES.items() if words & any_of))
-
-
-def installed_version(*distributions: str) -> str:
-    """Version of the first of these distributions that is installed, "" where none is."""
-    for name in distributions:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ""
 
 
 def describe_machine(*, root: Path = Path("/")) -> Machine:

@@ -18,12 +18,11 @@ from typing import IO
 from lawder_edge.bench.rows import Answer, BenchSpec, Row
 from lawder_edge.codec import decode
 from lawder_edge.errors import BadBundle, last_line
+from lawder_edge.processes import thread_environment
 
 WORKER = (sys.executable, "-m", "lawder_edge.bench.worker")
 _LOG_CHARS = 4000
 _TAKEN_DOWN_S = 10.0
-# Numeric libraries read these when they are loaded, before anybody can call a function of theirs.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class RowProcess:
@@ -103,11 +102,6 @@ class RowProcess:
     def _said(self) -> str:
         self._log.seek(0)
         return self._log.read()
-
-
-def thread_environment(threads: int) -> dict[str, str]:
-    """The environment for a process whose libraries shall compute with `threads`; 0 leaves it to them."""
-    return dict(os.environ) | (dict.fromkeys(_THREAD_VARIABLES, str(threads)) if threads > 0 else {})
 
 
 def _forward(stream: IO[str] | None, lines: queue.Queue[str]) -> None:

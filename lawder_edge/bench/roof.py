@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from lawder_edge.bench.process import thread_environment
 from lawder_edge.bench.rows import Roof
 from lawder_edge.codec import decode
 from lawder_edge.errors import BadBundle
+from lawder_edge.processes import thread_environment
 
 # Large enough that a product is bound by arithmetic, and arrays far beyond the last cache.
 SIDE, FLOATS = 768, 1 << 24

@@ -23,7 +23,6 @@ import numpy as np
 import psutil
 
 from lawder_edge.bench.latency import LatencyStats, summarize, take_turn, warm_up
-from lawder_edge.bench.machine import installed_version
 from lawder_edge.bench.memory import PeakMemory, reset_peak, resident
 from lawder_edge.bench.rows import PARTS, Accuracy, Answer, Artifact, BenchSpec, Measured, Part, Row, Static
 from lawder_edge.bundle.processing import to_tensor
@@ -31,6 +30,8 @@ from lawder_edge.bundle.runner import Runner
 from lawder_edge.codec import decode
 from lawder_edge.data.phantom import make_frame
 from lawder_edge.errors import BadInput, LawderError, Unavailable
+from lawder_edge.processes import own_stdout
+from lawder_edge.versions import tool_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -173,7 +174,7 @@ def _load_fresh(name: str, threads: int) -> Subject:
 
     limit_threads(threads)
     module = create_model(name)
-    artifact = Artifact(runtime=_torch(), model=name, precision="fp32", file="", sha256="", size_bytes=None)
+    artifact = Artifact(runtime=_named("torch"), model=name, precision="fp32", file="", sha256="", size_bytes=None)
     return Subject(TorchRunner(module, size=(256, 256)), lambda: artifact, module)
 
 
@@ -183,7 +184,7 @@ def _describe(predictor: Predictor, file: Path) -> Artifact:
         return _describe_bundle(predictor.bundle)
     data = file.read_bytes()
     return Artifact(
-        runtime=_torch(),
+        runtime=_named("torch"),
         model=predictor.model,
         precision=predictor.precision,
         file=file.name,
@@ -199,7 +200,7 @@ def _describe_bundle(bundle: Bundle) -> Artifact:
     target = get_target(manifest.target)
     packages = target.runtime_of(manifest.model_file)
     return Artifact(
-        runtime=", ".join(f"{p} {installed_version(p)}".strip() for p in packages) or manifest.target,
+        runtime=", ".join(map(_named, packages)) or manifest.target,
         model=manifest.model,
         precision=manifest.precision,
         file=manifest.model_file,
@@ -228,8 +229,10 @@ def _accuracy(bundle: Bundle) -> Accuracy | None:
     )
 
 
-def _torch() -> str:
-    return f"torch {installed_version('torch')}"
+def _named(module: str) -> str:
+    """What a module comes from, with its version: `onnxruntime-gpu 1.23.0`."""
+    tool = tool_of(module)
+    return f"{tool.name} {tool.version}"
 
 
 def run_task(task: Task, orders: Iterable[str], answer: Callable[[Answer], None], load: Loader = load_subject) -> None:
@@ -271,8 +274,7 @@ def _pin(cores: tuple[int, ...]) -> None:
 
 def main(task_json: str, load: Loader = load_subject) -> None:
     """Answer on the real stdout; what libraries print meanwhile goes to stderr."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    out = own_stdout()
 
     def answer(said: Answer) -> None:
         out.write(json.dumps(dataclasses.asdict(said)) + "\n")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lawder_edge.bundle.manifest import OutputKind, Tool
+from lawder_edge.bundle.manifest import OutputKind
 from lawder_edge.codec import decode, encode
 from lawder_edge.intervals import Interval
+from lawder_edge.versions import Tool
 
 CERTIFICATE_NAME = "certificate.json"
 SCHEMA_VERSION = 1

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from lawder_edge.bundle.processing import INPUT_RANGE, RESIZE_RULE, RESIZE_VERSION
 from lawder_edge.codec import decode, encode
 from lawder_edge.errors import BadBundle
+from lawder_edge.versions import Tool
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 2
@@ -93,14 +94,6 @@ class Quantization:
     weights: str
     activations: str
     rounding: str
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A package that took part in the export, and its release."""
-
-    name: str
-    version: str
 
 
 @dataclass(frozen=True)

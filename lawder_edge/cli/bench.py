@@ -68,13 +68,14 @@ def bench(
     from lawder_edge.bench.machine import describe_machine
     from lawder_edge.bench.rows import BenchSpec
     from lawder_edge.bench.run import bench as measure
-    from lawder_edge.cli.bundled import bundled_sources
     from lawder_edge.cli.progress import progress
     from lawder_edge.errors import BadInput
-    from lawder_edge.files import write_file
+    from lawder_edge.exporting.bundled import bundled_sources
+    from lawder_edge.files import make_way, write_file
 
     for file in (out, html):
-        _check_free(file, overwrite=overwrite)
+        if file is not None:
+            make_way(file, overwrite=overwrite)
     limits = [parse_limit(text) for text in fail_if]
     if limits and compare is None:
         raise BadInput("--fail-if says what must not grow, and there is nothing to grow from. Add --compare old.json.")
@@ -83,7 +84,7 @@ def bench(
     spec = BenchSpec(size, frame, _parts(include), threads, pin, rule, timeout)
     if old is not None and not force:
         check_comparable(old, describe_machine(), spec, source=str(compare))
-    sources = model or bundled_sources()
+    sources = model or bundled_sources(tell=_tell)
     with progress("measuring") as report:
         found = measure(sources, spec, on_step=report)
     for row in found.rows:
@@ -103,15 +104,8 @@ def bench(
     return _compare(old, found, limits, source=str(compare)) or found.exit_code
 
 
-def _check_free(file: Path | None, *, overwrite: bool) -> None:
-    """Found now rather than after minutes of measuring."""
-    from lawder_edge.errors import OutputExists
-
-    if file is None:
-        return
-    if file.is_dir() or (file.exists() and not overwrite):
-        raise OutputExists(f"{file} exists. Add --overwrite to replace a file, or name another.")
-    file.parent.mkdir(parents=True, exist_ok=True)
+def _tell(said: str) -> None:
+    print(said, file=sys.stderr, flush=True)
 
 
 def _parts(text: str) -> tuple[Part, ...]:

@@ -28,11 +28,10 @@ def card(
     from lawder_edge.bench.card import model_card
     from lawder_edge.bench.compare import read_saved
     from lawder_edge.bundle.store import open_bundle, read_certificate
-    from lawder_edge.errors import OutputExists
-    from lawder_edge.files import write_file
+    from lawder_edge.files import make_way, write_file
 
-    if out is not None and (out.is_dir() or (out.exists() and not overwrite)):
-        raise OutputExists(f"{out} exists. Add --overwrite to replace a file, or name another.")
+    if out is not None:
+        make_way(out, overwrite=overwrite)
     bundle = open_bundle(model)
     benchmark = None if bench is None else read_saved(bench.read_bytes(), source=str(bench))
     about = bundle.path / "MODEL_CARD.md"
@@ -45,7 +44,6 @@ def card(
     if out is None:
         print(text, end="")
         return 0
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_file(out, text.encode())
     print(f"{out}: written", file=sys.stderr)
     return 0

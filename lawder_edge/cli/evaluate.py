@@ -59,11 +59,12 @@ def evaluate(
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.reading import ReadingNotes
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.errors import BadInput, OutputExists
+    from lawder_edge.errors import BadInput
     from lawder_edge.evaluation import tables
     from lawder_edge.evaluation.evaluate import evaluate as score
     from lawder_edge.evaluation.folder import listed_samples, read_pairs
     from lawder_edge.evaluation.report import to_json
+    from lawder_edge.files import make_way
     from lawder_edge.loading import load_predictor
 
     if per_image and format not in ("json", "csv"):
@@ -73,10 +74,7 @@ def evaluate(
     if corruptions and nothing_to_find:
         raise BadInput("--corruptions tells what Dice they cost, and with --nothing-to-find there is none; drop one.")
     if sheet is not None:
-        # Found now rather than after all images.
-        if sheet.is_dir() or (sheet.exists() and not overwrite):
-            raise OutputExists(f"{sheet} exists. Add --overwrite to replace a file, or name another.")
-        sheet.parent.mkdir(parents=True, exist_ok=True)
+        make_way(sheet, overwrite=overwrite)
     predictor = load_predictor(model, threads=threads)
     if corruptions and predictor.runner.classes > 1:
         raise BadInput(f"--corruptions: {model} has {predictor.runner.classes} classes; wanted 1, polyp or not.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,10 +13,6 @@ import tyro
 if TYPE_CHECKING:
     from lawder_edge.exporting.outcome import ExportOutcome
     from lawder_edge.exporting.request import ExportRequest, ExportTask
-
-
-# What `--precision all` means: what every target has.
-BOTH = ("fp32", "int8")
 
 
 def export(
@@ -86,10 +82,12 @@ def export(
             smallest that works.
         format: of the result on stdout.
     """
-    from lawder_edge.errors import BadInput, OutputExists
+    from lawder_edge.errors import BadInput
     from lawder_edge.exporting import isolated
     from lawder_edge.exporting.outcome import export_verified
+    from lawder_edge.exporting.report import check_pictures
     from lawder_edge.exporting.request import ExportRequest
+    from lawder_edge.exporting.tasks import tasks_of
     from lawder_edge.targets.c.budget import bytes_of
     from lawder_edge.targets.engine import EngineOptions
     from lawder_edge.targets.registry import get_target
@@ -104,12 +102,9 @@ def export(
     )  # fmt: skip
     if precision == "all" and target != "all":
         raise BadInput(f"--precision all goes with --target all; target {target!r} alone has one precision a bundle.")
-    tasks, left_out = _tasks(target, request, out)
-    picture = out.with_name(out.name + ".png")
-    drawings = [get_target(task.target).drawing_of(task.out) for task in tasks]
-    for path in (picture, *drawings) if report and not overwrite else ():
-        if path is not None and path.exists():
-            raise OutputExists(f"{path} exists. Add --overwrite, or choose another --out.")
+    tasks, left_out = tasks_of(target, request, out)
+    if report and not overwrite:
+        check_pictures(out, tasks)
     if target == "all":
         for row in left_out:
             print(f"left out {row.target}: {row.reason}", file=sys.stderr, flush=True)
@@ -133,31 +128,10 @@ def export(
     if format == "json":
         print(json.dumps([asdict(row) for row in (*found, *left_out)] if target == "all" else asdict(found[0])))
     elif report:
-        code = max(code, _report(found, request, picture))
+        code = max(code, _report(found, request, out))
     else:
         _print(found)
     return code
-
-
-def _tasks(target: str, request: ExportRequest, out: Path) -> tuple[list[ExportTask], list[ExportOutcome]]:
-    """The exports of a call, each with its folder, and the targets that cannot give what is asked for."""
-    from lawder_edge.exporting.outcome import left_out
-    from lawder_edge.exporting.request import ExportTask
-    from lawder_edge.targets.registry import targets
-
-    if target != "all":
-        return [ExportTask(target, request, out)], []
-    tasks, others = [], []
-    for precision in BOTH if request.precision == "all" else (request.precision,):
-        for name, record in targets().items():
-            one = replace(request, precision=precision)
-            cannot = left_out(name, one)
-            if cannot is not None:
-                others.append(cannot)
-                continue
-            folder = out / (name if precision == record.usual_precision else f"{name}-{precision}")
-            tasks.append(ExportTask(name, one, folder))
-    return tasks, others
 
 
 def _tell(task: ExportTask) -> None:
@@ -178,26 +152,19 @@ def _print(found: list[ExportOutcome]) -> None:
             print(f"      lawder-edge bench --model {row.bundle}", file=sys.stderr)
 
 
-def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -> int:
+def _report(found: list[ExportOutcome], request: ExportRequest, out: Path) -> int:
     """One table of what was exported, how well it agrees and how fast it is, and a picture of its masks.
 
     Returns: the exit code of the measurement.
     """
     from lawder_edge.bench.report import header
-    from lawder_edge.bench.rows import BenchSpec
-    from lawder_edge.bench.run import bench
-    from lawder_edge.bundle.store import open_bundle
     from lawder_edge.cli import export_table as tables
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.exporting.picture import masks_of_bundle
-    from lawder_edge.files import write_file, write_png
-    from lawder_edge.targets.registry import get_target
+    from lawder_edge.exporting.report import draw, measure
 
-    # What could not be run to compare it cannot be run to time it.
-    bundles = [row.bundle for row in found if row.bundle and row.status != "unverified-here"]
     with progress("measuring") as tell:
-        timed = bench([request.model, *bundles], BenchSpec(threads=1), on_step=tell)
+        timed = measure(found, request.model, progress=tell)
     for line in header(timed):
         print(line)
     rows = tables.measured_rows(found, {row.source: row.measured for row in timed.rows}, model=request.model)
@@ -206,14 +173,6 @@ def _report(found: list[ExportOutcome], request: ExportRequest, picture: Path) -
         print(line)
     for line in timed.warnings:
         print(f"warning: {line}")
-    if bundles:
-        drawn = masks_of_bundle(Path(bundles[0]), data=request.data, split=request.split, skip_bad=request.skip_bad)
-        write_png(picture, drawn)
-        print(f"masks drawn in {picture}")
-    for row in found:
-        record = get_target(row.target)
-        drawn_at = record.drawing_of(Path(row.bundle)) if row.bundle else None
-        if record.drawing is not None and drawn_at is not None:
-            write_file(drawn_at, record.draw(open_bundle(Path(row.bundle))))
-            print(f"{record.drawing.shows} drawn in {drawn_at}")
+    for line in draw(found, request, out):
+        print(line)
     return timed.exit_code

@@ -17,7 +17,8 @@ import tyro
 from lawder_edge.cli import (
     bench,
     card,
-    data,
+    data_check,
+    data_phantom,
     demo,
     doctor,
     evaluate,
@@ -51,8 +52,8 @@ same. Start with: lawder-edge export --model order --target onnx --out order-onn
 def verbs(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
     """The functions behind the verbs. Each returns its exit code."""
     return {
-        "data check": data.check,
-        "data phantom": data.phantom,
+        "data check": data_check.check,
+        "data phantom": data_phantom.phantom,
         "train": train.command(argv),
         "synth train": synth.train_command(argv),
         "synth sample": synth.sample,

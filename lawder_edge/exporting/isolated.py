@@ -14,12 +14,12 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from lawder_edge.bench.process import thread_environment
 from lawder_edge.codec import decode
 from lawder_edge.errors import BadBundle
 from lawder_edge.exporting.outcome import ExportOutcome
 from lawder_edge.exporting.processes import at_a_time
 from lawder_edge.exporting.request import ExportTask
+from lawder_edge.processes import thread_environment
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.registry import get_target
 

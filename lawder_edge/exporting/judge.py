@@ -18,10 +18,11 @@ from lawder_edge.bundle.certificate import (
     LogitDifference,
     MeanAndWorst,
 )
-from lawder_edge.bundle.manifest import OutputKind, Tool
+from lawder_edge.bundle.manifest import OutputKind
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import dice, surface_dice
 from lawder_edge.intervals import Interval, bootstrap_mean
+from lawder_edge.versions import Tool
 
 BOUNDARY_TOLERANCE_PX = 2.0
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lawder_edge.bench.machine import installed_version
 from lawder_edge.bundle.store import open_bundle
 from lawder_edge.errors import BadBundle, BadInput, GateFailed, LawderError, OverBudget, Unavailable
 from lawder_edge.exporting.isolated import export_several
 from lawder_edge.exporting.outcome import ExportOutcome
 from lawder_edge.exporting.request import ExportRequest, ExportTask
+from lawder_edge.versions import installed_version
 
 _ERRORS: dict[int, type[LawderError]] = {e.exit_code: e for e in (BadInput, GateFailed, Unavailable, OverBudget)}
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadInput
 from lawder_edge.exporting.verify import Progress, VerifyImages
-from lawder_edge.exporting.watch import watchers_of
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.tensors import ProgramTensors, QuantizedTensor
-from lawder_edge.targets.registry import load_runner
+from lawder_edge.targets.registry import get_target, load_runner
+from lawder_edge.targets.watch import Activation, Watcher
 
 # Share of a tensor's elements from which its difference counts as the start of one.
 STARTS_AT = 0.001
@@ -88,7 +88,7 @@ def compare_layers(
     # As it is run, so that watching can be seen to change nothing; and it tells of a runtime that is missing.
     runner = load_runner(bundle, threads=threads)
     program = ProgramTensors(network, size=runner.size)
-    watchers = watchers_of(bundle, network, program.tensors, threads=threads)
+    watchers = watchers_of(bundle, network, program.tensors, size=runner.size, threads=threads)
     tallies = [_Tally() for _ in watchers]
     moved: defaultdict[str, float] = defaultdict(float)
     largest = [0.0] * len(watchers)
@@ -115,6 +115,20 @@ def compare_layers(
         for i, w in enumerate(watchers)
     )
     return Layers(images.source, count, runtimes, layers)
+
+
+def watchers_of(
+    bundle: Bundle,
+    network: QuantizedNetwork,
+    tensors: Sequence[QuantizedTensor],
+    *,
+    size: tuple[int, int],
+    threads: int = 0,
+) -> tuple[Watcher, ...]:
+    """All that can be watched of an int8 bundle. tensors: of `network` at `size` (H, W). Raises as `Target.watch`."""
+    wanted = [Activation(t.name, t.scale, t.zero_point) for t in tensors]
+    target = get_target(bundle.manifest.target)
+    return target.watch(bundle, lambda: network.program(size), wanted, threads=threads)
 
 
 def first_difference(differences: Sequence[Difference | None]) -> int | None:

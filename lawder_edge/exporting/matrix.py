@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from lawder_edge.bundle.certificate import INT8_LIMITS, ImageAgreement, MeanAndWorst
-from lawder_edge.bundle.manifest import OutputKind
+from lawder_edge.bundle.manifest import Manifest, OutputKind
 from lawder_edge.bundle.processing import Float, Labels
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import open_bundle, read_certificate
@@ -197,7 +197,7 @@ def outputs_of(source: Source, choice: ImageChoice) -> Outputs:
         runner.finish_labels(runner.infer(runner.prepare(pair.frame)), runner.size)
         for pair in hostile_images(runner.size).read()
     )
-    names = {"bundle": manifest.target, "pytorch": PYTORCH, "reference": REFERENCE}
+    names = _names(manifest)
     state = "reference" if source.kind != "bundle" else certificate.status if certificate else "no certificate"
     return Outputs(names[source.kind], manifest.precision, state, runner.kind, tuple(labels), tuple(raw), hostile)
 
@@ -234,9 +234,14 @@ def _runner(source: Source) -> Runner:
     return TorchRunner(network, size=size, channels=channels, classes=classes, threshold=threshold)
 
 
+def _names(manifest: Manifest) -> dict[str, str]:
+    """What a row calls a source of that bundle, by its kind."""
+    return {"bundle": manifest.target, "pytorch": PYTORCH, "reference": REFERENCE}
+
+
 def _isolated(source: Source, choice: ImageChoice, timeout_s: float) -> Outputs | Row:
     manifest = open_bundle(source.bundle).manifest
-    name = manifest.target if source.kind == "bundle" else PYTORCH if source.kind == "pytorch" else REFERENCE
+    name = _names(manifest)[source.kind]
     try:
         return in_process(outputs_of, source, choice, timeout_s=timeout_s)
     except Unavailable as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lawder_edge.bundle.certificate import Certificate, ImageAgreement, LogitDifference, unmeasured
-from lawder_edge.bundle.manifest import InputSpec, Tool
+from lawder_edge.bundle.manifest import InputSpec
 from lawder_edge.bundle.processing import Float, Frame
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, has_certificate, read_certificate, write_certificate
@@ -18,7 +18,7 @@ from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.exporting.judge import agree, certify
 from lawder_edge.exporting.shared import ALONE, PYTORCH, Shared, SharedRunner
 from lawder_edge.targets.registry import Target, get_target, load_runner
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.versions import Tool, tool_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from lawder_edge.codec import decode
 from lawder_edge.errors import LawderError, last_line
 from lawder_edge.exporting.outcome import ExportOutcome, export_verified
 from lawder_edge.exporting.request import ExportTask
+from lawder_edge.processes import own_stdout
 
 
 def outcome_of_task(task: ExportTask) -> ExportOutcome:
@@ -38,8 +38,7 @@ def main(task_json: str) -> None:
     """Answer on the real stdout; what toolchains print meanwhile goes to stderr."""
     # A user's own network (--model my_package:Net) stands where they work. Last, so that it hides no installed package.
     sys.path.append("")
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    out = own_stdout()
     outcome = outcome_of_task(decode(ExportTask, task_json, source="task"))
     out.write(json.dumps(asdict(outcome)) + "\n")
     out.flush()

@@ -45,9 +45,11 @@ class Builder:
         self._stated: set[str] = set()
 
     def tensor(self, value: Value) -> Tensor:
+        """The tensor of the graph that a value is stored in, as far as it is known now."""
         return self._tensors[value.name]
 
     def add_input(self, name: str, shape: Shape, layout: Layout) -> Value:
+        """An input of the graph, of logical `shape`, float32 until `state_scale`."""
         self._tensors[name] = Tensor(name, stored(shape, layout), "float32")
         return Value(name, shape, layout)
 
@@ -120,6 +122,7 @@ class Builder:
         return self.op(Reshape(), (value,), shape, layout)
 
     def graph(self, name: str, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> Graph:
+        """All that was collected, as it is: neither simplified nor checked."""
         return Graph(
             name,
             tuple(self._tensors.values()),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lawder_edge.graph.builder import Builder, Value
+from lawder_edge.graph.call import Call
 from lawder_edge.graph.geometry import border, window_count
 from lawder_edge.graph.ir import (
     Array,
@@ -22,9 +23,6 @@ from lawder_edge.graph.ir import (
     Tensor,
 )
 from lawder_edge.graph.layout import NHWC
-
-if TYPE_CHECKING:
-    from lawder_edge.graph.operators import Call
 
 # Half of int32: sums of products are added to it.
 _LARGEST_BIAS = 2**30

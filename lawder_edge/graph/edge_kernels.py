@@ -8,9 +8,8 @@ import numpy as np
 
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.fixed_point import multiplier_of, rescale
+from lawder_edge.graph.integer_kernels import QMAX, QMIN
 from lawder_edge.graph.ir import ArgMax, Array, Cast, Dequantize, GreaterEqual, Op, Quantize, Tensor
-
-_QMIN, _QMAX = -128, 127
 
 
 def run_edge(op: Op, values: Sequence[Array], inputs: Sequence[Tensor], output: Tensor) -> Array:
@@ -42,4 +41,4 @@ def _quantize(x: Array, given: Tensor, output: Tensor) -> Array:
     else:
         raw = rescale(x.astype(np.int64) - given.zero_point, *multiplier_of(given.scale / output.scale))
         raw = raw + output.zero_point
-    return np.asarray(np.clip(raw, _QMIN, _QMAX))
+    return np.asarray(np.clip(raw, QMIN, QMAX))

@@ -102,6 +102,7 @@ def move(op: Op, values: Sequence[Array], output: Tensor, *, zero: int = 0) -> A
 
 
 def activate(x: Array, activation: Activation) -> Array:
+    """x: float32 of any shape. Returns: the same shape, from 0 up by `relu`, in [0, 6] by `relu6`."""
     if activation == "none":
         return x
     return np.asarray(np.clip(x, 0, 6 if activation == "relu6" else None))

@@ -13,9 +13,10 @@ import numpy as np
 
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.builder import Builder, Value
+from lawder_edge.graph.call import Call
 from lawder_edge.graph.ir import Array, Graph, Quantization
 from lawder_edge.graph.layout import NHWC, identity
-from lawder_edge.graph.operators import NO_OPERATION, OPERATORS, Call
+from lawder_edge.graph.operators import NO_OPERATION, OPERATORS
 from lawder_edge.graph.passes import simplify
 from lawder_edge.graph.validate import validate
 

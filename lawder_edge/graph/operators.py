@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from lawder_edge.errors import BadInput
 from lawder_edge.graph.builder import Builder, Value
+from lawder_edge.graph.call import Call
 from lawder_edge.graph.convolution import convolution, one_or_two, pool
 from lawder_edge.graph.ir import (
     Add,
@@ -26,7 +25,6 @@ from lawder_edge.graph.ir import (
     Relu6,
     ResizeBilinear,
     ResizeNearest,
-    Shape,
     Softmax,
     Sub,
 )
@@ -45,32 +43,6 @@ from lawder_edge.graph.layout import (
 
 # In eval mode these give their input.
 NO_OPERATION = frozenset({"aten.dropout", "aten.contiguous", "aten.clone", "aten.alias", "aten.detach"})
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of an operator. where: operator and module, for errors. arguments: by name, tensors as values.
-
-    shape: logical, of the result.
-    """
-
-    builder: Builder
-    where: str
-    arguments: Mapping[str, Any]
-    shape: Shape
-
-    def __getitem__(self, name: str) -> Any:
-        return self.arguments[name]
-
-    def value(self, name: str = "self") -> Value:
-        """An argument that is a tensor."""
-        found = self.arguments[name]
-        if not isinstance(found, Value):
-            self.refuse(f"{name} is {found!r}", "a tensor")
-        return found
-
-    def refuse(self, got: str, wanted: str) -> NoReturn:
-        raise BadInput(f"{self.where}: {got}; wanted {wanted}.")
 
 
 def _conv2d(call: Call) -> Value:

@@ -33,6 +33,11 @@ def attend(scores: Tensor, values: Tensor, normaliser: Normaliser, on_map: Calla
     return (weights @ values) / weights.sum(-1, keepdim=True)
 
 
+def tokens(x: Tensor) -> Tensor:
+    """(B, d, h, w) -> (B, h w, d)"""
+    return x.flatten(2).transpose(1, 2)
+
+
 class BidirectionalSkipAttention(nn.Module):
     """Decoder feature and skip look at each other through one similarity matrix; a gate scales what each takes over.
 
@@ -83,24 +88,20 @@ class BidirectionalSkipAttention(nn.Module):
             if writer is not None:
                 nn.init.zeros_(writer.weight)
 
-    def _tokens(self, x: Tensor) -> Tensor:
-        """(B, d, h, w) -> (B, h w, d)"""
-        return x.flatten(2).transpose(1, 2)
-
     def forward(self, decoder: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
         if self.stride > 1:
             decoder_cells, skip_cells = F.avg_pool2d(decoder, self.stride), F.avg_pool2d(skip, self.stride)
         else:
             decoder_cells, skip_cells = decoder, skip
         b, _, h, w = decoder_cells.shape
-        q = self._tokens(self.key_decoder(decoder_cells)) * self.scale
-        k = self._tokens(self.key_skip(skip_cells))
+        q = tokens(self.key_decoder(decoder_cells)) * self.scale
+        k = tokens(self.key_skip(skip_cells))
         scores = q @ k.transpose(1, 2)
         if self.score_bias is not None:
             scores = scores + self.score_bias
-        to_decoder = attend(scores, self._tokens(self.value_skip(skip_cells)), self.normaliser, self.attention_map)
+        to_decoder = attend(scores, tokens(self.value_skip(skip_cells)), self.normaliser, self.attention_map)
         to_skip = attend(
-            scores.transpose(1, 2), self._tokens(self.value_decoder(decoder_cells)), self.normaliser, self.attention_map
+            scores.transpose(1, 2), tokens(self.value_decoder(decoder_cells)), self.normaliser, self.attention_map
         )
         delta_decoder = self.out_decoder(to_decoder.transpose(1, 2).reshape(b, -1, h, w))
         delta_skip = self.out_skip(to_skip.transpose(1, 2).reshape(b, -1, h, w))

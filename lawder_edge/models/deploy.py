@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lawder_edge.errors import BadInput
-from lawder_edge.models.attention import BidirectionalSkipAttention
+from lawder_edge.models.attention import BidirectionalSkipAttention, tokens
 from lawder_edge.models.blocks import (
     ChannelAttention,
     GroupedAttentionGate,
@@ -159,22 +159,17 @@ class DeployedSkipAttention(nn.Module):
     def forward(self, decoder: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
         cells, skip_cells = F.avg_pool2d(decoder, self.stride), F.avg_pool2d(skip, self.stride)
         b, _, h, w = cells.shape
-        scores = _tokens(self.key_decoder(cells)) @ _tokens(self.key_skip(skip_cells)).transpose(1, 2)
+        scores = tokens(self.key_decoder(cells)) @ tokens(self.key_skip(skip_cells)).transpose(1, 2)
         # (B, N, N): from tokens of the decoder (rows) to tokens of the skip
         attention = torch.sigmoid(scores + self.score_bias)
-        to_decoder = attention @ _tokens(self.value_skip(skip_cells)) / (h * w)
-        to_skip = attention.transpose(1, 2) @ _tokens(self.value_decoder(cells)) / (h * w)
+        to_decoder = attention @ tokens(self.value_skip(skip_cells)) / (h * w)
+        to_skip = attention.transpose(1, 2) @ tokens(self.value_decoder(cells)) / (h * w)
         delta_decoder = self.out_decoder(to_decoder.transpose(1, 2).reshape(b, -1, h, w))
         delta_skip = self.out_skip(to_skip.transpose(1, 2).reshape(b, -1, h, w))
         gate = torch.sigmoid(self.confidence_decoder(decoder) + self.confidence_skip(skip))
         decoder = decoder + gate * upsample(delta_decoder, self.stride)
         skip = skip + gate * upsample(delta_skip, self.stride)
         return (self.fuse_decoder(decoder) + self.fuse_skip(skip) if self.fuses else decoder), skip
-
-
-def _tokens(x: Tensor) -> Tensor:
-    """(B, d, h, w) -> (B, h w, d)"""
-    return x.flatten(2).transpose(1, 2)
 
 
 def _attention(source: BidirectionalSkipAttention) -> nn.Module:
@@ -250,16 +245,22 @@ def _bias(conv: nn.Conv2d) -> Tensor:
     return torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
 
 
+def _like(conv: nn.Conv2d, ins: int, outs: int, *, groups: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A convolution of other channels with the windows of `conv`: size, stride, dilation, and all of its padding."""
+    windows = {name: getattr(conv, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+    return nn.Conv2d(ins, outs, **windows, groups=groups, bias=bias)
+
+
 def _padded(conv: nn.Conv2d, *, in_channels: int | None = None, out_channels: int | None = None) -> nn.Conv2d:
     """The convolution with zero weights for channels beyond its own. A depthwise one grows in `out_channels` alone."""
     depthwise = conv.groups == conv.in_channels > 1
+    if conv.groups > 1 and (not depthwise or conv.out_channels != conv.in_channels):
+        raise ValueError(f"{conv} cannot be padded; wanted one group, or one a channel")
     outs = out_channels or conv.out_channels
     ins = outs if depthwise else in_channels or conv.in_channels
     if (ins, outs) == (conv.in_channels, conv.out_channels):
         return conv
-    wide = nn.Conv2d(
-        ins, outs, cast(Any, conv.kernel_size), padding=cast(Any, conv.padding), groups=outs if depthwise else 1
-    )
+    wide = _like(conv, ins, outs, groups=outs if depthwise else 1)
     wide.weight.zero_()
     wide.weight[: conv.out_channels, : conv.weight.shape[1]] = conv.weight
     cast(Tensor, wide.bias).zero_()[: conv.out_channels] = _bias(conv)
@@ -269,18 +270,19 @@ def _padded(conv: nn.Conv2d, *, in_channels: int | None = None, out_channels: in
 def _depthwise(grouped: nn.Conv2d) -> nn.Conv2d:
     """The products of a convolution of two inputs a group and one output before they are summed, without its bias."""
     c = grouped.in_channels
-    conv = nn.Conv2d(c, c, cast(Any, grouped.kernel_size), padding=cast(Any, grouped.padding), groups=c, bias=False)
+    conv = _like(grouped, c, c, groups=c, bias=False)
     conv.weight = nn.Parameter(grouped.weight.reshape(c, 1, *grouped.kernel_size).clone())
     return conv
 
 
 def split_inputs(conv: nn.Conv2d, first: int) -> tuple[nn.Conv2d, nn.Conv2d]:
     """A convolution of a concatenation, `first` channels and the rest, as two to sum; the first keeps the bias."""
+    if conv.groups > 1:
+        raise ValueError(f"{conv} cannot be split by its inputs; wanted one group")
     parts: list[nn.Conv2d] = []
     for channels in (slice(first), slice(first, None)):
         weight = conv.weight[:, channels].detach().clone()
-        size, padding = cast(Any, conv.kernel_size), cast(Any, conv.padding)
-        part = nn.Conv2d(weight.shape[1], conv.out_channels, size, padding=padding, bias=not parts)
+        part = _like(conv, weight.shape[1], conv.out_channels, bias=not parts)
         part.weight = nn.Parameter(weight)
         parts.append(part)
     parts[0].bias = nn.Parameter(_bias(conv).clone())

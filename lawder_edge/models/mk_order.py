@@ -22,6 +22,9 @@ STAGE_STRIDE = (16, 8, 4, 2)
 class MKOrder(MKUNet):
     """MK-UNet with bidirectional skip attention at the late decoder stages.
 
+    x: (B, in_channels, H, W) in [-1, 1], H and W multiples of 32. Returns: (B, num_classes, H, W) logits; in training
+    as `MKUNet`.
+
     `token_stride` is the token grid relative to the input: 32 gives 64 tokens at 256x256; 0 keeps every position of the
     stage (the paper's 0.56 GFLOPs). It is constant, so that one export is right at every size. `normaliser` is sigmoid:
     of those whose operators every integer runtime has, the one whose map loses least at 1/256

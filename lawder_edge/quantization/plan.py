@@ -18,6 +18,7 @@ import torch
 from torch.fx import Graph, Node
 
 from lawder_edge.errors import BadInput
+from lawder_edge.graph.lower import module_path
 
 aten = torch.ops.aten
 CONVOLUTIONS = frozenset({aten.conv2d.default})
@@ -117,12 +118,6 @@ def plan(graph: Graph) -> Plan:
     return Plan(groups, group_of, tuple(rounded), weights, convolutions)
 
 
-def module_path(node: Node) -> str:
-    """The module that a node comes from, as in `named_modules`; empty for the network itself."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
-
-
 def _is_float_tensor(node: Node) -> bool:
     value = node.meta.get("val")
     if node.op == "get_attr":
@@ -131,10 +126,12 @@ def _is_float_tensor(node: Node) -> bool:
 
 
 def _is_value(node: Node) -> bool:
-    if node.op == "call_function" and node.target not in KNOWN and node.target is not operator.getitem:
-        where = module_path(node) or "the network itself"
+    if node.op == "call_function" and node.target not in KNOWN:
+        # One of several tensors that an operator gives: it is that operator that cannot be.
+        culprit: Any = node.args[0] if node.target is operator.getitem else node
+        where = module_path(culprit) or "the network itself"
         raise BadInput(
-            f"operator {node.target} in {where} has no integer form here. Replace it there by convolutions, sums, "
+            f"operator {culprit.target} in {where} has no integer form here. Replace it there by convolutions, sums, "
             "products, ReLU, sigmoid, pooling or bilinear resizing by a whole factor; or export with --precision fp32."
         )
     return bool(node.users)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
+from lawder_edge.graph.lower import module_path
 from lawder_edge.quantization.network import QuantizedNetwork
-from lawder_edge.quantization.plan import module_path
 
 
 @dataclass(frozen=True)

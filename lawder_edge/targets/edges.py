@@ -13,6 +13,7 @@ import torch.ao.quantization.fx._decomposed
 from torch import Tensor, nn
 
 from lawder_edge.bundle.manifest import InputType, OutputKind
+from lawder_edge.targets.program import to_program
 from lawder_edge.targets.registry import ExportSpec
 
 if TYPE_CHECKING:
@@ -29,10 +30,8 @@ def with_edges(program: ExportedProgram, spec: ExportSpec) -> ExportedProgram:
     """program: float32 frames (B, channels, H, W) to logits (B, classes, H, W), at the spec's size.
 
     Returns: the same between the spec's input type and output; masks are (B, 1, H, W) uint8. The program itself where
-    nothing changes. Raises BadInput as `onnx.to_program`.
+    nothing changes. Raises BadInput as `program.to_program`.
     """
-    from lawder_edge.targets.onnx import to_program
-
     taken = spec.input_type or "float32"
     if taken == "float32" and spec.output == "logits":
         return program

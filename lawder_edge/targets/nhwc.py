@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lawder_edge.bundle.manifest import InputType
 from lawder_edge.errors import BadInput
+from lawder_edge.graph import edges
 from lawder_edge.graph.ir import Graph
+from lawder_edge.targets.program import to_program
 from lawder_edge.targets.registry import ExportSpec, Program, not_quantised
 
 
@@ -25,12 +28,22 @@ def to_graph(program: Program, spec: ExportSpec) -> Graph:
     return graph
 
 
+def with_edges(graph: Graph, spec: ExportSpec, taken: InputType) -> Graph:
+    """The graph from an input of type `taken` to the spec's output, which is float32 where the input is."""
+    if spec.output == "probabilities":
+        graph = edges.with_probabilities(graph)
+    elif spec.output == "mask":
+        graph = edges.with_mask(graph, spec.threshold)
+    if taken == "float32":
+        graph = edges.with_float_output(graph)
+    return edges.with_input(graph, taken)
+
+
 def _lowered(program: Program, spec: ExportSpec) -> Graph:
     import torch
 
     from lawder_edge.graph.lower import lower
     from lawder_edge.models.deploy import to_deploy
-    from lawder_edge.targets.onnx import to_program
 
     if isinstance(program, torch.nn.Module):
         if spec.precision == "int8":

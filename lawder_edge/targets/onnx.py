@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +12,15 @@ from lawder_edge.bundle.certificate import FP32_LIMITS, INT8_LIMITS
 from lawder_edge.bundle.processing import Float, Samples
 from lawder_edge.bundle.runner import ManifestRunner, Runner
 from lawder_edge.bundle.store import Bundle
-from lawder_edge.errors import BadBundle, BadInput, first_line
+from lawder_edge.errors import BadBundle, BadInput, Unavailable, first_line
 from lawder_edge.files import write_file
+from lawder_edge.targets import qdq
+from lawder_edge.targets.program import quiet, to_program
 from lawder_edge.targets.registry import Artifact, ExportSpec, OnnxForm, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.targets.watch import Activation, Watched, Watcher, check_same, same_or
+from lawder_edge.versions import tool_of
 
 if TYPE_CHECKING:
-    import torch
     from torch.export import ExportedProgram
 
 INPUT = "image"
@@ -45,6 +44,7 @@ TARGET = Target(
     # In float it fills lanes, which no other runtime is given.
     forms=(("int8", "onnx"),),
     reads=("opset",),
+    watches=True,
 )
 
 
@@ -108,6 +108,13 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
     return OnnxRunner(bundle, threads=threads)
 
 
+def watch(
+    bundle: Bundle, program: Callable[[], ExportedProgram], tensors: Sequence[Activation], *, threads: int = 0
+) -> tuple[Watcher, ...]:
+    """As `Target.watch`: onnxruntime on the bundle's file."""
+    return (OnnxWatcher(bundle, tensors, threads=threads),)
+
+
 class OnnxRunner(ManifestRunner):
     """A bundle's ONNX file in onnxruntime on the CPU."""
 
@@ -135,6 +142,47 @@ class OnnxRunner(ManifestRunner):
         return output
 
 
+class OnnxWatcher(ManifestRunner, Watcher):
+    """onnxruntime on the bundle's file with the integers of every quantised tensor as outputs more.
+
+    They are what its fused operators give, so that fusion stays but for corners: ORDER's logits move by one step on
+    some images and by none on others, which the remark tells.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, bundle: Bundle, tensors: Sequence[Activation], *, threads: int = 0) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise Unavailable(
+                "onnx is not installed, which is needed to look into the file. Install it: pip install "
+                "'lawder-edge[onnx]'."
+            ) from error
+        super().__init__(bundle.manifest)
+        proto = onnx.load(str(bundle.model_path))
+        found = qdq.activations(proto)
+        check_same(bundle, found, tensors)
+        watched = copy.deepcopy(proto)
+        for tensor in found:
+            value = onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.INT8, None)
+            watched.graph.output.append(value)
+        self._names = {mine.name: theirs.name for mine, theirs in zip(tensors, found, strict=True)}
+        self._session = open_session(watched.SerializeToString(), threads=threads)
+        self._input = proto.graph.input[0].name
+
+    def read(self, x: Float) -> Watched:
+        names = [self.kind, *self._names.values()]
+        output, *values = self._session.run(names, {self._input: self._checked(x)})
+        return Watched(dict(zip(self._names, values, strict=True)), output)
+
+    def infer(self, tensor: Float) -> Samples:
+        return self.read(tensor).output
+
+    def remark(self, largest: float) -> str:
+        return f"onnxruntime: {same_or(largest)} when its tensors are watched"
+
+
 def open_session(model: str | bytes, *, threads: int) -> Any:
     """onnxruntime on the CPU. model: path of a file, or what stands in it. Raises what onnxruntime raises."""
     import onnxruntime
@@ -156,7 +204,7 @@ def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:
     if not isinstance(program, torch.export.ExportedProgram):
         raise TypeError(f"ONNX is written from a network, not from {type(program).__name__}")
     program = with_edges(program, spec)
-    with _quiet() as said:
+    with quiet() as said:
         try:
             exported = torch.onnx.export(
                 program,
@@ -172,46 +220,6 @@ def _to_onnx(program: Program, spec: ExportSpec, opset: int) -> Any:
     if exported is None:
         raise BadInput(f"the network cannot be written as ONNX: {said.getvalue().strip()[-200:]}")
     return exported.model_proto
-
-
-def to_program(model: Any, spec: ExportSpec, *, dtype: torch.dtype | None = None) -> ExportedProgram:
-    """torch.export of a module in eval mode at the spec's size, or with free height, width and batch.
-
-    dtype: of its input, float32 where None.
-
-    Raises BadInput where the network fails at such an input or ties the graph to its size.
-    """
-    import torch
-    from torch.export import Dim
-
-    # Neither square nor of a batch of one, so that no two of the four lengths are taken for the same.
-    height, width = spec.size or (2 * spec.multiple_of, 3 * spec.multiple_of)
-    example = torch.zeros(2 if spec.dynamic_batch else 1, spec.channels, height, width, dtype=dtype)
-    free: dict[int, Any] = {0: Dim.DYNAMIC} if spec.dynamic_batch else {}
-    if spec.size is None:
-        # AUTO: the exporter finds the divisibility by itself; a length that it fixes shows in the result.
-        free |= {2: Dim.AUTO, 3: Dim.AUTO}
-    training = model.training
-    try:
-        with _quiet(), torch.no_grad():
-            output = model.eval()(example)
-            program = torch.export.export(model, (example,), dynamic_shapes=(free,) if free else None)
-    except Exception as error:  # whatever a user's network raises
-        shape = tuple(example.shape)
-        raise BadInput(
-            f"{type(model).__name__} cannot be exported with an input of {shape}: {first_line(error)}. It must map "
-            f"(B, {spec.channels}, H, W) to logits without branches on values; try a fixed --size."
-        ) from error
-    finally:
-        model.train(training)
-    wanted = (example.shape[0], spec.classes, height, width)
-    got = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
-    if got != wanted:
-        raise BadInput(
-            f"{type(model).__name__} gives {got} for an input of {tuple(example.shape)}; wanted logits of {wanted}: "
-            "one tensor at the input's resolution, one channel a class."
-        )
-    return program
 
 
 def _check_interface(proto: Any, spec: ExportSpec) -> None:
@@ -278,17 +286,3 @@ def _strip(message: Any) -> None:
         if field.message_type is not None:
             for inner in [value] if hasattr(value, "DESCRIPTOR") else value:
                 _strip(inner)
-
-
-@contextmanager
-def _quiet() -> Iterator[io.StringIO]:
-    """Hold back what the exporter prints, warns and logs: progress marks and hints on its own internals."""
-    text = io.StringIO()
-    level = logging.root.manager.disable
-    with redirect_stdout(text), redirect_stderr(text), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield text
-        finally:
-            logging.disable(level)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,7 +23,11 @@ from lawder_edge.files import write_file
 from lawder_edge.targets import qdq
 from lawder_edge.targets.onnx import to_proto
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.targets.watch import Activation, Watched, Watcher, check_same, same_or
+from lawder_edge.versions import tool_of
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 # The section of rt_info that holds what a reader of the two files alone has to know.
 SECTION = "lawder_edge"
@@ -42,6 +47,7 @@ TARGET = Target(
     reads=("opset",),
     activations="uint8, asymmetric, one scale a tensor",
     beside=(".bin",),
+    watches=True,
 )
 
 
@@ -88,6 +94,13 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
     return OpenVinoRunner(bundle, threads=threads)
 
 
+def watch(
+    bundle: Bundle, program: Callable[[], ExportedProgram], tensors: Sequence[Activation], *, threads: int = 0
+) -> tuple[Watcher, ...]:
+    """As `Target.watch`: OpenVINO on the bundle's files."""
+    return (OpenVinoWatcher(bundle, tensors, threads=threads),)
+
+
 class OpenVinoRunner(ManifestRunner):
     """A bundle's OpenVINO files on the CPU."""
 
@@ -122,6 +135,53 @@ class OpenVinoRunner(ManifestRunner):
             for info in (layer.get_rt_info() for layer in self._compiled.get_runtime_model().get_ops())
         )
         return tuple(LayerPrecision(kind, precision, count) for (kind, precision), count in sorted(layers.items()))
+
+
+class OpenVinoWatcher(ManifestRunner, Watcher):
+    """OpenVINO on the bundle's file with outputs more. Its integers are uint8, 128 higher.
+
+    The tensors that `qdq.with_plain_rounding_before_sums` rounds by a Round have no integers and are not watched.
+    """
+
+    name = "OpenVINO"
+
+    def __init__(self, bundle: Bundle, tensors: Sequence[Activation], *, threads: int = 0) -> None:
+        super().__init__(bundle.manifest)
+        model = core().read_model(str(bundle.model_path))
+        given = {name: out for op in model.get_ops() for out in op.outputs() for name in out.get_names()}
+        self._all = len(tensors)
+        self._names = [t.name for t in tensors if t.name in given]
+        if not self._names:
+            raise BadBundle(f"{bundle.model_path} names none of the network's tensors. Export the bundle again.")
+        check_same(
+            bundle,
+            [_fake_quantize(name, given[name], bundle) for name in self._names],
+            [t for t in tensors if t.name in given],
+        )
+        for name in self._names:
+            model.add_outputs(name)
+        self._compiled = core().compile_model(model, "CPU", cpu_config(threads))
+
+    def read(self, x: Float) -> Watched:
+        values = self._compiled([self._checked(x)])
+        tensors = {
+            name: (np.asarray(values[i]).astype(np.int16) - 128).astype(np.int8)
+            for i, name in enumerate(self._names, start=1)
+        }
+        return Watched(tensors, np.asarray(values[0]))
+
+    def infer(self, tensor: Float) -> Samples:
+        return self.read(tensor).output
+
+    def remark(self, largest: float) -> str:
+        hidden = self._all - len(self._names)
+        told = f"OpenVINO: {same_or(largest)} when its tensors are watched"
+        if not hidden:
+            return told
+        return (
+            f"{told}; {hidden} of {self._all}, convolutions that are added to another tensor, it rounds as real "
+            "numbers, and they are not watched"
+        )
 
 
 @lru_cache(maxsize=1)
@@ -183,6 +243,20 @@ def _clean(xml: bytes, *, weights_sha256: str) -> bytes:
             element.text = None
     data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return data
+
+
+def _fake_quantize(name: str, output: Any, bundle: Bundle) -> Activation:
+    """Scale, and zero point as of int8, of what OpenVINO reads from a QuantizeLinear: FakeQuantize before Convert."""
+    node = output.get_node()
+    maker = node.input(0).get_source_output().get_node() if node.get_input_size() else node
+    if maker.get_type_name() != "FakeQuantize":
+        raise BadBundle(
+            f"{bundle.model_path}: {name} is made by {maker.get_type_name()}; wanted FakeQuantize. It was written by "
+            "another release of openvino; export the bundle again."
+        )
+    low, high = (maker.input(i).get_source_output().get_node().data.item() for i in (1, 2))
+    scale = (high - low) / 255
+    return Activation(name, scale, round(-low / scale) - 128)
 
 
 def _text(value: Any) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from lawder_edge.errors import BadInput
 from lawder_edge.targets.registry import not_quantised
+from lawder_edge.targets.watch import Activation
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # Their outputs are fixed at 1/256, zero point -128, which no symmetric scale follows.
@@ -37,15 +38,6 @@ class _Pair:
     restored: tuple[Any, ...]
     scale: npt.NDArray[np.float32]
     zero_point: npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A quantised tensor that the graph computes. name: of its integers."""
-
-    name: str
-    scale: float
-    zero_point: int
 
 
 def activations(proto: Any) -> tuple[Activation, ...]:

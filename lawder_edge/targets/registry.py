@@ -6,18 +6,19 @@ import difflib
 import importlib
 import importlib.util
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias, Union
 
-from lawder_edge.bundle.manifest import InputType, Manifest, OutputKind, OutputType, Tool
+from lawder_edge.bundle.manifest import InputType, Manifest, OutputKind, OutputType
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.words import option_of
 from lawder_edge.threads import check_threads
+from lawder_edge.versions import Tool
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from lawder_edge.bundle.runner import Runner
     from lawder_edge.bundle.store import Bundle
     from lawder_edge.graph.ir import Graph
+    from lawder_edge.targets.watch import Activation, Watcher
 
 _MODULES = ("onnx", "openvino", "tensorrt", "tflite", "c")
 
+# Options of an export that not every target reads: see `reads`.
+Option = Literal["opset", "engine", "ram"]
 # What a file is written from: see `forms`.
 Form = Literal["onnx", "graph"]
 
@@ -116,6 +120,7 @@ class Target:
     why not). integer_edges: its int8 files are int8 from input to output, where nothing else is asked for. programs:
     one of which has to be here to run it, and how to install the first. exact: computes the integer reference, and is
     held to it bit for bit in PyTorch's place. drawing: of bundles, which the module's function `draw` makes, if any.
+    watches: whether the module's function `watch` gives the inner tensors of int8 bundles.
     """
 
     name: str
@@ -135,7 +140,7 @@ class Target:
     runs_by_name: tuple[tuple[str, tuple[str, ...]], ...] = ()
     beside: tuple[str, ...] = ()
     any_size: bool = True
-    reads: tuple[Literal["opset", "engine", "ram"], ...] = ()
+    reads: tuple[Option, ...] = ()
     outputs: tuple[OutputKind, ...] = ("logits", "probabilities", "mask")
     inputs: tuple[InputType, ...] = ("float32", "uint8", "int8")
     refused: tuple[tuple[str, OutputKind | InputType, str], ...] = ()
@@ -144,6 +149,7 @@ class Target:
     programs_install: str = ""
     exact: bool = False
     drawing: Drawing | None = None
+    watches: bool = False
 
     @property
     def usual_precision(self) -> str:
@@ -196,6 +202,28 @@ class Target:
         """The drawing of a bundle as a PNG, of targets that have one."""
         picture: bytes = self._load_module(()).draw(bundle)
         return picture
+
+    def watch(
+        self,
+        bundle: Bundle,
+        program: Callable[[], ExportedProgram],
+        tensors: Sequence[Activation],
+        *,
+        threads: int = 0,
+    ) -> tuple[Watcher, ...]:
+        """All that can be watched of an int8 bundle. program: gives the one that it was exported from, at its size.
+        tensors: of that program, in the order of computation. threads: as of `load`.
+
+        Raises BadInput for a target that hides its tensors; BadBundle where the file has others than the program.
+        """
+        if not self.watches:
+            others = ", ".join(name for name, record in targets().items() if record.watches)
+            raise BadInput(
+                f"{bundle.path}: {self.name} does not give its inner tensors. Export the same checkpoint for one of "
+                f"{others}, and look at the layers of that."
+            )
+        found: tuple[Watcher, ...] = self._load_module(()).watch(bundle, program, tensors, threads=threads)
+        return found
 
     def runtime_of(self, model_file: str) -> tuple[str, ...]:
         """The packages that run a model file of that name."""

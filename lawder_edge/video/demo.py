@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from lawder_edge.errors import BadInput, OutputExists, Unavailable
-from lawder_edge.files import write_file
+from lawder_edge.errors import BadInput, Unavailable
+from lawder_edge.files import make_way, write_file
 from lawder_edge.video.frames import Controls, Source, Viewer
 from lawder_edge.video.live import without_password
 from lawder_edge.video.networks import Network, open_network
@@ -61,7 +61,7 @@ class DemoRequest:
     overwrite: bool = False
 
     def check(self) -> None:
-        """Raises BadInput and OutputExists for what could only fail later."""
+        """Make the folders of clip and report. Raises BadInput and OutputExists for what could only fail later."""
         if not self.models:
             raise BadInput("--model names nothing. Give a bundle folder, a model name or a checkpoint.")
         if self.threshold is not None and not 0 < self.threshold < 1:
@@ -78,8 +78,7 @@ class DemoRequest:
         if self.report is not None:
             if self.report.suffix not in (".json", ".md"):
                 raise BadInput(f"{self.report}: a report is written as .json or .md.")
-            if self.report.is_dir() or (self.report.exists() and not self.overwrite):
-                raise OutputExists(f"{self.report} exists. Add --overwrite, or choose another name.")
+            make_way(self.report, overwrite=self.overwrite)
 
     @property
     def shown(self) -> bool:
@@ -144,7 +143,6 @@ def run_demo(
         kept_up=source.live or request.shown, written=tuple(map(str, written)), remarks=remarks,
     )  # fmt: skip
     if request.report is not None:
-        request.report.parent.mkdir(parents=True, exist_ok=True)
         text = to_json(found) if request.report.suffix == ".json" else to_markdown(found)
         write_file(request.report, text.encode())
         written = (*written, request.report)
@@ -172,7 +170,7 @@ def limit_cores(cores: int) -> int:
 
 def _source(request: DemoRequest) -> Source:
     if request.source is not None:
-        from lawder_edge.video.sources import open_source
+        from lawder_edge.video.opening import open_source
 
         return open_source(request.source, fps=request.fps)
     from lawder_edge.video.clip import ProceduralClip

@@ -15,15 +15,13 @@ import socket
 import time
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from lawder_edge.video.address import is_loopback
-
-if TYPE_CHECKING:
-    from lawder_edge.video.page import Page, PageServer
+from lawder_edge.video.showing import Showing
 
 _BOUNDARY = b"lawder-edge-picture"
 _COOKIE = "lawder_edge_token"
@@ -32,6 +30,19 @@ _MOST_BODY_BYTES = 4096
 _SEND_BUFFER_BYTES = 128 * 1024
 _RECORDING = re.compile(r"/recordings/(\d{1,6})")
 _SWITCHES = ("paused", "recording", "figures", "help")
+
+
+class PageServer(ThreadingHTTPServer):
+    """One thread a connection; none of them keeps the program from ending."""
+
+    page: Showing
+    daemon_threads = True
+    block_on_close = False
+    # Viewers that all come at once wait here.
+    request_queue_size = 64
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that went away is no news, and stderr belongs to the video."""
 
 
 class Requests(BaseHTTPRequestHandler):
@@ -45,7 +56,7 @@ class Requests(BaseHTTPRequestHandler):
     timeout = 15
 
     @property
-    def _page(self) -> Page:
+    def _page(self) -> Showing:
         return self.server.page
 
     def do_GET(self) -> None:
@@ -219,7 +230,7 @@ class Requests(BaseHTTPRequestHandler):
         """Nothing: stderr belongs to the video, and addresses may carry the token."""
 
 
-def state(page: Page) -> dict[str, Any]:
+def state(page: Showing) -> dict[str, Any]:
     """What the page shows beside the picture, as JSON has it."""
     controls, shown = page.controls, page.shown()
     now_s = time.monotonic()
@@ -262,7 +273,7 @@ def _is_whole(folder: Path) -> bool:
     return (folder / "video.webm").is_file()
 
 
-def act(page: Page, wish: object) -> str:
+def act(page: Showing, wish: object) -> str:
     """Do what the page asks for; all of it or nothing. Returns: what was wrong with it, "" for nothing.
 
     wish: threshold (a number, or null for the bundle's own), bundle (its index), paused, recording, figures and help

@@ -21,8 +21,8 @@ from typing import IO
 import cv2
 import numpy as np
 
-from lawder_edge.errors import BadInput, OutputExists, Unavailable
-from lawder_edge.files import encode_png
+from lawder_edge.errors import BadInput, Unavailable
+from lawder_edge.files import encode_png, make_way
 from lawder_edge.video.frames import Controls, Image, Segmented, Status
 
 # By suffix, those that a browser plays first. OpenCV's wheels hold no H.264 encoder; a system's OpenCV may. Of the two
@@ -45,11 +45,10 @@ def free_bytes(folder: Path) -> int:
 
 
 def check_clip(path: Path, *, overwrite: bool) -> None:
-    """Raises BadInput for a suffix that cannot be written, OutputExists where something stands there."""
+    """Make the clip's folder. Raises BadInput for a suffix that cannot be written, OutputExists as `make_way`."""
     if path.suffix.lower() not in _CODECS:
         raise BadInput(f"{path}: clips are written as {', '.join(_CODECS)}. Choose one of those suffixes.")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise OutputExists(f"{path} exists. Add --overwrite, or choose another name.")
+    make_way(path, overwrite=overwrite)
 
 
 class ClipWriter:
@@ -73,7 +72,6 @@ class ClipWriter:
         the encoder of WebM, where there is time for it.
         """
         check_clip(path, overwrite=overwrite)
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.stopped = ""
         self.codec = ""

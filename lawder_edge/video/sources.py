@@ -1,9 +1,8 @@
-"""Where frames come from: what a person names becomes a `Source`. Reads files; live ones are in `live`."""
+"""Sources that are files: images of a folder, and videos. Reads files; live ones are in `live`."""
 
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawder_edge.data.images import read_image
-from lawder_edge.data.layouts import IMAGE_SUFFIXES
 from lawder_edge.errors import BadImage, BadInput
-from lawder_edge.video.frames import Frame, Image, Source
+from lawder_edge.video.frames import Frame, Image
 
 # As OpenCV gives it: (H, W) or (H, W, 1, 3 or 4), uint8 or uint16, BGR.
 Decoded: TypeAlias = NDArray[np.integer[Any]]
@@ -26,31 +24,6 @@ Decoded: TypeAlias = NDArray[np.integer[Any]]
 USUAL_FPS = 25.0
 # Files and cameras tell nonsense now and then: 0, -1, or the 90000 of their clock.
 _PLAUSIBLE_FPS = (1.0, 240.0)
-_GLOB = re.compile(r"[*?\[]")
-
-
-def open_source(text: str, *, fps: float | None = None) -> Source:
-    """A source from what a person names.
-
-    text: a video file; a folder of images, or a pattern such as `frames/*.png`; the number of a camera or its device;
-    an address with `://`; a GStreamer pipeline, which holds ` ! `. fps: to play at, None for the source's own.
-
-    Raises BadInput for what cannot be opened, Unavailable for GStreamer where OpenCV lacks it.
-    """
-    from lawder_edge.video.live import open_camera, open_pipeline, open_stream
-
-    if fps is not None and not fps > 0:
-        raise BadInput(f"{fps} frames a second were asked for; wanted more than 0.")
-    if " ! " in text:
-        return open_pipeline(text)
-    if "://" in text:
-        return open_stream(text)
-    if text.isdigit() or text.startswith("/dev/video"):
-        return open_camera(text)
-    path = Path(text)
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (_GLOB.search(text) and not path.exists()):
-        return FolderSource(_pictures(path), fps=fps or USUAL_FPS)
-    return FileSource(path, fps=fps)
 
 
 def to_rgb(image: Decoded) -> Image:
@@ -200,20 +173,3 @@ def _decode(capture: cv2.VideoCapture) -> Decoded | None:
     except cv2.error:
         return None
     return np.asarray(image) if ok and image is not None and image.size else None
-
-
-def _pictures(path: Path) -> list[Path]:
-    """The images of a folder, of a pattern, or the one of a file, in natural order: 2 before 10."""
-    if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-    elif _GLOB.search(path.name):
-        found = [p for p in path.parent.glob(path.name) if p.suffix.lower() in IMAGE_SUFFIXES]
-    else:
-        found = [path] if path.is_file() else []
-    if not found:
-        raise BadInput(f"{path}: no images here (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return sorted(found, key=_natural)
-
-
-def _natural(path: Path) -> tuple[tuple[int, int | str], ...]:
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name) if part)

@@ -8,15 +8,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from lawder_edge import loading
+from lawder_edge.bench import worker
 from lawder_edge.bench.rows import Answer, Artifact, BenchSpec, Measured, Row
 from lawder_edge.bench.worker import Loader, Meter, Subject, Task, load_subject, run_task
+from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, WeightsInfo
 from lawder_edge.bundle.runner import Runner
+from lawder_edge.bundle.store import Bundle, list_files, open_bundle, write_bundle
 from lawder_edge.codec import decode
 from lawder_edge.errors import BadInput, Unavailable
+from lawder_edge.versions import Tool
 
 
 def row_of(task: Task, load: Loader = load_subject) -> Row:
@@ -209,9 +215,8 @@ def test_a_users_own_network_is_measured_in_a_process_whose_stdout_is_a_line_of_
     assert row.measured.memory.added_bytes > 0
 
 
-def test_a_bundle_that_was_changed_after_it_was_made_is_refused(tmp_path: Path, quick: BenchSpec) -> None:
-    from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, WeightsInfo
-    from lawder_edge.bundle.store import list_files, write_bundle
+def write_onnx_bundle(path: Path) -> Bundle:
+    """Of a model file that no runtime opens."""
 
     def build(folder: Path) -> Manifest:
         (folder / "net.onnx").write_bytes(b"model")
@@ -221,9 +226,24 @@ def test_a_bundle_that_was_changed_after_it_was_made_is_refused(tmp_path: Path, 
         output = OutputSpec(kind="logits", classes=1)
         return Manifest(2, "net", "unet", "onnx", "fp32", "net.onnx", files, size, output, 0.5, None, weights, ())
 
-    write_bundle(tmp_path / "bundle", build)
-    (tmp_path / "bundle" / "net.onnx").write_bytes(b"other")
-    row = row_of(Task(str(tmp_path / "bundle"), quick))
+    write_bundle(path, build)
+    return open_bundle(path)
+
+
+def test_a_bundle_that_was_changed_after_it_was_made_is_refused(tmp_path: Path, quick: BenchSpec) -> None:
+    bundle = write_onnx_bundle(tmp_path / "bundle")
+    bundle.model_path.write_bytes(b"other")
+    row = row_of(Task(str(bundle.path), quick))
     assert (row.status, row.exit_code) == ("failed", 2)
     assert "net.onnx" in row.reason
     assert "sha256" in row.reason
+
+
+def test_a_bundle_is_described_with_the_distribution_that_its_runtime_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_onnx_bundle(tmp_path / "bundle")
+    loaded = SimpleNamespace(runner=None, module=None, bundle=bundle)
+    monkeypatch.setattr(loading, "load_predictor", lambda source, threads: loaded)
+    monkeypatch.setattr(worker, "tool_of", lambda module: Tool(f"{module}-gpu", "1.23.0"))
+    assert load_subject(str(bundle.path), 1).describe().runtime == "onnxruntime-gpu 1.23.0"

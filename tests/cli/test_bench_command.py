@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ from lawder_edge.bench.latency import WarmUp, summarize
 from lawder_edge.bench.machine import Machine, describe_machine
 from lawder_edge.bench.memory import PeakMemory
 from lawder_edge.bench.rows import Artifact, BenchReport, BenchSpec, Measured, Noise, Row
-from lawder_edge.cli import bundled
 from lawder_edge.cli.bench import bench
 from lawder_edge.errors import BadInput, LawderError, OutputExists, Unavailable
+from lawder_edge.exporting import bundled
 from lawder_edge.exporting.kept import Wanted
 
 
@@ -72,18 +73,38 @@ def test_an_existing_file_is_refused_before_anything_is_measured(calls: list[Seq
     assert out.read_text() != "precious"
 
 
+def test_folders_of_files_are_made_before_anything_is_measured(
+    calls: list[Sequence[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "new" / "x.json", tmp_path / "newer" / "x.html"]
+    measure, there = run.bench, []
+
+    def seen(*what: Any, **how: Any) -> BenchReport:
+        there.extend(file.parent.is_dir() for file in files)
+        return measure(*what, **how)
+
+    monkeypatch.setattr(run, "bench", seen)
+    bench(("a",), out=files[0], html=files[1])
+    assert there == [True, True]
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        bench(("b",), out=tmp_path / "file" / "x.json")
+    assert calls == [("a",)]
+
+
 def test_no_model_at_all_means_everything_that_is_bundled(
     calls: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundled, "bundled_sources", lambda: ("order", "somewhere/order-onnx-fp32"))
+    monkeypatch.setattr(bundled, "bundled_sources", lambda tell: ("order", "somewhere/order-onnx-fp32"))
     bench(())
     assert calls == [("order", "somewhere/order-onnx-fp32")]
 
 
 def test_targets_that_cannot_be_exported_are_told_and_are_no_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Wanted] = []
+    told: list[str] = []
 
     def kept(wanted: Sequence[Wanted], *, cache: Path, **tell: object) -> tuple[Path | LawderError, ...]:
         asked.extend(wanted)
@@ -91,13 +112,13 @@ def test_targets_that_cannot_be_exported_are_told_and_are_no_rows(
         return tuple(refused if one.precision == "int8" else cache / one.target for one in wanted)
 
     monkeypatch.setattr(bundled, "kept_bundles", kept)
-    sources = bundled.bundled_sources(tmp_path)
+    sources = bundled.bundled_sources(tmp_path, tell=told.append)
     assert sources[0] == "order"
     assert str(tmp_path / "onnx") in sources
     assert ("onnx", "int8") in [(one.target, one.precision) for one in asked]
     assert all(("int8" in one.weights.name) == (one.precision == "int8") for one in asked)
     assert len(sources) == 1 + sum(one.precision == "fp32" for one in asked)
-    assert "left out onnx int8: no such runtime here" in capsys.readouterr().err
+    assert "left out onnx int8: no such runtime here" in told
 
 
 @pytest.mark.parametrize(

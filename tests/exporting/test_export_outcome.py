@@ -12,7 +12,8 @@ from lawder_edge.bench.rows import BenchReport, BenchSpec, Noise, Row
 from lawder_edge.cli import export as command
 from lawder_edge.cli import export_table
 from lawder_edge.cli.main import run
-from lawder_edge.exporting import isolated, outcome, picture
+from lawder_edge.exporting import isolated, outcome
+from lawder_edge.exporting import report as costs
 from lawder_edge.exporting.outcome import ExportOutcome
 
 CERTIFIED = ExportOutcome("onnx", "fp32", "certified", bundle="b", file="b.onnx")
@@ -35,9 +36,9 @@ def test_a_report_tells_what_could_not_be_measured_and_fails(
     rows = (Row("order", status, "out of memory", code), Row("b", status, "out of patience", code))
     noise = Noise(busy_percent=1.0, p50_ms=1.0, p95_ms=1.0, count=1, mhz=(), throttled=None)
     report = BenchReport(describe_machine(), BenchSpec(), noise, None, rows, (), ())
-    monkeypatch.setattr("lawder_edge.bench.run.bench", lambda *args, **options: report)
+    monkeypatch.setattr(costs, "bench", lambda *args, **options: report)
     monkeypatch.setattr(outcome, "export_verified", lambda *args, **options: CERTIFIED)
-    monkeypatch.setattr(picture, "masks_of_bundle", lambda *args, **options: np.zeros((4, 4, 3), np.uint8))
+    monkeypatch.setattr(costs, "masks_of_bundle", lambda *args, **options: np.zeros((4, 4, 3), np.uint8))
     assert run(["export", "-t", "onnx", "--out", str(tmp_path / "b"), "--report"]) == code
     said = capsys.readouterr().out
     assert f"order: not measured ({status}): out of memory" in said

@@ -16,9 +16,9 @@ from lawder_edge.bundle.certificate import (
     Limits,
     LogitDifference,
 )
-from lawder_edge.bundle.manifest import Tool
 from lawder_edge.errors import BadInput
 from lawder_edge.exporting.judge import agree, certify
+from lawder_edge.versions import Tool
 
 
 def square(side: int, *, at: int = 4) -> NDArray[np.bool_]:

@@ -24,10 +24,10 @@ from lawder_edge.exporting import outcome
 from lawder_edge.exporting.export import export_bundle
 from lawder_edge.exporting.layers import Difference, Layers, WatchedRuntime, compare_layers, first_difference
 from lawder_edge.exporting.verify import phantom_images
-from lawder_edge.exporting.watch import Watched, Watcher
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.tensors import ProgramTensors
 from lawder_edge.targets.registry import ExportSpec
+from lawder_edge.targets.watch import Watched, Watcher
 
 SIZE = (64, 96)
 INT8 = ExportSpec(size=SIZE, precision="int8")

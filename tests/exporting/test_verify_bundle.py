@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.metadata
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +13,7 @@ from target_contract import WEIGHTS, Tiny, randomised
 from torch import Tensor, nn
 
 from lawder_edge.bundle.certificate import unmeasured
-from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec, Tool
+from lawder_edge.bundle.manifest import FileEntry, InputSpec, Manifest, OutputSpec
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, list_files, read_certificate, write_bundle, write_certificate
 from lawder_edge.cli.main import run
@@ -29,7 +28,6 @@ from lawder_edge.exporting.verify import (
     phantom_images,
     verify_bundle,
 )
-from lawder_edge.targets.versions import tool_of
 from lawder_edge.training.record import WeightsRecord
 from lawder_edge.weights import LoadedModel, TorchRunner
 
@@ -365,15 +363,3 @@ def test_the_command_ends_with_exit_code_4_where_nothing_can_be_measured(
     assert "needs a GPU" in said.err
     assert ("earlier certificate stays" in said.err) == before
     assert "renewed" not in said.err
-
-
-def test_a_distribution_of_another_name_is_told_with_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(name: str) -> str:
-        if name != "onnxruntime-gpu":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return "1.23.0"
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"onnxruntime": ["onnxruntime-gpu"]})
-    assert tool_of("onnxruntime") == Tool("onnxruntime-gpu", "1.23.0")
-    assert tool_of("built_in_place") == Tool("built_in_place", "unknown")

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from lawder_edge.errors import BadInput
 from lawder_edge.models import MODELS, create_model
-from lawder_edge.models.deploy import to_deploy
+from lawder_edge.models.blocks import GroupedAttentionGate, MultiKernelInvertedResidual
+from lawder_edge.models.deploy import split_inputs, to_deploy
 
 
 def worked_in(model: nn.Module, *, seed: int = 0) -> nn.Module:
@@ -72,6 +73,33 @@ def test_the_trained_module_stays_as_it_was() -> None:
         for parameter in deployed.parameters():
             parameter.add_(1.0)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+def test_a_convolution_split_by_its_inputs_keeps_its_windows(mode: str) -> None:
+    conv = nn.Conv2d(5, 4, 3, stride=2, padding=2, dilation=2, padding_mode=mode)
+    first, second = split_inputs(conv, 2)
+    x = torch.rand(1, 5, 16, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(first(x[:, :2]) + second(x[:, 2:]), conv(x))
+    with pytest.raises(ValueError, match="one group"):
+        split_inputs(nn.Conv2d(4, 4, 1, groups=2), 2)
+
+
+def test_blocks_of_dilated_and_strided_convolutions_are_equal_in_deploy_form() -> None:
+    block = MultiKernelInvertedResidual(3, 4)
+    for conv, dilation in zip(block.branches, (1, 2, 3), strict=True):
+        conv.stride, conv.dilation = (2, 2), (dilation, dilation)
+        conv.padding = (conv.kernel_size[0] // 2 * dilation,) * 2
+    block.skip.stride = (2, 2)
+    assert_equal(worked_in(block), to_deploy(block), torch.rand(1, 3, 16, 16))
+    gate = GroupedAttentionGate(4)
+    for conv in (gate.decoder_conv, gate.skip_conv):
+        conv.dilation = conv.padding = (2, 2)
+    worked_in(gate)
+    deployed, (decoder, skip) = to_deploy(gate), torch.rand(2, 1, 4, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(deployed(decoder, skip), gate(decoder, skip), rtol=1e-5, atol=1e-5)
 
 
 class Own(nn.Module):

@@ -91,6 +91,16 @@ def test_an_operator_without_an_integer_form_is_named_with_its_module() -> None:
         plan(graph_of(Holder(Erf())))
 
 
+def test_an_operator_that_gives_several_tensors_is_named_rather_than_the_taking_of_one() -> None:
+    class Halves(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            left, right = x.chunk(2, 3)
+            return left + right
+
+    with pytest.raises(BadInput, match=r"operator aten\.chunk\.default in inner has no integer form"):
+        plan(graph_of(Holder(Halves())))
+
+
 def test_tensors_with_scales_of_their_own_cannot_be_joined() -> None:
     class Joined(nn.Module):
         def __init__(self) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.targets.engine import EngineOptions
-from lawder_edge.targets.registry import ExportSpec, get_target, targets
+from lawder_edge.targets.registry import ExportSpec, Option, Target, get_target, targets
 
 
 def test_every_record_is_complete_and_its_module_has_both_functions() -> None:
@@ -20,6 +24,21 @@ def test_every_record_is_complete_and_its_module_has_both_functions() -> None:
         for precision in record.precisions:
             assert 0.9 < record.limits(precision).mask_dice_mean <= 1
         assert json.dumps(dataclasses.asdict(record))
+
+
+def test_a_record_says_which_of_the_further_functions_its_module_has() -> None:
+    for record in targets().values():
+        module = importlib.import_module(record.module)
+        assert record.watches == hasattr(module, "watch")
+        assert (record.drawing is not None) == hasattr(module, "draw")
+
+
+def test_a_target_that_hides_its_tensors_names_those_that_do_not(tmp_path: Path) -> None:
+    bundle = SimpleNamespace(path=tmp_path)
+    with pytest.raises(
+        BadInput, match=r"tensorrt does not give its inner tensors\..* one of onnx, openvino, tflite, c,"
+    ):
+        get_target("tensorrt").watch(bundle, lambda: None, ())  # type: ignore[arg-type, return-value]
 
 
 def test_an_unknown_target_gets_the_closest_name() -> None:
@@ -44,6 +63,7 @@ def test_a_missing_package_is_named_with_what_to_install() -> None:
         ("tflite", ExportSpec(engine=EngineOptions("classic", dla_core=0)), "--flavor, --dla-core"),
         ("onnx", ExportSpec(engine=EngineOptions(compute=("8.9",))), "--compute"),
         ("openvino", ExportSpec(opset=18, engine=EngineOptions(profile=(32, 64, 96))), "--profile"),
+        ("onnx", ExportSpec(ram_bytes=1 << 18), "--ram"),
     ],
 )
 def test_an_option_that_a_target_does_not_read_is_refused(target: str, spec: ExportSpec, unread: str) -> None:
@@ -51,10 +71,36 @@ def test_an_option_that_a_target_does_not_read_is_refused(target: str, spec: Exp
         get_target(target).check(spec)
 
 
-def test_every_option_is_read_by_some_target() -> None:
-    get_target("tensorrt").check(ExportSpec(opset=18, engine=EngineOptions("classic", dla_core=0)))
-    get_target("onnx").check(ExportSpec(opset=18))
-    get_target("openvino").check(ExportSpec(opset=18))
+# Of every field of a spec a value that is not its default, and the option of `reads` that asks for it, if any.
+ASKED: dict[str, tuple[object, Option | None]] = {
+    "name": ("order", None), "size": ((64, 96), None), "dynamic_batch": (True, None), "precision": ("int8", None),
+    "opset": (18, "opset"), "channels": (1, None), "classes": (3, None), "multiple_of": (16, None),
+    "notes": ((("size", "64x96"),), None), "engine": (EngineOptions("classic", dla_core=0), "engine"),
+    "output": ("mask", None), "input_type": ("uint8", None), "threshold": (0.3, None), "ram_bytes": (1 << 18, "ram"),
+}  # fmt: skip
+
+
+def takes(record: Target, asked: dict[str, object]) -> bool:
+    spec = dataclasses.replace(ExportSpec(precision=record.usual_precision), **asked)  # type: ignore[arg-type]
+    try:
+        record.check(spec)
+    except BadInput:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ExportSpec)])
+def test_every_field_of_a_spec_is_taken_by_some_target_and_refused_by_those_that_do_not_read_it(field: str) -> None:
+    value, option = ASKED[field]
+    assert value != getattr(ExportSpec(), field)
+    takers = {name for name, record in targets().items() if takes(record, {field: value})}
+    assert takers
+    if option is not None:
+        assert takers == {name for name, record in targets().items() if option in record.reads}
+
+
+def test_every_option_belongs_to_a_field_of_a_spec() -> None:
+    assert {option for _, option in ASKED.values() if option} == set(get_args(Option))
 
 
 def test_the_runtime_of_an_engine_is_that_of_its_flavor() -> None:

@@ -16,7 +16,8 @@ from page_watcher import PATIENCE_S, Watcher, wait_for
 from lawder_edge.errors import BadInput
 from lawder_edge.video.address import parse_address
 from lawder_edge.video.frames import Controls, Frame, Segmented, Status
-from lawder_edge.video.page import MOST_VIEWERS, Page
+from lawder_edge.video.page import Page
+from lawder_edge.video.showing import MOST_VIEWERS
 
 TOKEN = "a-long-enough-secret"
 SIZE = (48, 64)

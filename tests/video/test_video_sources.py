@@ -11,7 +11,8 @@ from video_parts import spotted, write_video
 from lawder_edge.errors import BadInput, Unavailable
 from lawder_edge.video.frames import Frame, Source
 from lawder_edge.video.live import without_password
-from lawder_edge.video.sources import FileSource, FolderSource, open_source, to_rgb
+from lawder_edge.video.opening import open_source
+from lawder_edge.video.sources import FileSource, FolderSource, to_rgb
 
 
 def read_all(source: Source) -> list[Frame]:

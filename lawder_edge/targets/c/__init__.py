@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lawder_edge import __version__
 from lawder_edge.bundle.certificate import EXACT_LIMITS
-from lawder_edge.bundle.manifest import Tool
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.files import write_file
 from lawder_edge.targets.registry import Artifact, Drawing, ExportSpec, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.versions import Tool, tool_of
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from lawder_edge.targets.watch import Activation, Watcher
 
 TARGET = Target(
     name="c",
@@ -37,6 +43,7 @@ TARGET = Target(
     programs=("cc", "gcc", "clang"),
     programs_install="apt-get install gcc libc6-dev",
     drawing=Drawing("ram", "RAM over time"),
+    watches=True,
 )
 
 
@@ -105,6 +112,15 @@ def load(bundle: Bundle, *, threads: int = 0) -> Runner:
             f"{bundle.manifest.model_entry.sha256}. Export the bundle again."
         )
     return CRunner(bundle.manifest, network)
+
+
+def watch(
+    bundle: Bundle, program: Callable[[], ExportedProgram], tensors: Sequence[Activation], *, threads: int = 0
+) -> tuple[Watcher, ...]:
+    """As `Target.watch`: the integer reference, which the C equals."""
+    from lawder_edge.targets.watched_graph import ReferenceWatcher, graph_of
+
+    return (ReferenceWatcher(bundle, graph_of(bundle, program)),)
 
 
 def draw(bundle: Bundle) -> bytes:

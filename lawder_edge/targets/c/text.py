@@ -17,6 +17,10 @@ _SIGNATURE = "const uint8_t *rgb, {}, void *arena, size_t arena_bytes"
 def network_source(
     stem: str, declarations: str, body: str, *, memory: Plan, rows: FrameRows, image: Tensor, logits: Tensor
 ) -> str:
+    """NAME.c. stem: NAME in the functions' names. declarations, body: C of the constants, and of the calls in order.
+    memory, rows: where tensors lie when the picture is whole and when it comes row by row. image: (1, H, W, C) int8.
+    logits: (1, H, W, classes) int8.
+    """
     _, height, width, classes = logits.shape
     pixels = height * width
     if classes == 1:

@@ -13,7 +13,7 @@ from lawder_edge.errors import BadBundle, Unavailable
 from lawder_edge.files import write_file
 from lawder_edge.targets.engine import Flavor
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.versions import tool_of
 
 # The kit: the graph as every ONNX runtime reads it, as TensorRT wants it where that differs, and what build.sh reads.
 FLOAT_ONNX, LEGAL_ONNX, SETTINGS = "model.onnx", "model.trt.onnx", "build.conf"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,10 +18,13 @@ from lawder_edge.errors import BadBundle
 from lawder_edge.files import write_file
 from lawder_edge.targets import nhwc
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
-from lawder_edge.targets.versions import tool_of
+from lawder_edge.targets.watch import Activation, Watched, Watcher, equal_or
+from lawder_edge.versions import tool_of
 
 if TYPE_CHECKING:
-    from lawder_edge.graph.ir import Graph
+    from torch.export import ExportedProgram
+
+    from lawder_edge.graph.ir import Array, Graph, Tensor
 
 # fast: LiteRT's choice, XNNPACK. builtin: its own kernels. reference: those that TFLM and the numpy reference equal.
 Kernels = Literal["fast", "builtin", "reference"]
@@ -43,6 +47,7 @@ TARGET = Target(
     rounding="half away from zero, after the product with a 31-bit multiplier and again after its shift",
     any_size=False,
     integer_edges=True,
+    watches=True,
     refused=(("int8", "mask", "TFLite Micro casts no number to uint8, so that no microcontroller would run it"),),
 )
 
@@ -59,21 +64,26 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     """
     from lawder_edge.targets.tflite.writer import write
 
-    graph = to_graph(program, spec)
+    graph = nhwc.with_edges(nhwc.to_graph(program, spec), spec, TARGET.input_type(spec))
     data = write(graph, notes=spec.notes).data
     write_file(out, data)
     tools = tuple(tool_of(module) for module in ("ai_edge_litert", "flatbuffers", "torch"))
     return Artifact(out, hashlib.sha256(data).hexdigest(), len(data), tools)
 
 
-def to_graph(program: Program, spec: ExportSpec) -> Graph:
-    """The graph that a file is written from. Raises BadInput as `export`."""
-    return _with_edges(nhwc.to_graph(program, spec), spec)
-
-
 def load(bundle: Bundle, *, threads: int = 0, kernels: Kernels = "fast") -> Runner:
     """Open the bundle's model in LiteRT on the CPU. threads: 0 leaves the choice to it. Raises BadBundle."""
     return TfliteRunner(bundle, threads=threads, kernels=kernels)
+
+
+def watch(
+    bundle: Bundle, program: Callable[[], ExportedProgram], tensors: Sequence[Activation], *, threads: int = 0
+) -> tuple[Watcher, ...]:
+    """As `Target.watch`: LiteRT's reference kernels, and the integer reference beside them."""
+    from lawder_edge.targets.watched_graph import ReferenceWatcher, graph_of
+
+    graph = graph_of(bundle, program)
+    return (TfliteWatcher(bundle, graph, threads=threads), ReferenceWatcher(bundle, graph))
 
 
 class TfliteRunner(ManifestRunner):
@@ -122,6 +132,40 @@ class TfliteRunner(ManifestRunner):
         return {d["name"]: self._interpreter.get_tensor(d["index"]) for d in details if d["name"]}
 
 
+class TfliteWatcher(Watcher):
+    """The bundle's .tflite in LiteRT's reference kernels, which keep every tensor. graph: that it was written from."""
+
+    name = "LiteRT reference"
+
+    def __init__(self, bundle: Bundle, graph: Graph, *, threads: int = 0) -> None:
+        self._runner = TfliteRunner(bundle, threads=threads, kernels="reference", keep_tensors=True)
+        self._path = bundle.model_path
+        self._tensors = [t for t in graph.tensors if t.origin is not None and t.data is None]
+
+    def read(self, x: Float) -> Watched:
+        from lawder_edge.targets.watched_graph import as_in_program
+
+        output = self._runner.infer(x)
+        values = self._runner.inner_tensors()
+        return Watched(dict(as_in_program(t, self._value(t, values)) for t in self._tensors), output)
+
+    def remark(self, largest: float) -> str:
+        return (
+            "LiteRT: its reference kernels are watched; XNNPACK, which it runs by itself, does not give its inner "
+            f"tensors, and its output is {equal_or(largest)} the reference kernels'"
+        )
+
+    def _value(self, tensor: Tensor, values: Mapping[str, Array]) -> Array:
+        value = values.get(tensor.name)
+        if value is None or value.shape != tensor.shape or value.dtype != np.int8:
+            got = "none" if value is None else f"{value.dtype} of {value.shape}"
+            raise BadBundle(
+                f"{self._path}: wanted int8 of {tensor.shape} for tensor {tensor.name!r}, got {got}. It was written by "
+                "another release; export the bundle again."
+            )
+        return value
+
+
 def _open(path: Path, threads: int, kernels: Kernels, *, keep_tensors: bool) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -141,16 +185,3 @@ def _refused(bundle: Bundle, error: Exception) -> BadBundle:
         f"{bundle.model_path}: LiteRT {version} refuses it ({str(error)[:300]}). Update ai-edge-litert, or export the "
         "bundle again."
     )
-
-
-def _with_edges(graph: Graph, spec: ExportSpec) -> Graph:
-    from lawder_edge.graph import edges
-
-    if spec.output == "probabilities":
-        graph = edges.with_probabilities(graph)
-    elif spec.output == "mask":
-        graph = edges.with_mask(graph, spec.threshold)
-    taken = TARGET.input_type(spec)
-    if taken == "float32":
-        graph = edges.with_float_output(graph)
-    return edges.with_input(graph, taken)

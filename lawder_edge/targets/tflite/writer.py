@@ -101,6 +101,8 @@ class SizeReport:
 
 @dataclass(frozen=True)
 class TfliteFile:
+    """data: the flatbuffer, as it goes to disk. sizes: where its bytes go."""
+
     data: bytes
     sizes: SizeReport
 

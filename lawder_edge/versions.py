@@ -1,12 +1,29 @@
-"""Which release of a package took part."""
+"""Which release of a package is installed, by the name of its distribution or of a module of it."""
 
 from __future__ import annotations
 
 import importlib.metadata
-
-from lawder_edge.bundle.manifest import Tool
+from dataclasses import dataclass
 
 UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A package that took part in something, and its release."""
+
+    name: str
+    version: str
+
+
+def installed_version(*distributions: str) -> str:
+    """Version of the first of these distributions that is installed, "" where none is."""
+    for name in distributions:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
 
 
 def tool_of(module: str) -> Tool:

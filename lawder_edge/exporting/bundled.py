@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lawder_edge.errors import LawderError
@@ -14,12 +14,16 @@ from lawder_edge.weights import bundled_weights
 MODEL = "order"
 
 
-def bundled_sources(cache: Path | None = None) -> tuple[str, ...]:
+def bundled_sources(cache: Path | None = None, *, tell: Callable[[str], None]) -> tuple[str, ...]:
     """MODEL, and a bundle of it for every target and precision that can be exported here, made where it is missing.
 
-    What cannot be exported is told on stderr, and is no row. cache: where bundles are kept, `cache_folder` when left
-    out.
+    tell: told of each export as it begins, and of what cannot be exported, which is left out. cache: where bundles are
+    kept, `cache_folder` when left out.
     """
+
+    def tell_export(task: ExportTask) -> None:
+        tell(f"exporting {MODEL} to {task.target} {task.request.precision}, once, into {task.out}")
+
     wanted: list[Wanted] = []
     for precision in ("fp32", "int8"):
         weights = bundled_weights(MODEL, int8=precision == "int8")
@@ -28,24 +32,16 @@ def bundled_sources(cache: Path | None = None) -> tuple[str, ...]:
                 continue
             missing = record.missing((*record.to_export, *record.to_run))
             if record.lacks_program():
-                _tell(f"left out {name} {precision}: {record.programs_install}")
+                tell(f"left out {name} {precision}: {record.programs_install}")
             elif missing:
-                _tell(
+                tell(
                     f"left out {name} {precision}: needs {', '.join(missing)}: pip install "
                     f"'lawder-edge[{record.extra}]'"
                 )
             else:
                 wanted.append(Wanted(MODEL, weights, name, precision))
-    found = kept_bundles(wanted, cache=cache or cache_folder(), on_export=_tell_export)
+    found = kept_bundles(wanted, cache=cache or cache_folder(), on_export=tell_export)
     for one, made in zip(wanted, found, strict=True):
         if isinstance(made, LawderError):
-            _tell(f"left out {one.target} {one.precision}: {made}")
+            tell(f"left out {one.target} {one.precision}: {made}")
     return (MODEL, *(str(made) for made in found if isinstance(made, Path)))
-
-
-def _tell_export(task: ExportTask) -> None:
-    _tell(f"exporting {MODEL} to {task.target} {task.request.precision}, once, into {task.out}")
-
-
-def _tell(said: str) -> None:
-    print(said, file=sys.stderr, flush=True)
