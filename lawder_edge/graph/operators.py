@@ -189,10 +189,11 @@ def _amax(call: Call) -> Value:
 
 def _reduce(call: Call, *, maximum: bool) -> Value:
     x = call.value()
-    dims = call["dim"]
+    # The mean of everything has neither argument.
+    dims = call.arguments.get("dim")
     dims = [dims] if isinstance(dims, int) else list(dims or range(len(x.shape)))
     axes = tuple(sorted(d % len(x.shape) for d in dims))
-    return _reduce_to(call, x, axes, keep=bool(call["keepdim"]), maximum=maximum)
+    return _reduce_to(call, x, axes, keep=bool(call.arguments.get("keepdim")), maximum=maximum)
 
 
 def _reduce_to(call: Call, x: Value, axes: tuple[int, ...], *, keep: bool, maximum: bool) -> Value:

@@ -113,6 +113,7 @@ FUNCTIONS: dict[str, Function] = {
     "adaptive pools": lambda x: F.adaptive_avg_pool2d(x, 1) + F.adaptive_avg_pool2d(x, (3, 4)),
     "means": lambda x: x * x.mean((2, 3), keepdim=True) + x.mean(1, keepdim=True),
     "mean without its axes": lambda x: x.mean((2, 3)),
+    "mean and maximum of everything": lambda x: x * x.mean() + x.amax(),
     "maxima": lambda x: torch.cat([x.amax(1, keepdim=True), x * x.amax((2, 3), keepdim=True)], 1),
     "bilinear": lambda x: F.interpolate(x, scale_factor=4.0, mode="bilinear"),
     "bilinear to a size": lambda x: F.interpolate(x, size=(36, 48), mode="bilinear"),
