@@ -44,7 +44,9 @@ from lawder_edge.graph.layout import (
 )
 
 # In eval mode these give their input.
-NO_OPERATION = frozenset({"aten.dropout", "aten.contiguous", "aten.clone", "aten.alias", "aten.detach"})
+NO_OPERATION = frozenset(
+    {"aten.dropout", "aten.feature_dropout", "aten.contiguous", "aten.clone", "aten.alias", "aten.detach"}
+)
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,8 @@ FUNCTIONS: dict[str, Function] = {
     "softmax over channels": lambda x: torch.softmax(x, 1),
     "squeezed and unsqueezed": lambda x: x.squeeze(0).unsqueeze(0) - 1,
     "no operation": lambda x: F.dropout(x.contiguous().clone(), training=False),
+    "dropout of channels": nn.Dropout2d(),
+    "dropout of channels in place": nn.Sequential(nn.Dropout2d(inplace=True), nn.Dropout(inplace=True)),
 }
 
 
