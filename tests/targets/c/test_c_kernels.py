@@ -40,6 +40,7 @@ from lawder_edge.graph.ir import (
     Transpose,
 )
 from lawder_edge.graph.reference import run
+from lawder_edge.graph.validate import SMALLEST_WEIGHT
 from lawder_edge.targets.c.calls import MAX_WINDOW_ROWS, calls_of
 from lawder_edge.targets.c.plan import ALIGNMENT
 from lawder_edge.targets.c.records import LAYOUTS, record
@@ -64,9 +65,9 @@ def tensor(name: str, shape: tuple[int, ...], q: Quantization, data: NDArray[Any
 def constants(
     rng: np.random.Generator, shape: tuple[int, ...], x: Quantization, *, axis: int, bias: int
 ) -> list[Tensor]:
-    """Weights over all of int8 (the symmetric quantiser leaves -128 out, the kernels do not) and a bias."""
+    """Weights over all that a graph may hold, and a bias."""
     out = shape[axis]
-    weights = rng.integers(-128, 128, shape).astype(np.int8)
+    weights = rng.integers(SMALLEST_WEIGHT, 128, shape).astype(np.int8)
     steps = rng.uniform(0.0001, 0.1, out).astype(np.float32)
     return [
         tensor("w", shape, Quantization.per_channel(steps, axis=axis), weights),
