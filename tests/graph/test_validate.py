@@ -126,3 +126,9 @@ def test_constants_of_another_type_or_scale_count_are_told(graph: Graph) -> None
 def test_inputs_of_another_shape_are_refused_by_the_reference(graph: Graph) -> None:
     with pytest.raises(BadInput, match=r"wants int8 of \(1, 4\) for 'x', got float32"):
         run(graph, [np.zeros((1, 4), np.float32)])
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_another_number_of_inputs_is_refused_by_the_reference(graph: Graph, count: int) -> None:
+    with pytest.raises(BadInput, match=rf"graph g wants 1 inputs \('x'\), got {count}"):
+        run(graph, [np.zeros((1, 4), np.int8)] * count)

@@ -344,6 +344,27 @@ def test_a_window_taller_than_the_kernels_hold_is_refused() -> None:
         calls_of(graph.ops[0], graph)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "exponent"), [(Add(), 2), (Sub(), 2), (Mul(), 14), (BatchMatMul(), 30), (Mean((2,)), 30)]
+)
+def test_an_output_whose_scale_is_too_small_for_its_inputs_is_refused(attributes: Any, exponent: int) -> None:
+    one = Quantization.of(1.0)
+    names = ["a"] if isinstance(attributes, Mean) else ["a", "b"]
+    # Of a sum the inputs are scaled by 2^20 over twice their scale; one element is its own mean.
+    unit = 2.0 ** -(19 if isinstance(attributes, Add | Sub) else 0)
+
+    def call(shift: int) -> Any:
+        # A multiplier of a power of two is 1/2 of the next.
+        out = Quantization.of(unit * 2.0 ** (1 - shift))
+        graph = one_op(attributes, [tensor(n, (1, 1, 1), one) for n in names], (1, 1, 1), out)
+        return calls_of(graph.ops[0], graph)
+
+    call(exponent)
+    said = rf"\(y\): a change of scale by 2\^{exponent + 1}; the C kernels hold 2\^{exponent}\."
+    with pytest.raises(BadInput, match=said):
+        call(exponent + 1)
+
+
 def test_a_float_operator_is_refused() -> None:
     graph = one_op(Relu(), [Tensor("x", (1, 2, 2, 1), "float32")], (1, 2, 2, 1), dtype="float32")
     with pytest.raises(BadInput, match="float32; C is written from int8 networks alone"):
