@@ -32,18 +32,14 @@ def verify_layers(
     from lawder_edge.exporting.images import images_of
     from lawder_edge.exporting.layers import check_int8, compare_layers
     from lawder_edge.exporting.outcome import source_model
-    from lawder_edge.exporting.verify import phantom_images
 
     bundle = open_bundle(path)
     check_int8(bundle)
     loaded = source_model(bundle, model)
     if loaded.quantized is None:
         raise BadInput(f"{model}: these weights are not quantised, so there is no int8 in PyTorch to compare with.")
-    count = limit or DEFAULT_IMAGES
     on_bad = ReadingNotes().left_out if skip_bad else None
-    images = images_of(data, split, limit=count, classes=loaded.record.num_classes, on_bad=on_bad)
-    if data is None:
-        images = phantom_images(count)
+    images = images_of(data, split, limit=limit or DEFAULT_IMAGES, classes=loaded.record.num_classes, on_bad=on_bad)
     with progress("comparing") as report:
         found = compare_layers(bundle, loaded.quantized, images, threads=threads, progress=report)
     if format == "json":

@@ -10,7 +10,7 @@ from lawder_edge.data.datasets import pick_evenly
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.evaluation.folder import listed_samples, read_pairs
-from lawder_edge.exporting.verify import VerifyImages, phantom_images
+from lawder_edge.exporting.verify import PHANTOM_FRAMES, VerifyImages, phantom_images
 
 
 def images_of(
@@ -22,7 +22,8 @@ def images_of(
     on_bad: Callable[[str, str], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> VerifyImages:
-    """Images of a folder, evenly picked down to `limit` (0 for all), or phantom frames where no folder is given.
+    """Images of a folder, evenly picked down to `limit` (0 for all), or where no folder is given phantom frames: the
+    first `limit` of `PHANTOM_FRAMES`.
 
     They are read as they are used: on_bad is then told id and reason of a file that cannot be read, which is left out;
     without it that raises BadImage or BadDataset. on_note: told what had to be interpreted in a mask.
@@ -37,7 +38,7 @@ def images_of(
             "DIR, or leave --split out to verify on phantom frames."
         )
     if data is None:
-        return phantom_images()
+        return phantom_images(min(limit or PHANTOM_FRAMES, PHANTOM_FRAMES))
     samples = pick_evenly(listed_samples(data, splits), limit)
     counts = Counter(sample.dataset for sample in samples)
 

@@ -55,14 +55,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one source gave. labels: (H, W) uint8 an image, at its own size. raw: (1, K, h, w) an image, of `kind`.
-    hostile: classes (h, w) at the network's size of each hostile frame.
+    """What one source gave. classes: as of a runner. labels: (H, W) uint8 an image, at its own size. raw: (1, K, h, w)
+    an image, of `kind`. hostile: classes (h, w) at the network's size of each hostile frame.
     """
 
     name: str
     precision: str
     state: str
     kind: OutputKind
+    classes: int
     labels: tuple[Labels, ...]
     raw: tuple[Float, ...]
     hostile: tuple[Labels, ...]
@@ -137,9 +138,10 @@ def compare_all(
     """Run everything on the same images. model: as in `outcome.source_model`.
 
     Two run at a time where the machine has two cores. progress: called with sources done, sources in all, and the next.
-    Raises BadInput and BadDataset for the images;
+    Raises BadInput and BadDataset for the images, BadInput for bundles of other numbers of classes than one another's;
     what a source raises becomes its row.
     """
+    classes = _classes(bundles)
     sources = list(_sources(bundles, model))
     given: list[Outputs] = []
     failed: list[Row] = []
@@ -158,7 +160,7 @@ def compare_all(
         pool.shutdown(cancel_futures=True)
     if progress:
         progress(len(sources), len(sources), "")
-    images = images_of(choice.data, choice.split, limit=choice.limit)
+    images = images_of(choice.data, choice.split, limit=choice.limit, classes=classes)
     return matrix_of(given, list(images.read()), source=images.source, failed=failed)
 
 
@@ -199,7 +201,16 @@ def outputs_of(source: Source, choice: ImageChoice) -> Outputs:
     )
     names = _names(manifest)
     state = "reference" if source.kind != "bundle" else certificate.status if certificate else "no certificate"
-    return Outputs(names[source.kind], manifest.precision, state, runner.kind, tuple(labels), tuple(raw), hostile)
+    name = names[source.kind]
+    return Outputs(name, manifest.precision, state, runner.kind, runner.classes, tuple(labels), tuple(raw), hostile)
+
+
+def _classes(bundles: Sequence[Path]) -> int:
+    found = {open_bundle(path).manifest.output.classes: path.name for path in bundles}
+    if len(found) > 1:
+        told = ", ".join(f"{name} has {count}" for count, name in sorted(found.items()))
+        raise BadInput(f"bundles of networks with other classes: {told}; wanted a folder of one network's bundles.")
+    return next(iter(found))
 
 
 def _sources(bundles: Sequence[Path], model: str | None) -> Iterator[Source]:
@@ -251,8 +262,9 @@ def _isolated(source: Source, choice: ImageChoice, timeout_s: float) -> Outputs 
 
 
 def _agreement(truth: EvalPair, outputs: Outputs, baseline: Outputs, n: int) -> ImageAgreement:
-    classes = 2 if outputs.kind == "mask" else outputs.raw[n].shape[1]
-    return agree(truth.id, truth.labels, artifact=outputs.labels[n], pytorch=baseline.labels[n], classes=classes)
+    return agree(
+        truth.id, truth.labels, artifact=outputs.labels[n], pytorch=baseline.labels[n], classes=outputs.classes
+    )
 
 
 def _row(outputs: Outputs, baseline: Outputs, scores: Sequence[ImageAgreement], truths: Sequence[EvalPair]) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ def masks_of_bundle(
     on_bad = (lambda name, reason: None) if skip_bad else None
     images = images_of(data, split, limit=count, classes=runner.classes, on_bad=on_bad)
     columns = []
-    for pair in islice(images.read(), count):
+    for pair in images.read():
         # The mask itself as certain probabilities: with several classes no threshold on their sum gives it.
         overlay = draw_overlay(pair.frame, runner.predict_mask(pair.frame).astype(np.float32), threshold=0.5)
         columns.append(np.vstack([resize(pair.frame, TILE), resize(overlay, TILE)]))

@@ -67,7 +67,8 @@ def pool(call: Call, x: Value, *, adaptive: bool = False) -> Value:
     ):
         call.refuse("ceil_mode, dilation or divisor_override", "none of them")
     counts_border = bool(call.arguments.get("count_include_pad")) and one_or_two(call["padding"]) != (0, 0)
-    x, padding = _padded(call, x, size=size, stride=stride, never="same" if counts_border else None, zeros=not is_max)
+    never: Padding | None = "same" if counts_border else None
+    x, padding = _padded(call, x, size=size, stride=stride, never=never, zeros=not is_max and counts_border)
     attributes = MaxPool2D(size, stride, padding) if is_max else AveragePool2D(size, stride, padding)
     return call.builder.op(attributes, (x,), call.shape, NHWC)
 
@@ -92,7 +93,8 @@ def _padded(
 ) -> tuple[Value, Padding]:
     """The input, and how its windows treat the border: as TFLite's "valid" or "same", else after a padding with zeros.
 
-    never: a manner not to use. zeros: whether zeros may stand around at all (they may win a maximum).
+    never: a manner not to use. zeros: whether zeros may stand around at all (they may win a maximum, and would count in
+    a mean that leaves the border out).
     """
     lengths = x.shape[2:]
     if call["padding"] in ("same", "valid"):
@@ -109,7 +111,8 @@ def _padded(
     if not zeros:
         call.refuse(
             f"padding of {wanted} with windows of {size} every {stride} pixels",
-            "padding that gives as many windows as there are strides (an odd window at stride 1, or none)",
+            "padding that gives as many windows as there are strides (an odd window at stride 1, or none), or an "
+            "average pool with count_include_pad",
         )
     (top, left), shape = wanted, (*x.shape[:2], x.shape[2] + 2 * wanted[0], x.shape[3] + 2 * wanted[1])
     around = ((0, 0), (top, top), (left, left), (0, 0))

@@ -42,7 +42,9 @@ from lawder_edge.graph.layout import (
 )
 
 # In eval mode these give their input.
-NO_OPERATION = frozenset({"aten.dropout", "aten.contiguous", "aten.clone", "aten.alias", "aten.detach"})
+NO_OPERATION = frozenset(
+    {"aten.dropout", "aten.feature_dropout", "aten.contiguous", "aten.clone", "aten.alias", "aten.detach"}
+)
 
 
 def _conv2d(call: Call) -> Value:
@@ -161,10 +163,11 @@ def _amax(call: Call) -> Value:
 
 def _reduce(call: Call, *, maximum: bool) -> Value:
     x = call.value()
-    dims = call["dim"]
+    # The mean of everything has neither argument.
+    dims = call.arguments.get("dim")
     dims = [dims] if isinstance(dims, int) else list(dims or range(len(x.shape)))
     axes = tuple(sorted(d % len(x.shape) for d in dims))
-    return _reduce_to(call, x, axes, keep=bool(call["keepdim"]), maximum=maximum)
+    return _reduce_to(call, x, axes, keep=bool(call.arguments.get("keepdim")), maximum=maximum)
 
 
 def _reduce_to(call: Call, x: Value, axes: tuple[int, ...], *, keep: bool, maximum: bool) -> Value:

@@ -18,7 +18,7 @@ from lawder_edge.graph.validate import CONVERSIONS
 def run(graph: Graph, inputs: Sequence[Array]) -> tuple[Array, ...]:
     """inputs: arrays of the shapes and types of the graph's inputs. Returns: those of its outputs.
 
-    Raises BadInput for inputs of another shape or type.
+    Raises BadInput for inputs of another number, shape or type.
     """
     found = {tensor.name: value for tensor, value in trace(graph, inputs) if tensor.name in graph.outputs}
     return tuple(found[name] for name in graph.outputs)
@@ -29,6 +29,9 @@ def trace(graph: Graph, inputs: Sequence[Array]) -> Iterator[tuple[Tensor, Array
 
     A value is let go after its last use.
     """
+    if len(inputs) != len(graph.inputs):
+        wanted = ", ".join(map(repr, graph.inputs))
+        raise BadInput(f"graph {graph.name} wants {len(graph.inputs)} inputs ({wanted}), got {len(inputs)}.")
     values = {t.name: t.data for t in graph.tensors if t.data is not None}
     for tensor, value in zip(graph.of(graph.inputs), inputs, strict=True):
         if value.shape != tensor.shape or str(value.dtype) != tensor.dtype:

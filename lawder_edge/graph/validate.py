@@ -12,6 +12,8 @@ SAME_SCALE = frozenset(
      "transpose", "pad"}
 )  # fmt: skip
 SQUASHED = Quantization.of(1 / 256, -128)
+# Of TFLite's quantisation specification, as symmetric: kernels rely on it, and `passes` turn signs within it.
+SMALLEST_WEIGHT = -127
 # Kinds with another number of inputs than one.
 _INPUTS = {"conv2d": 3, "depthwise_conv2d": 3, "add": 2, "sub": 2, "mul": 2, "batch_matmul": 2, "greater_equal": 2}
 # What operators at the edges of a graph take and give, where that is not one type throughout.
@@ -140,4 +142,9 @@ def _check_weights(op: Op, inputs: tuple[Tensor, ...]) -> None:
         raise BadInput(
             f"{describe(op)}: weights and bias must be constants, the weights symmetric, with one scale in all or one "
             f"an output channel (axis {axis})."
+        )
+    if int(weights.data.min()) < SMALLEST_WEIGHT:
+        raise BadInput(
+            f"{describe(op)}: weights hold {weights.data.min()}; TFLite's int8 weights lie in {SMALLEST_WEIGHT}..127. "
+            f"Quantise them with a quant_min of {SMALLEST_WEIGHT}."
         )

@@ -46,7 +46,7 @@ def to_deploy(model: nn.Module) -> nn.Module:
     """The deploy form of a copy of `model`, in eval mode: (B, C, H, W) to the same logits, to 1e-5 of their range.
 
     A network of one's own is taken as well: its BatchNorm is folded where it can be traced. Raises BadInput for weights
-    that are not finite.
+    that are not finite, and for a BatchNorm that keeps no running statistics.
     """
     bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
@@ -54,6 +54,12 @@ def to_deploy(model: nn.Module) -> nn.Module:
             f"the weights hold values that are not finite numbers (first: {bad[0]}). Training diverged; lower "
             "--learning-rate and train again."
         )
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:
+            raise BadInput(
+                f"{name or 'the network itself'} is a BatchNorm2d without running statistics, so that a mask would "
+                "depend on the pictures beside it. Train with track_running_stats=True, or take GroupNorm."
+            )
     deployed = _simplified(copy.deepcopy(model).eval())
     if any(isinstance(m, nn.BatchNorm2d) for m in deployed.modules()):
         deployed = _without_batch_norm(deployed)
@@ -222,7 +228,8 @@ def _followed_by_batch_norm(model: nn.Module) -> list[tuple[str, str]]:
     for node in calls:
         if not isinstance(model.get_submodule(node.target), nn.BatchNorm2d):
             continue
-        before = node.args[0]
+        # Not args[0]: a module may be called as self.bn(input=x).
+        (before,) = node.all_input_nodes
         if before.op != "call_module" or len(before.users) > 1 or not {node.target, before.target} <= once:
             continue
         if isinstance(model.get_submodule(before.target), nn.Conv2d):

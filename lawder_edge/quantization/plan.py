@@ -36,7 +36,8 @@ LAYOUT = frozenset(
     {
         aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.transpose.int, aten.permute.default,
         aten.squeeze.dim, aten.unsqueeze.default, aten.contiguous.default, aten.clone.default, aten.expand.default,
-        aten.alias.default, aten.dropout.default,
+        aten.alias.default, aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
+        aten.feature_dropout_.default,
     }
 )  # fmt: skip
 # Their results are rounded to the scale of what they average.

@@ -202,17 +202,18 @@ def train(
             loss = trainee.loss(model(batch.frames), batch)
             optimizer.zero_grad()
             accelerator.backward(loss)
-            accelerator.clip_grad_norm_(bare.parameters(), config.clip_norm)
+            norm = float(accelerator.clip_grad_norm_(bare.parameters(), config.clip_norm))
+            value = mean_of_all(accelerator, loss)
+            # Before the step, which would put it into the weights; fp16's scaler leaves out such gradients by itself.
+            if not math.isfinite(value) or (accelerator.scaler is None and not math.isfinite(norm)):
+                raise BadInput(
+                    f"the loss became {value} and its gradient {norm} at step {state.step + 1} (learning rate "
+                    f"{rate:.2g}). Lower --learning-rate; the last good state is {run_file}."
+                )
             stepper.step()
             state.step += 1
             if not accelerator.optimizer_step_was_skipped:
                 ema.update(bare, state.step)
-            value = mean_of_all(accelerator, loss)
-            if not math.isfinite(value):
-                raise BadInput(
-                    f"the loss became {value} at step {state.step} (learning rate {rate:.2g}). Lower "
-                    f"--learning-rate; the last good state is {run_file}."
-                )
             state.loss_sum += value
             now = time.monotonic()
             state.seconds, mark = state.seconds + now - mark, now

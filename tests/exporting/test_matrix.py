@@ -7,16 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundle_samples import fill
 from int8_network import quantized_tiny
 from numpy.typing import NDArray
+from PIL import Image
 from target_contract import WEIGHTS
 
+from lawder_edge.bundle.manifest import Manifest, OutputKind, OutputSpec
+from lawder_edge.bundle.store import write_bundle
 from lawder_edge.cli.verify_all import exit_code
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
+from lawder_edge.exporting import matrix
 from lawder_edge.exporting.export import export_bundle
 from lawder_edge.exporting.integer_reference import IntegerReference
-from lawder_edge.exporting.matrix import Outputs, Row, bundles_in, matrix_of
+from lawder_edge.exporting.matrix import ImageChoice, Outputs, Row, Source, bundles_in, compare_all, matrix_of
 from lawder_edge.exporting.verify import hostile_images
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import load
@@ -32,7 +37,7 @@ def square(shift: int = 0) -> NDArray[np.uint8]:
 
 def outputs(name: str, shift: int = 0) -> Outputs:
     logits = np.where(square(shift)[None, None] > 0, 2.0, -2.0).astype(np.float32)
-    return Outputs(name, "int8", "certified", "logits", (square(shift),) * 3, (logits,) * 3, (square(shift),) * 5)
+    return Outputs(name, "int8", "certified", "logits", 1, (square(shift),) * 3, (logits,) * 3, (square(shift),) * 5)
 
 
 TRUTHS = [EvalPair(f"set/{n}", "set", None, np.zeros((*SIZE, 3), np.uint8), square()) for n in range(3)]
@@ -59,6 +64,54 @@ def test_equal_runtimes_hold_and_a_failed_one_keeps_its_row() -> None:
     found = matrix_of([outputs("pytorch"), outputs("onnx"), outputs("tflite")], TRUTHS, source="x", failed=[failed])
     assert [pair.holds for pair in found.pairings] == [True]
     assert found.rows[-1] == failed
+
+
+def organs(kidney: int = 1, tumour: int = 2) -> NDArray[np.uint8]:
+    """Two classes beside the background, one above the other."""
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2:6, 4:12], mask[10:14, 4:12] = kidney, tumour
+    return mask
+
+
+def three_classes(name: str, labels: NDArray[np.uint8], kind: OutputKind) -> Outputs:
+    raw = (labels == np.arange(3)[:, None, None])[None].astype(np.float32) if kind == "logits" else labels[None, None]
+    return Outputs(name, "fp32", "certified", kind, 3, (labels,), (raw,), (labels,) * 5)
+
+
+@pytest.mark.parametrize("kind", ["logits", "mask"])
+def test_the_last_of_several_classes_is_compared_whatever_a_file_gives(kind: OutputKind) -> None:
+    truth = EvalPair("set/0", "set", None, np.zeros((*SIZE, 3), np.uint8), organs())
+    given = [three_classes("pytorch", organs(), "logits"), three_classes("onnx", organs(tumour=0), kind)]
+    row = matrix_of(given, [truth], source="1 of set").rows[1]
+    assert row.dice is not None
+    assert row.mask_dice is not None
+    assert (row.dice.mean, row.mask_dice.mean) == (0.5, 0.5)
+
+
+def written(folder: Path, *, classes: int = 3) -> Path:
+    def build(at: Path) -> Manifest:
+        return replace(fill(at), output=OutputSpec(kind="logits", classes=classes))
+
+    return write_bundle(folder, build).path
+
+
+def test_masks_of_several_classes_are_read_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, picture in (("images", np.zeros((*SIZE, 3), np.uint8)), ("masks", organs())):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        Image.fromarray(picture).save(tmp_path / "set" / kind / "0.png")
+
+    def exactly(source: Source, *given: object) -> Outputs:
+        return three_classes("pytorch" if source.kind == "pytorch" else "onnx", organs(), "logits")
+
+    monkeypatch.setattr(matrix, "_isolated", exactly)
+    found = compare_all([written(tmp_path / "b")], ImageChoice(tmp_path / "set"))
+    assert [row.dice.mean for row in found.rows if row.dice is not None] == [1.0, 1.0]
+
+
+def test_bundles_of_other_numbers_of_classes_are_no_matrix(tmp_path: Path) -> None:
+    bundles = [written(tmp_path / "b"), written(tmp_path / "c", classes=1)]
+    with pytest.raises(BadInput, match=r"c has 1, b has 3; wanted a folder of one network's bundles"):
+        compare_all(bundles, ImageChoice())
 
 
 def test_the_exit_code_tells_of_certificates_and_if_asked_of_pairs() -> None:

@@ -105,10 +105,15 @@ FUNCTIONS: dict[str, Function] = {
     "average pool": lambda x: F.avg_pool2d(x, 4),
     "average pool that counts the border": lambda x: F.avg_pool2d(x, 3, 1, padding=1),
     "average pool that does not": lambda x: F.avg_pool2d(x, 3, 1, padding=1, count_include_pad=False),
+    "strided average pool that counts the border": lambda x: F.avg_pool2d(x, 3, 2, padding=1),
+    "strided average pool of an odd picture that does not": lambda x: F.avg_pool2d(
+        F.pad(x, (1, 0, 1, 0)), 3, 2, padding=1, count_include_pad=False
+    ),
     "max pool with a border": lambda x: F.max_pool2d(x, 3, 1, padding=1),
     "adaptive pools": lambda x: F.adaptive_avg_pool2d(x, 1) + F.adaptive_avg_pool2d(x, (3, 4)),
     "means": lambda x: x * x.mean((2, 3), keepdim=True) + x.mean(1, keepdim=True),
     "mean without its axes": lambda x: x.mean((2, 3)),
+    "mean and maximum of everything": lambda x: x * x.mean() + x.amax(),
     "maxima": lambda x: torch.cat([x.amax(1, keepdim=True), x * x.amax((2, 3), keepdim=True)], 1),
     "bilinear": lambda x: F.interpolate(x, scale_factor=4.0, mode="bilinear"),
     "bilinear to a size": lambda x: F.interpolate(x, size=(36, 48), mode="bilinear"),
@@ -122,6 +127,8 @@ FUNCTIONS: dict[str, Function] = {
     "softmax over channels": lambda x: torch.softmax(x, 1),
     "squeezed and unsqueezed": lambda x: x.squeeze(0).unsqueeze(0) - 1,
     "no operation": lambda x: F.dropout(x.contiguous().clone(), training=False),
+    "dropout of channels": nn.Dropout2d(),
+    "dropout of channels in place": nn.Sequential(nn.Dropout2d(inplace=True), nn.Dropout(inplace=True)),
 }
 
 
@@ -179,6 +186,10 @@ def test_the_input_is_image_the_output_logits() -> None:
         (lambda x: torch.cumsum(x, 1), r"operator aten.cumsum in the network itself cannot be lowered.*conv2d"),
         (lambda x: x.clamp(-1, 1), r"aten.clamp in .*: a clamp to \(-1, 1\); wanted ReLU or ReLU6"),
         (lambda x: F.max_pool2d(x, 3, 2, padding=1), "padding of .* wanted"),
+        (
+            lambda x: F.avg_pool2d(x, 3, 2, padding=1, count_include_pad=False),
+            r"aten.avg_pool2d in .*: padding of \(1, 1\) .* or an average pool with count_include_pad",
+        ),
         (lambda x: x / (x + 9), "a division by a tensor; wanted"),
         (lambda x: F.avg_pool2d(x, 5, ceil_mode=True), "ceil_mode"),
         (lambda x: F.interpolate(x, scale_factor=1.3, mode="bilinear"), "a factor that gives a whole number"),

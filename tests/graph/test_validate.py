@@ -78,6 +78,20 @@ def test_weights_with_a_zero_point_are_refused() -> None:
         one_op(Conv2D(), [int8("x", (1, 4, 4, 3)), weights, bias], (1, 4, 4, 2), Q)
 
 
+def test_a_weight_of_minus_128_is_refused() -> None:
+    q = Quantization.per_channel([0.1, 0.1], axis=0)
+    bias = Tensor("b", (2,), "int32", Quantization.per_channel([0.01, 0.01], axis=0), np.zeros(2, np.int32))
+
+    def convolve(lowest: int) -> None:
+        data = np.full((2, 1, 1, 3), 1, np.int8)
+        data[1, 0, 0, 2] = lowest
+        one_op(Conv2D(), [int8("x", (1, 4, 4, 3)), Tensor("w", data.shape, "int8", q, data), bias], (1, 4, 4, 2), Q)
+
+    convolve(-127)
+    with pytest.raises(BadInput, match=r"conv2d \(y\): weights hold -128; .* lie in -127\.\.127.*quant_min of -127"):
+        convolve(-128)
+
+
 @pytest.fixture
 def graph() -> Graph:
     tensors = tuple(int8(name, (1, 4)) for name in "xyz")
@@ -112,3 +126,9 @@ def test_constants_of_another_type_or_scale_count_are_told(graph: Graph) -> None
 def test_inputs_of_another_shape_are_refused_by_the_reference(graph: Graph) -> None:
     with pytest.raises(BadInput, match=r"wants int8 of \(1, 4\) for 'x', got float32"):
         run(graph, [np.zeros((1, 4), np.float32)])
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_another_number_of_inputs_is_refused_by_the_reference(graph: Graph, count: int) -> None:
+    with pytest.raises(BadInput, match=rf"graph g wants 1 inputs \('x'\), got {count}"):
+        run(graph, [np.zeros((1, 4), np.int8)] * count)

@@ -122,7 +122,14 @@ class Untraceable(Own):
         return super().forward(x) if float(x.abs().max()) >= 0 else x
 
 
-@pytest.mark.parametrize(("network", "convolutions"), [(Own, 5), (Untraceable, 6)])
+class ByKeyword(Own):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(input=x)
+        z = self.second_bn(input=self.second(input=F.relu(self.first_bn(input=y) + y)))
+        return self.head(self.late_bn(input=F.relu(z)))
+
+
+@pytest.mark.parametrize(("network", "convolutions"), [(Own, 5), (ByKeyword, 5), (Untraceable, 6)])
 def test_a_network_of_ones_own_loses_its_batch_norm(network: type[nn.Module], convolutions: int) -> None:
     model = worked_in(network())
     deployed = to_deploy(model)
@@ -137,3 +144,10 @@ def test_weights_that_are_not_finite_are_refused() -> None:
         next(model.parameters())[0] = float("nan")
     with pytest.raises(BadInput, match=r"not finite numbers \(first: down\.0\.0\.weight\)"):
         to_deploy(model)
+
+
+def test_a_batch_norm_without_running_statistics_is_refused_by_name() -> None:
+    network = Own()
+    network.late_bn = nn.BatchNorm2d(4, track_running_stats=False)
+    with pytest.raises(BadInput, match=r"late_bn is a BatchNorm2d without running statistics.*track_running_stats"):
+        to_deploy(network)

@@ -49,6 +49,13 @@ def test_what_tflite_wants_alike_shares_a_scale() -> None:
     assert [str(w.target) for w in found.weights] == ["first.weight", "second.weight"]
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout2d])
+def test_a_dropout_in_eval_mode_shares_the_scale_of_what_it_gives_on(kind: type[nn.Dropout], in_place: bool) -> None:
+    found = plan(graph_of(nn.Sequential(nn.Conv2d(3, 4, 1), kind(inplace=in_place), nn.Conv2d(4, 1, 1))))
+    assert [len(nodes) for nodes in groups(found).values()] == [1, 2, 1]
+
+
 @pytest.mark.parametrize("name", ["order", "mk_order", "mk_unet_t", "unet"])
 def test_the_keys_are_the_same_at_every_size(name: str) -> None:
     deployed = to_deploy(create_model(name))

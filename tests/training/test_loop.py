@@ -6,13 +6,14 @@ import dataclasses
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
-from lawder_edge.training.batches import TrainData
+from lawder_edge.training.batches import Batch, TrainData
 from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights, write_tensors
 from lawder_edge.training.config import Progress, TrainConfig
 from lawder_edge.training.loop import learning_rate, train
@@ -125,6 +126,34 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
         train(config, train_data, val=val_data, out=out, cpu=True)
         prints.append(fingerprint(read_tensors(out / "last.safetensors")[0]))
     assert prints[0] == prints[1] != prints[2]
+
+
+class Diverging(FloatTrainee):
+    """At its third step the loss, or its slope alone, is no finite number."""
+
+    def __init__(self, config: TrainConfig, what: str) -> None:
+        super().__init__(config)
+        self.what, self.steps = what, 0
+
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
+        loss, self.steps = super().loss(outputs, batch), self.steps + 1
+        if self.steps < 3:
+            return loss
+        return loss * float("nan") if self.what == "loss" else loss + (loss - loss.detach()).abs().sqrt()
+
+
+@pytest.mark.parametrize(
+    ("what", "said"), [("loss", "the loss became nan"), ("gradient", r"the loss became \d.* its gradient (nan|inf)")]
+)
+def test_a_loss_or_gradient_that_is_no_number_is_not_stepped_into(
+    what: str, said: str, tmp_path: Path, train_data: TrainData, val_data: TrainData
+) -> None:
+    config = dataclasses.replace(CONFIG, schedule="32x2")
+    with pytest.raises(BadInput, match=rf"{said}.* at step 3 .*the last good state is .*last\.safetensors"):
+        train(config, train_data, val=val_data, out=tmp_path, trainee=Diverging(config, what), cpu=True)
+    tensors, header = read_tensors(tmp_path / "last.safetensors")
+    assert '"step": 2' in header["state"]
+    assert all(value.isfinite().all() for value in tensors.values())
 
 
 def test_ctrl_c_keeps_the_run(tmp_path: Path, train_data: TrainData, val_data: TrainData) -> None:

@@ -63,15 +63,15 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     from lawder_edge.targets.c.network import write
     from lawder_edge.targets.nhwc import to_graph
 
-    threshold = float(dict(spec.notes).get("threshold", "0.5"))
     graph = to_graph(program, spec)
-    source = write(graph, name=spec.name.split("-")[0], version=__version__, threshold=threshold)
+    source = write(graph, name=spec.name.split("-")[0], version=__version__, threshold=spec.threshold)
     fits = (check_ram(source.need, spec.ram_bytes),) if spec.ram_bytes is not None else ()
     kernels = {f.name: f.read_bytes() for f in (importlib.resources.files(__name__) / "kernels").iterdir()}
     own = {name: text.encode() for name, text in source.files}
     if len(own) < len(source.files) or own.keys() & {*kernels, "main.c"}:
         raise BadInput(f"the network is called {source.name!r}, as a file of every bundle is. Call it otherwise.")
-    example = dict(zip(("example.picture.pnm", "example.mask.pgm"), picture_and_mask(graph, threshold), strict=True))
+    drawn = picture_and_mask(graph, spec.threshold)
+    example = dict(zip(("example.picture.pnm", "example.mask.pgm"), drawn, strict=True))
     example[FILE] = source.memory.encode()
     for name, data in sorted((own | kernels | example).items()):
         write_file(out.with_name(name), data)

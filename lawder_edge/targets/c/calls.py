@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from lawder_edge.errors import BadInput
-from lawder_edge.graph.fixed_point import input_radius, mean_multiplier, multiplier_of
+from lawder_edge.graph.fixed_point import Multiplier, input_radius, mean_multiplier, multiplier_of
 from lawder_edge.graph.geometry import border
 from lawder_edge.graph.integer_kernels import QMAX, QMIN, activation_range, run_int8
 from lawder_edge.graph.ir import (
@@ -46,6 +46,8 @@ from lawder_edge.targets.c.records import Constant, Record, record
 
 # The largest product of two centred int8 values, or of one and a weight.
 _PRODUCT, _WEIGHTED = 255 * 255, 255 * 128
+# The largest shifts: those of a sum, of up to 255 * 2^20, and a product, of up to 255 * 255, leave them below 2^30.
+_SUM_SHIFT, _PRODUCT_SHIFT, _SHIFT = 2, 14, 30
 # gemmlowp's sums of exponentials are Q12.19.
 _MAX_SOFTMAX = 4095
 
@@ -130,7 +132,7 @@ def _convolution(attributes: Conv2D | DepthwiseConv2D, inputs: tuple[Tensor, ...
     depth = 1 if isinstance(attributes, DepthwiseConv2D) else in_channels
     _check_sum(kh * kw * depth * _WEIGHTED + int(np.abs(biases.astype(np.int64)).max()))
     scales = weights.quantization.scale if weights.quantization else ()
-    pairs = [multiplier_of(x.scale * s / output.scale) for s in scales]
+    pairs = [_fitting(multiplier_of(x.scale * s / output.scale)) for s in scales]
     pairs = pairs * biases.size if len(pairs) == 1 else pairs
     low, high = activation_range(output, attributes.activation)
     top, left = window_start(attributes, x.shape, (kh, kw))
@@ -153,7 +155,7 @@ def _convolution(attributes: Conv2D | DepthwiseConv2D, inputs: tuple[Tensor, ...
 def _sum(activation: Activation, inputs: tuple[Tensor, ...], output: Tensor) -> Record:
     largest = 2 * max(t.scale for t in inputs)
     a, b = (multiplier_of(t.scale / largest) for t in inputs)
-    out = multiplier_of(largest / ((1 << 20) * output.scale))
+    out = _fitting(multiplier_of(largest / ((1 << 20) * output.scale)), _SUM_SHIFT)
     low, high = activation_range(output, activation)
     return record(
         "lw_add_params",
@@ -164,7 +166,7 @@ def _sum(activation: Activation, inputs: tuple[Tensor, ...], output: Tensor) -> 
 
 
 def _product(activation: Activation, inputs: tuple[Tensor, ...], output: Tensor) -> Record:
-    m = multiplier_of(inputs[0].scale * inputs[1].scale / output.scale)
+    m = _fitting(multiplier_of(inputs[0].scale * inputs[1].scale / output.scale), _PRODUCT_SHIFT)
     low, high = activation_range(output, activation)
     return record(
         "lw_mul_params",
@@ -240,7 +242,7 @@ def _reduction(shape: Shape, axes: tuple[int, ...]) -> Record:
 
 
 def _mean(axes: tuple[int, ...], x: Tensor, output: Tensor) -> Record:
-    m = mean_multiplier(x.scale / output.scale, math.prod(x.shape[a] for a in axes))
+    m = _fitting(mean_multiplier(x.scale / output.scale, math.prod(x.shape[a] for a in axes)))
     return record(
         "lw_mean_params",
         in_zero_point=x.zero_point, out_zero_point=output.zero_point, shift=m.shift, multiplier=m.value,
@@ -252,7 +254,7 @@ def _matmul(attributes: BatchMatMul, inputs: tuple[Tensor, ...], output: Tensor)
     rows, columns = output.shape[-2:]
     inner = a.shape[-2] if attributes.adj_x else a.shape[-1]
     _check_sum(inner * _PRODUCT)
-    m = multiplier_of(a.scale * b.scale / output.scale)
+    m = _fitting(multiplier_of(a.scale * b.scale / output.scale))
     a_row, a_column = (1, rows) if attributes.adj_x else (inner, 1)
     b_row, b_column = (1, inner) if attributes.adj_y else (columns, 1)
     return record(
@@ -324,6 +326,15 @@ def _check_rank(shape: Shape) -> None:
 def _check_window(rows: int) -> None:
     if rows > MAX_WINDOW_ROWS:
         raise BadInput(f"a window of {rows} rows; the C kernels hold {MAX_WINDOW_ROWS}.")
+
+
+def _fitting(m: Multiplier, highest: int = _SHIFT) -> Multiplier:
+    if m.shift > highest:
+        raise BadInput(
+            f"a change of scale by 2^{m.shift}; the C kernels hold 2^{highest}. The scale of its output is too small "
+            "beside those of its inputs: quantise it with a larger one."
+        )
+    return m
 
 
 def _check_sum(largest: int) -> None:

@@ -40,6 +40,7 @@ from lawder_edge.graph.ir import (
     Transpose,
 )
 from lawder_edge.graph.reference import run
+from lawder_edge.graph.validate import SMALLEST_WEIGHT
 from lawder_edge.targets.c.calls import MAX_WINDOW_ROWS, calls_of
 from lawder_edge.targets.c.plan import ALIGNMENT
 from lawder_edge.targets.c.records import LAYOUTS, record
@@ -64,9 +65,9 @@ def tensor(name: str, shape: tuple[int, ...], q: Quantization, data: NDArray[Any
 def constants(
     rng: np.random.Generator, shape: tuple[int, ...], x: Quantization, *, axis: int, bias: int
 ) -> list[Tensor]:
-    """Weights over all of int8 (the symmetric quantiser leaves -128 out, the kernels do not) and a bias."""
+    """Weights over all that a graph may hold, and a bias."""
     out = shape[axis]
-    weights = rng.integers(-128, 128, shape).astype(np.int8)
+    weights = rng.integers(SMALLEST_WEIGHT, 128, shape).astype(np.int8)
     steps = rng.uniform(0.0001, 0.1, out).astype(np.float32)
     return [
         tensor("w", shape, Quantization.per_channel(steps, axis=axis), weights),
@@ -341,6 +342,27 @@ def test_a_window_taller_than_the_kernels_hold_is_refused() -> None:
     graph = one_op(Conv2D(), [tensor("x", (1, 40, 4, 1), q), *weights], (1, 40, 4, 1), q)
     with pytest.raises(BadInput, match=r"conv2d \(y\): a window of 33 rows; the C kernels hold 32"):
         calls_of(graph.ops[0], graph)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "exponent"), [(Add(), 2), (Sub(), 2), (Mul(), 14), (BatchMatMul(), 30), (Mean((2,)), 30)]
+)
+def test_an_output_whose_scale_is_too_small_for_its_inputs_is_refused(attributes: Any, exponent: int) -> None:
+    one = Quantization.of(1.0)
+    names = ["a"] if isinstance(attributes, Mean) else ["a", "b"]
+    # Of a sum the inputs are scaled by 2^20 over twice their scale; one element is its own mean.
+    unit = 2.0 ** -(19 if isinstance(attributes, Add | Sub) else 0)
+
+    def call(shift: int) -> Any:
+        # A multiplier of a power of two is 1/2 of the next.
+        out = Quantization.of(unit * 2.0 ** (1 - shift))
+        graph = one_op(attributes, [tensor(n, (1, 1, 1), one) for n in names], (1, 1, 1), out)
+        return calls_of(graph.ops[0], graph)
+
+    call(exponent)
+    said = rf"\(y\): a change of scale by 2\^{exponent + 1}; the C kernels hold 2\^{exponent}\."
+    with pytest.raises(BadInput, match=said):
+        call(exponent + 1)
 
 
 def test_a_float_operator_is_refused() -> None:

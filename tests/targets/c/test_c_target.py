@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -289,6 +290,17 @@ def test_no_file_of_the_bundle_holds_a_machine_path(exported: Bundle, project_ro
     for path in exported.path.rglob("*"):
         if path.is_file():
             assert not [n for n in needles if n in path.read_bytes()], path.name
+
+
+def test_the_threshold_in_the_source_is_that_of_the_spec(model: QuantizedNetwork, tmp_path: Path) -> None:
+    cuts = []
+    for threshold in (0.5, 0.9):
+        spec = dataclasses.replace(INT8, name="tiny", threshold=threshold)
+        export(model.program(SIZE), spec, tmp_path / "tiny.c")
+        header = (tmp_path / "tiny.h").read_text()
+        assert f"exactly where the probability reaches {threshold}\n" in header
+        cuts.append(int(re.findall(r"#define LW_TINY_THRESHOLD (\d+)", header)[0]))
+    assert cuts[0] < cuts[1]
 
 
 def test_its_drawing_is_of_ram_over_time_and_lies_beside_the_bundle(exported: Bundle) -> None:

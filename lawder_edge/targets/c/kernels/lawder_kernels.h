@@ -128,7 +128,7 @@ typedef struct {
     int8_t a_zero_point, b_zero_point, out_zero_point;
     int8_t out_min, out_max;
     int8_t a_shift, b_shift; /**< -31..0 */
-    int8_t out_shift;        /**< -31..30 */
+    int8_t out_shift;        /**< -31..2: 255 << 20 << out_shift must stay below 2^30 */
     int32_t a_multiplier, b_multiplier, out_multiplier;
 } lw_add_params;
 
@@ -142,7 +142,7 @@ void lw_sub(const lw_add_params *p, const lw_broadcast *shape, const int8_t *a, 
 typedef struct {
     int8_t a_zero_point, b_zero_point, out_zero_point;
     int8_t out_min, out_max;
-    int8_t shift; /**< -31..14: 255 * 255 << shift must fit int32 */
+    int8_t shift; /**< -31..14: 255 * 255 << shift must stay below 2^30 */
     int32_t multiplier;
 } lw_mul_params;
 
@@ -206,7 +206,7 @@ typedef struct {
     uint16_t batch, rows, inner, columns;
     uint32_t a_row, a_column, b_row, b_column; /**< steps in elements, either way around */
     int8_t a_zero_point, b_zero_point, out_zero_point;
-    int8_t shift;
+    int8_t shift; /**< -31..30 */
     int32_t multiplier;
 } lw_matmul_params;
 
