@@ -58,7 +58,9 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
 
     threshold = float(dict(spec.notes).get("threshold", "0.5"))
     graph = to_graph(program, spec)
-    source = write(graph, name=spec.name.split("-")[0], version=__version__, threshold=threshold)
+    source = write(
+        graph, name=spec.name.split("-")[0], version=__version__, threshold=threshold, ram_bytes=spec.ram_bytes
+    )
     fits = (check_ram(source.need, spec.ram_bytes),) if spec.ram_bytes is not None else ()
     kernels = {f.name: f.read_bytes() for f in (importlib.resources.files(__name__) / "kernels").iterdir()}
     own = {name: text.encode() for name, text in source.files}
