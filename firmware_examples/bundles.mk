@@ -1,6 +1,9 @@
 # The network of every example: a C bundle a size, and the frames with their CRCs. OUT/bundle-SIZE and OUT/frames-SIZE.
+# MODEL: other weights, a quantised checkpoint. RAM: a budget for the plan, such as 256K. Either wants an OUT of its own.
 
 PYTHON ?= python3
+MODEL ?= order
+RAM ?=
 HERE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 OUT ?= $(abspath $(HERE)/../build/firmware)
 export PYTHONPATH := $(abspath $(HERE)/..)$(if $(PYTHONPATH),:$(PYTHONPATH))
@@ -10,7 +13,8 @@ CODE := $(shell find $(HERE)/../lawder_edge/targets/c $(HERE)/../lawder_edge/gra
 
 $(OUT)/bundle-%/manifest.json: $(CODE)
 	mkdir -p $(OUT)
-	$(PYTHON) -m lawder_edge export --target c --model order --size $* $* --limit 2 --out $(OUT)/bundle-$* --overwrite
+	$(PYTHON) -m lawder_edge export --target c --model $(MODEL) --size $* $* $(if $(RAM),--ram $(RAM)) --limit 2 \
+	    --out $(OUT)/bundle-$* --overwrite
 
 $(OUT)/frames-%/frames.h: $(OUT)/bundle-%/manifest.json $(HERE)/frames.py
-	$(PYTHON) $(HERE)/frames.py $(OUT)/bundle-$* --out $(OUT)/frames-$*
+	$(PYTHON) $(HERE)/frames.py $(OUT)/bundle-$* --model $(MODEL) --out $(OUT)/frames-$*

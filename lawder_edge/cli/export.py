@@ -78,8 +78,8 @@ def export(
         timing_cache: of tensorrt classic: file of timings to use and to extend.
         dla_core: of tensorrt classic on a Jetson: the DLA to run on.
         hardware_compatible: of tensorrt classic: for every GPU from Ampere on.
-        ram: of c: what the device has for arena, picture and mask, such as 256K; exit code 5 with the
-            smallest that works.
+        ram: of c: what the device has for arena, picture and mask, such as 256K: the plan of the least work that fits,
+            or exit code 5 with the smallest that works; the smallest arena when left out.
         format: of the result on stdout.
     """
     from lawder_edge.errors import BadInput

@@ -52,7 +52,8 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
 
     With it NAME.h, whose sha256 is that of NAME.c; network.h; the kernels; memory.csv, what of the arena is in use
     at each operator; and example.picture.pnm, a phantom frame, with example.mask.pgm, what the integer reference makes
-    of it. The picture is the caller's, a byte a sample; the same program and spec give the same bytes.
+    of it. The picture is the caller's, a byte a sample; the same program and spec give the same bytes. The plan is the one
+    of the least work that fits the spec's RAM; without one, of the smallest arena.
 
     Raises BadInput for anything but an int8 program of one size, and for what the kernels cannot do; OverBudget where
     the network needs more than the spec's RAM.
@@ -64,7 +65,9 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
     from lawder_edge.targets.nhwc import to_graph
 
     graph = to_graph(program, spec)
-    source = write(graph, name=spec.name.split("-")[0], version=__version__, threshold=spec.threshold)
+    source = write(
+        graph, name=spec.name.split("-")[0], version=__version__, threshold=spec.threshold, ram_bytes=spec.ram_bytes
+    )
     fits = (check_ram(source.need, spec.ram_bytes),) if spec.ram_bytes is not None else ()
     kernels = {f.name: f.read_bytes() for f in (importlib.resources.files(__name__) / "kernels").iterdir()}
     own = {name: text.encode() for name, text in source.files}

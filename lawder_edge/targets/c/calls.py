@@ -15,6 +15,7 @@ from lawder_edge.graph.integer_kernels import QMAX, QMIN, activation_range, run_
 from lawder_edge.graph.ir import (
     Activation,
     Add,
+    Array,
     AveragePool2D,
     BatchMatMul,
     Concat,
@@ -145,11 +146,18 @@ def _convolution(attributes: Conv2D | DepthwiseConv2D, inputs: tuple[Tensor, ...
         dilation_y=attributes.dilation[0], dilation_x=attributes.dilation[1],
         pad_top=top, pad_left=left,
         in_zero_point=x.zero_point, out_zero_point=output.zero_point, out_min=low, out_max=high,
-        weights=Constant("weights", "int8_t", data),
+        weights=Constant("weights", "int8_t", _of_each_input(data, x.shape[3]) if others else data),
         bias=Constant("bias", "int32_t", biases),
         multiplier=Constant("multiplier", "int32_t", np.array([m.value for m in pairs], np.int32)),
         shift=Constant("shift", "int8_t", np.array([m.shift for m in pairs], np.int8)),
     )  # fmt: skip
+
+
+def _of_each_input(weights: Array, first: int) -> Array:
+    """Weights (out, height, width, in) of two inputs, the first of so many channels, as (out, height, width * in): of
+    each row of a window the first's, then the second's, so that both are read in one piece."""
+    out, height = weights.shape[:2]
+    return np.concatenate([a.reshape(out, height, -1) for a in np.split(weights, [first], axis=3)], axis=2)
 
 
 def _sum(activation: Activation, inputs: tuple[Tensor, ...], output: Tensor) -> Record:

@@ -1,13 +1,115 @@
-"""Which runs of operators are computed row by row, and where they end: whatever takes the least memory. Pure."""
+"""Which operators are computed row by row, where such runs end, and which concatenations are operators: whatever takes
+the least memory, or the least work in a budget. Pure."""
 
 from __future__ import annotations
 
-from lawder_edge.graph.ir import Graph
-from lawder_edge.targets.c.plan import frame_rows, plan
-from lawder_edge.targets.c.stream import Stream, stream_of, streams
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lawder_edge.graph.ir import Concat, Graph
+from lawder_edge.targets.c.budget import Need
+from lawder_edge.targets.c.fuse import fused
+from lawder_edge.targets.c.plan import FrameRows, Plan, frame_rows, plan
+from lawder_edge.targets.c.stream import MAX_STAGES, Stream, stage_of, stream_of, streams
+from lawder_edge.targets.c.work import extra_instructions, handing_over
 
 # Places for a cut that are tried because they keep little more; beside 6 to 15 waists of a network.
 _CHEAP = 8
+
+
+@dataclass(frozen=True)
+class Choice:
+    """graph: as it is computed, `streams` of it row by row. rows: what is added to `memory` where picture and mask are
+    handed over row by row. instructions: `extra_instructions` of it.
+    """
+
+    graph: Graph
+    streams: tuple[Stream, ...]
+    memory: Plan
+    rows: FrameRows
+    instructions: int
+
+    @classmethod
+    def of(cls, graph: Graph, streams: tuple[Stream, ...], *, outside: frozenset[str]) -> Choice:
+        memory = plan(graph, outside=outside, streams=streams)
+        return cls(graph, streams, memory, frame_rows(graph, memory, streams), extra_instructions(graph, streams))
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Of the arena, alone and with rows of picture and logits."""
+        return self.memory.arena_bytes, self.rows.arena_bytes
+
+    def need(self, frame_bytes: int) -> Need:
+        return Need(self.memory.arena_bytes, frame_bytes, self.rows.arena_bytes)
+
+
+def smallest(graph: Graph, *, outside: frozenset[str] = frozenset()) -> Choice:
+    """Of the plans that are tried the one of the smallest arena. graph: before `fused`.
+
+    Concatenations that cost no memory are operators: a window over one tensor is gathered in fewer pieces.
+    """
+    alone = fused(graph)
+    found = Choice.of(alone, needed_streams(alone, outside=outside), outside=outside)
+    for name in _taken(graph, found):
+        more = _joined(graph, found, name, outside)
+        if more is not None and all(a <= b for a, b in zip(more.bytes, found.bytes, strict=True)):
+            found = more
+    return found
+
+
+def within(graph: Graph, ram_bytes: int, *, frame_bytes: int, outside: frozenset[str] = frozenset()) -> Choice:
+    """Of the plans that fit the budget, with picture and mask in memory or row by row, the one of the least work.
+
+    Starting from the smallest one, what saves work for the fewest bytes is done first. The plans on the way are the
+    same for every budget, so that a larger one never gives more work. Where none fits, the one that needs least.
+    """
+    tried = [smallest(graph, outside=outside)]
+    steps = [*_steps(graph, tried[0], outside)]
+    while steps:
+        tried += steps
+        best = min(steps, key=lambda c: (c.need(frame_bytes).least_bytes, c.instructions))
+        steps = [*_steps(graph, best, outside)]
+
+    def work(choice: Choice) -> tuple[int, tuple[int, int]]:
+        return choice.instructions + handing_over(choice.need(frame_bytes), ram_bytes), choice.bytes
+
+    fitting = [c for c in tried if c.need(frame_bytes).least_bytes <= ram_bytes]
+    return min(fitting, key=work) if fitting else min(tried, key=lambda c: c.need(frame_bytes).least_bytes)
+
+
+def _steps(graph: Graph, at: Choice, outside: frozenset[str]) -> Iterator[Choice]:
+    """What takes less work: one concatenation more as an operator, or one run less row by row."""
+    for name in _taken(graph, at):
+        more = _joined(graph, at, name, outside)
+        if more is not None:
+            yield more
+    for stream in at.streams:
+        yield Choice.of(at.graph, tuple(s for s in at.streams if s is not stream), outside=outside)
+
+
+def _taken(graph: Graph, at: Choice) -> list[str]:
+    """Concatenations that are no operators."""
+    there = {op.outputs[0] for op in at.graph.ops}
+    return [op.outputs[0] for op in graph.ops if isinstance(op.attributes, Concat) and op.outputs[0] not in there]
+
+
+def _joined(graph: Graph, at: Choice, name: str, outside: frozenset[str]) -> Choice | None:
+    """With one concatenation more as an operator, of the run that begins after it or that it stands in. None where that
+    run cannot take it, or where it is no less work.
+    """
+    taken = {*_taken(graph, at)} - {name}
+    more = fused(graph, joined=frozenset(t.name for t in graph.tensors) - taken)
+    number = {op.outputs[0]: i for i, op in enumerate(more.ops)}
+    runs: list[Stream] = []
+    for run in at.streams:
+        first, last = number[run.stages[0].output], number[run.stages[-1].output]
+        first -= int(number[name] == first - 1)
+        stages = [s for op in more.ops[first : last + 1] if (s := stage_of(op, more)) is not None]
+        if len(stages) <= last - first or len(stages) > MAX_STAGES:
+            return None
+        runs.append(stream_of(more, first, stages))
+    found = Choice.of(more, tuple(runs), outside=outside)
+    return found if found.instructions < at.instructions else None
 
 
 def needed_streams(graph: Graph, *, outside: frozenset[str] = frozenset()) -> tuple[Stream, ...]:

@@ -35,9 +35,16 @@ class FusedDepthwiseConv2D(DepthwiseConv2D):
     before: Pair | None = None
 
 
-def fused(graph: Graph) -> Graph:
-    """The same values in fewer operators; tensors that are gone from its operators are gone from it."""
-    return _without(_without(graph, _convolution_pad), _convolution_concat)
+def fused(graph: Graph, *, joined: frozenset[str] = frozenset()) -> Graph:
+    """The same values in fewer operators; tensors that are gone from its operators are gone from it.
+
+    joined: outputs of concatenations that stay operators.
+    """
+
+    def take(graph: Graph, op: Op, reader: Op) -> Op | None:
+        return None if op.outputs[0] in joined else _convolution_concat(graph, op, reader)
+
+    return _without(_without(graph, _convolution_pad), take)
 
 
 def window_start(attributes: Conv2D | DepthwiseConv2D, shape: Shape, size: Shape) -> Pair:

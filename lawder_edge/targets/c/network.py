@@ -13,11 +13,11 @@ from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import Conv2D, Graph, Reshape, Tensor
 from lawder_edge.targets.c.budget import Need
 from lawder_edge.targets.c.calls import Argument, Call, Operand, calls_of
-from lawder_edge.targets.c.choice import needed_streams
+from lawder_edge.targets.c.choice import Choice, smallest, within
 from lawder_edge.targets.c.fuse import fused
 from lawder_edge.targets.c.memory import memory_table
 from lawder_edge.targets.c.names import array, comment, identifier, literal
-from lawder_edge.targets.c.plan import FrameRows, Plan, frame_rows, plan
+from lawder_edge.targets.c.plan import FrameRows, Plan, plan
 from lawder_edge.targets.c.probability import probability_table
 from lawder_edge.targets.c.records import LAYOUTS, Constant, Record, Value, record, size_of
 from lawder_edge.targets.c.stream import Stage, Stream, streams
@@ -34,7 +34,8 @@ class Source:
 
     graph: the operators that it computes, by their numbers in the text. rows: what is added to the plan where picture
     and mask are given and taken row by row. constants_bytes: of weights, biases, multipliers, tables and parameters, as
-    32-bit targets store them. frame_bytes: of a picture and its mask. memory: `memory_table` of it.
+    32-bit targets store them. frame_bytes: of a picture and its mask. memory: `memory_table` of it. instructions: what
+    of them a frame takes beyond the operators' arithmetic, estimated (`extra_instructions`).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Source:
     constants_bytes: int
     frame_bytes: int
     memory: str
+    instructions: int
 
     @property
     def need(self) -> Need:
@@ -52,24 +54,30 @@ class Source:
         return Need(self.plan.arena_bytes, self.frame_bytes, self.rows.arena_bytes)
 
 
-def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_by_row: RowByRow = "needed") -> Source:
+def write(
+    graph: Graph,
+    *,
+    name: str,
+    version: str,
+    threshold: float = 0.5,
+    row_by_row: RowByRow = "needed",
+    ram_bytes: int | None = None,
+) -> Source:
     """graph: int8, one image in, one map of logits out. version: of lawder-edge. threshold: of foreground, in (0, 1).
-    row_by_row: of the runs of operators that can be computed so, those that save memory, all or none.
+    row_by_row: of the runs of operators that can be computed so, those that save memory, all or none. ram_bytes: where
+    "needed", a budget in which the plan of the least work is taken; without one, that of the smallest arena.
 
     The same graph gives the same text. Raises BadInput for what the kernels cannot do, and for an input that is no
     picture.
     """
     stem = identifier(name)
     image, logits = _interface(graph)
-    graph = fused(graph)
-    outside = frozenset({image.name} if _only_convolved(graph, image) else ()) | (
+    outside = frozenset({image.name} if _only_convolved(fused(graph), image) else ()) | (
         {logits.name} if logits.shape[3] == 1 else frozenset()
     )
-    found = streams(graph) if row_by_row == "always" else ()
-    if row_by_row == "needed":
-        found = needed_streams(graph, outside=outside)
-    memory = plan(graph, outside=outside, streams=found)
-    rows = frame_rows(graph, memory, found)
+    frame_bytes = image.size + logits.shape[1] * logits.shape[2]
+    choice = _choice(graph, outside, row_by_row, frame_bytes, ram_bytes)
+    graph, found, memory, rows = choice.graph, choice.streams, choice.memory, choice.rows
     writer = _Writer(graph, memory, found, rows)
     body = writer.body()
     table = Constant("probability", "uint8_t", probability_table(logits, threshold)[0])
@@ -87,8 +95,20 @@ def write(graph: Graph, *, name: str, version: str, threshold: float = 0.5, row_
     )
     files = ((f"{stem}.c", source), (f"{stem}.h", header), ("network.h", generic_header(stem, logits.shape[3])))
     table_of_memory = memory_table(graph, memory, found, plan(graph, outside=outside))
-    frame_bytes = image.size + logits.shape[1] * logits.shape[2]
-    return Source(stem, files, graph, memory, rows, writer.constants_bytes, frame_bytes, table_of_memory)
+    return Source(
+        stem, files, graph, memory, rows, writer.constants_bytes, frame_bytes, table_of_memory, choice.instructions
+    )
+
+
+def _choice(
+    graph: Graph, outside: frozenset[str], row_by_row: RowByRow, frame_bytes: int, ram_bytes: int | None
+) -> Choice:
+    if row_by_row != "needed":
+        alone = fused(graph)
+        return Choice.of(alone, streams(alone) if row_by_row == "always" else (), outside=outside)
+    if ram_bytes is None:
+        return smallest(graph, outside=outside)
+    return within(graph, ram_bytes, frame_bytes=frame_bytes, outside=outside)
 
 
 def _interface(graph: Graph) -> tuple[Tensor, Tensor]:

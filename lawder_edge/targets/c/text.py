@@ -10,7 +10,7 @@ from lawder_edge.targets.c.plan import FrameRows, Plan
 from lawder_edge.targets.c.probability import probability_table
 
 # LW_KERNELS_VERSION in lawder_kernels.h.
-KERNELS_VERSION = 3
+KERNELS_VERSION = 4
 _SIGNATURE = "const uint8_t *rgb, {}, void *arena, size_t arena_bytes"
 
 

@@ -88,8 +88,10 @@ def small_graph(*, classes: int = 1) -> Graph:
     return Graph("small", tensors, ops, ("image",), ("logits",))
 
 
-def write_files(graph: Graph, folder: Path, *, name: str = "net", row_by_row: RowByRow = "needed") -> Source:
-    source = write(graph, name=name, version="1", row_by_row=row_by_row)
+def write_files(
+    graph: Graph, folder: Path, *, name: str = "net", row_by_row: RowByRow = "needed", ram_bytes: int | None = None
+) -> Source:
+    source = write(graph, name=name, version="1", row_by_row=row_by_row, ram_bytes=ram_bytes)
     for file, text in source.files:
         (folder / file).write_text(text)
     return source
@@ -212,12 +214,14 @@ class ByRows:
         return [row for name, row in self.events if name == what]
 
 
-def compile_network(graph: Graph, folder: Path, *flags: str, row_by_row: RowByRow = "needed") -> Compiled:
-    source = write_files(graph, folder, row_by_row=row_by_row)
+def compile_network(
+    graph: Graph, folder: Path, *flags: str, row_by_row: RowByRow = "needed", ram_bytes: int | None = None
+) -> Compiled:
+    source = write_files(graph, folder, row_by_row=row_by_row, ram_bytes=ram_bytes)
     probed = folder / "probed.c"
     probed.write_text(f'{PROBE}#include "{source.name}.c"\n')
     # A name of its own: a library that is loaded once more under the same name is the old one.
-    library = compile_library([*SOURCES, probed], folder / f"net-{row_by_row}.so", *flags)
+    library = compile_library([*SOURCES, probed], folder / f"net-{row_by_row}-{ram_bytes}.so", *flags)
     return Compiled(graph, source, ctypes.CDLL(str(library)))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dense import Dense
+from dense import AROUND, Dense, dense_graph, up
 from kernel_library import WARNINGS
 from networks import ByRows, Made, compile_network, pictures, quantized_graph
 from numpy.typing import NDArray
@@ -16,45 +16,15 @@ from lawder_edge.graph.ir import (
     Conv2D,
     DepthwiseConv2D,
     Graph,
-    Logistic,
     MaxPool2D,
-    Mean,
-    Mul,
     Pad,
-    ResizeBilinear,
 )
 from lawder_edge.graph.reference import trace
 from lawder_edge.targets.c.fuse import fused
 from lawder_edge.targets.c.network import RowByRow, write
 from lawder_edge.targets.c.stream import streams
 
-AROUND = Pad(((0, 0), (1, 1), (1, 1), (0, 0)))
 ROW_BY_ROW: tuple[RowByRow, ...] = ("never", "always", "needed")
-
-
-def up(m: Made, x: str) -> str:
-    _, h, w, c = next(t.shape for t in m.tensors if t.name == x)
-    return m.add(ResizeBilinear(), x, shape=(1, 2 * h, 2 * w, c))
-
-
-def dense_graph(height: int, width: int, *, gated: bool) -> Graph:
-    """Stride-2 stem, two double convolutions, their skips joined by concatenation, logits resized at the end.
-
-    gated: what is at H/8 is scaled by its mean, before which nothing of the decoder can be computed.
-    """
-    m = Made(height, width, 3, weight_scale=0.006)
-
-    def convolved(x: str, channels: int, size: int = 3) -> str:
-        return m.add(Conv2D("same", activation="relu"), x, shape=(channels, size, size))
-
-    stem = m.add(Conv2D("valid", (2, 2), activation="relu"), m.add(AROUND, "image"), shape=(5, 3, 3))
-    at2 = convolved(stem, 5)
-    at4 = convolved(convolved(m.add(MaxPool2D((2, 2), (2, 2)), at2), 6), 6)
-    y = convolved(m.add(MaxPool2D((2, 2), (2, 2)), at4), 7, 1)
-    y = m.add(Mul(), y, m.add(Logistic(), m.add(Mean((1, 2)), y))) if gated else y
-    y = convolved(convolved(m.add(Concat(3), up(m, y), at4), 6), 3, 1)
-    y = convolved(convolved(m.add(Concat(3), up(m, y), at2), 5), 5)
-    return m.graph(up(m, m.add(Conv2D(), y, shape=(1, 1, 1))))
 
 
 def check(graph: Graph, folder: Path, count: int = 2) -> None:

@@ -58,13 +58,12 @@ static int8_t requantised(const lw_conv2d_params *p, int32_t sum, int32_t channe
     return lw_clamp(scaled + p->out_zero_point, p->out_min, p->out_max);
 }
 
-/** Sum over the taps of a window that are there, of an input of so many channels. weights: of its first channel. */
+/** Sum over the taps of a window that are there, of an input of so many channels. weights: of its first tap. */
 static inline int32_t window_sum(const lw_conv2d_params *p, const int8_t *const *rows, int32_t channels, int32_t start,
                                  tap_range inside, int is_image, const int8_t *weights)
 {
-    const int32_t step = p->in_channels;
     /* Neighbouring taps are one piece of memory, in the input as in the weights. */
-    const int32_t run = p->dilation_x == 1 && channels == step ? inside.end - inside.first : 1;
+    const int32_t run = p->dilation_x == 1 ? inside.end - inside.first : 1;
     int32_t sum = 0;
     for (int32_t ky = 0; ky < p->kernel_height; ky++) {
         if (rows[ky] == NULL) {
@@ -72,7 +71,7 @@ static inline int32_t window_sum(const lw_conv2d_params *p, const int8_t *const 
         }
         for (int32_t kx = inside.first; kx < inside.end; kx += run) {
             const int8_t *from = rows[ky] + (start + kx * p->dilation_x) * channels;
-            const int8_t *w = weights + (ky * p->kernel_width + kx) * step;
+            const int8_t *w = weights + ky * p->kernel_width * p->in_channels + kx * channels;
             sum += is_image ? dot_image((const uint8_t *)from, p->in_zero_point, w, run * channels)
                             : dot(from, p->in_zero_point, w, run * channels);
         }
@@ -91,7 +90,8 @@ static inline void convolve_row(const lw_conv2d_params *p, const int8_t *const *
             const int8_t *weights = p->weights + channel * filter;
             int32_t sum = p->bias[channel] + window_sum(p, rows, first, start, inside, is_image, weights);
             if (first < p->in_channels) {
-                sum += window_sum(p, rows + p->kernel_height, p->in_channels - first, start, inside, 0, weights + first);
+                sum += window_sum(p, rows + p->kernel_height, p->in_channels - first, start, inside, 0,
+                                  weights + p->kernel_width * first);
             }
             *y++ = requantised(p, sum, channel);
         }

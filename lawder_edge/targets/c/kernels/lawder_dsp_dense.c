@@ -42,28 +42,33 @@ static int8_t *fill(int8_t *to, int32_t count, int32_t zero_point)
     return to;
 }
 
+/** A row of a window, of an input of so many channels. row: null beyond the border. */
+static int8_t *gather_row(const lw_conv2d_params *p, const int8_t *row, int32_t channels, int32_t start, uint32_t flip,
+                          int8_t *to)
+{
+    const int32_t taps = p->kernel_width, dilation = p->dilation_x;
+    if (row == NULL) {
+        return fill(to, taps * channels, p->in_zero_point);
+    }
+    if (dilation == 1 && start >= 0 && start + taps <= p->in_width) {
+        return copy(to, row + start * channels, taps * channels, flip);
+    }
+    for (int32_t kx = 0; kx < taps; kx++) {
+        const int32_t at = start + kx * dilation;
+        to = at < 0 || at >= p->in_width ? fill(to, channels, p->in_zero_point)
+                                         : copy(to, row + at * channels, channels, flip);
+    }
+    return to;
+}
+
 /** The bytes of a column's window in the order of the weights. */
 static void gather(const lw_conv2d_params *p, const int8_t *const *rows, int32_t column, uint32_t flip, int8_t *to)
 {
-    const int32_t start = column * p->stride_x - p->pad_left, taps = p->kernel_width, dilation = p->dilation_x;
-    const int32_t depth = p->in_channels, first = p->first_channels, second = depth - first;
-    const int is_run = dilation == 1 && second == 0 && start >= 0 && start + taps <= p->in_width;
+    const int32_t start = column * p->stride_x - p->pad_left, first = p->first_channels;
     for (int32_t ky = 0; ky < p->kernel_height; ky++) {
-        const int8_t *row = rows[ky];
-        if (row != NULL && is_run) {
-            to = copy(to, row + start * depth, taps * depth, flip);
-            continue;
-        }
-        for (int32_t kx = 0; kx < taps; kx++) {
-            const int32_t at = start + kx * dilation;
-            if (row == NULL || at < 0 || at >= p->in_width) {
-                to = fill(to, depth, p->in_zero_point);
-                continue;
-            }
-            to = copy(to, row + at * first, first, flip);
-            if (second > 0) {
-                to = copy(to, rows[p->kernel_height + ky] + at * second, second, flip);
-            }
+        to = gather_row(p, rows[ky], first, start, flip, to);
+        if (first < p->in_channels) {
+            to = gather_row(p, rows[p->kernel_height + ky], p->in_channels - first, start, flip, to);
         }
     }
 }

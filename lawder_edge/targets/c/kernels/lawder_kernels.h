@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 /** Changes when a function or a structure does; a network refuses to compile with another one. */
-#define LW_KERNELS_VERSION 3
+#define LW_KERNELS_VERSION 4
 
 /** Bytes to which the start of an arena must be aligned. */
 #define LW_ARENA_ALIGNMENT 16
@@ -78,7 +78,8 @@ typedef struct {
     uint8_t pad_top, pad_left;                    /**< pixels beyond the border above and left of the first window */
     int8_t in_zero_point, out_zero_point;
     int8_t out_min, out_max;                      /**< the activation: -128..127, out_min <= out_max */
-    const int8_t *weights;     /**< (out, height, width, in); depthwise (height, width, out) */
+    const int8_t *weights;     /**< (out, height, width, in); depthwise (height, width, out); of two inputs of each row of
+                                    a window (width, first_channels), then (width, the rest) */
     const int32_t *bias;       /**< (out) at input scale times weight scale */
     const int32_t *multiplier; /**< (out) 0, or 2^30..2^31-1 */
     const int8_t *shift;       /**< (out) -31..30 */

@@ -139,27 +139,30 @@ static inline int8_t *copy(int8_t *to, const int8_t *from, int32_t count, int8x1
     return to - (count + 15) / 16 * 16 + count;
 }
 
+/** A row of a window, of an input of so many channels. row: null beyond the border. */
+static inline int8_t *gather_row(const lw_conv2d_params *p, const int8_t *row, int32_t channels, int32_t start,
+                                 int8x16_t flips, int8_t *to)
+{
+    const int32_t taps = p->kernel_width, dilation = p->dilation_x;
+    if (row == NULL || (dilation == 1 && start >= 0 && start + taps <= p->in_width)) {
+        return copy(to, row == NULL ? NULL : row + start * channels, taps * channels, flips, p->in_zero_point);
+    }
+    for (int32_t kx = 0; kx < taps; kx++) {
+        const int32_t at = start + kx * dilation;
+        const int is_inside = at >= 0 && at < p->in_width;
+        to = copy(to, is_inside ? row + at * channels : NULL, channels, flips, p->in_zero_point);
+    }
+    return to;
+}
+
 /** The bytes of a column's window in the order of the weights. */
 static void gather(const lw_conv2d_params *p, const int8_t *const *rows, int32_t column, int8x16_t flips, int8_t *to)
 {
-    const int32_t start = column * p->stride_x - p->pad_left, taps = p->kernel_width, dilation = p->dilation_x;
-    const int32_t depth = p->in_channels, first = p->first_channels, second = depth - first;
-    const int is_run = dilation == 1 && second == 0 && start >= 0 && start + taps <= p->in_width;
+    const int32_t start = column * p->stride_x - p->pad_left, first = p->first_channels;
     for (int32_t ky = 0; ky < p->kernel_height; ky++) {
-        const int8_t *row = rows[ky];
-        if (is_run || row == NULL) {
-            to = copy(to, row == NULL ? NULL : row + start * depth, taps * depth, flips, p->in_zero_point);
-            continue;
-        }
-        for (int32_t kx = 0; kx < taps; kx++) {
-            const int32_t at = start + kx * dilation;
-            const int is_inside = at >= 0 && at < p->in_width;
-            if (second == 0 || !is_inside) {
-                to = copy(to, is_inside ? row + at * depth : NULL, depth, flips, p->in_zero_point);
-                continue;
-            }
-            to = copy(to, row + at * first, first, flips, 0);
-            to = copy(to, rows[p->kernel_height + ky] + at * second, second, flips, 0);
+        to = gather_row(p, rows[ky], first, start, flips, to);
+        if (first < p->in_channels) {
+            to = gather_row(p, rows[p->kernel_height + ky], p->in_channels - first, start, flips, to);
         }
     }
 }

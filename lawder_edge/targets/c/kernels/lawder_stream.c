@@ -108,16 +108,35 @@ static int is_done(const lw_stream_params *p, const uint16_t *done, int32_t numb
     return done[number] >= p->tensors[p->stages[number].output].height;
 }
 
-/** Whatever can be computed of the stages that wait for no reader. */
-static lw_status compute_eager(const lw_stream_params *p, uint16_t *done, places *at)
+/** Stages that wait for no reader, by their numbers. */
+typedef struct {
+    uint8_t number[LW_MAX_STAGES];
+    int32_t count;
+} eager_stages;
+
+static void find_eager(const lw_stream_params *p, eager_stages *found)
 {
+    found->count = 0;
     for (int32_t i = 0; i < p->count; i++) {
-        const lw_stage *stage = &p->stages[i];
-        while (stage->is_eager && !is_done(p, done, i) && waits_for(p, stage, done, done[i]) == LW_WHOLE) {
-            if (compute_row(p, stage, done[i], at) != LW_OK) {
+        if (p->stages[i].is_eager) {
+            found->number[found->count++] = (uint8_t)i;
+        }
+    }
+}
+
+/** Whatever can be computed of them; is_any: set to 1 where that is any row. */
+static lw_status compute_eager(const lw_stream_params *p, const eager_stages *eager, uint16_t *done, places *at,
+                               int *is_any)
+{
+    for (int32_t i = 0; i < eager->count; i++) {
+        const int32_t number = eager->number[i];
+        const lw_stage *stage = &p->stages[number];
+        while (!is_done(p, done, number) && waits_for(p, stage, done, done[number]) == LW_WHOLE) {
+            if (compute_row(p, stage, done[number], at) != LW_OK) {
                 return LW_ERROR_ROW;
             }
-            done[i]++;
+            done[number]++;
+            *is_any = 1;
         }
     }
     return LW_OK;
@@ -126,25 +145,35 @@ static lw_status compute_eager(const lw_stream_params *p, uint16_t *done, places
 LW_KERNEL lw_status lw_stream(const lw_stream_params *p, int8_t *memory, const lw_frame *frame)
 {
     uint16_t done[LW_MAX_STAGES] = {0};
+    /* Each of these waits for the next one. */
+    uint8_t waiting[LW_MAX_STAGES];
+    eager_stages eager;
     places at;
     at.memory = memory;
     at.frame = frame;
     at.read = 0;
+    find_eager(p, &eager);
     /* The last stage pulls the rows that it needs; stages that nobody pulled to their end follow. */
     for (int32_t last = p->count - 1; last >= 0; last--) {
+        int32_t depth = 0;
+        waiting[0] = (uint8_t)last;
         while (!is_done(p, done, last)) {
-            uint8_t number = (uint8_t)last, before = number;
-            while (before != LW_WHOLE) {
+            int32_t number = waiting[depth];
+            for (uint8_t before = waits_for(p, &p->stages[number], done, done[number]); before != LW_WHOLE;
+                 before = waits_for(p, &p->stages[number], done, done[number])) {
                 number = before;
-                before = waits_for(p, &p->stages[number], done, done[number]);
+                waiting[++depth] = before;
             }
             if (compute_row(p, &p->stages[number], done[number], &at) != LW_OK) {
                 return LW_ERROR_ROW;
             }
             done[number]++;
-            if (compute_eager(p, done, &at) != LW_OK) {
+            int is_any = 0;
+            if (compute_eager(p, &eager, done, &at, &is_any) != LW_OK) {
                 return LW_ERROR_ROW;
             }
+            /* Those before the one that went on wait as before, unless one of them was waiting for an eager one. */
+            depth = is_any || depth == 0 ? 0 : depth - 1;
         }
     }
     return LW_OK;
