@@ -197,9 +197,8 @@ def main(tell: Callable[[str], None] = print) -> None:
     suite = tomllib.loads(args.suite.read_text())
     size = (suite["size"][0], suite["size"][1])
     args.work.mkdir(parents=True, exist_ok=True)
-    data = (
-        [] if args.data is None else ["--data", str(args.data), "--split", str(args.split), "--limit", str(args.limit)]
-    )
+    data = [] if args.data is None else ["--data", str(args.data), "--limit", str(args.limit)]
+    data += ["--split", str(args.split)] if args.split is not None else []
     rows: dict[str, SuiteRow] = {}
     for row in (SuiteRow(**r) for r in suite["row"]):
         try:
