@@ -52,8 +52,8 @@ def export(program: Program, spec: ExportSpec, out: Path) -> Artifact:
 
     With it NAME.h, whose sha256 is that of NAME.c; network.h; the kernels; memory.csv, what of the arena is in use
     at each operator; and example.picture.pnm, a phantom frame, with example.mask.pgm, what the integer reference makes
-    of it. The picture is the caller's, a byte a sample; the same program and spec give the same bytes. The plan is that
-    of the least work that fits the spec's RAM; without one, of the smallest arena.
+    of it. The picture is the caller's, a byte a sample; the same program and spec give the same bytes. The plan is the
+    one of the least work that fits the spec's RAM; without one, of the smallest arena.
 
     Raises BadInput for anything but an int8 program of one size, and for what the kernels cannot do; OverBudget where
     the network needs more than the spec's RAM.
