@@ -16,9 +16,10 @@ class QatOptions:
         size: side in pixels; ranges are learnt at one size and serve all.
         passes: over the training pictures, with rounding in place.
         batch: pictures a step, over all processes.
-        learning_rate: a quarter of that of float training.
+        learning_rate: low, for int8 is to follow the float network and not to learn on.
         weight_bits: of convolution weights; 8 saturate on x86 processors without VNNI.
-        teacher: weight of the float network's masks in the loss, against the true ones, from 0 to 1.
+        teacher: weight of the float network's masks in the loss, against the true ones, from 0 to 1. True ones move an
+            undertrained network on, and so away from the float one.
         tight: ranges leave out rare values where that rounds the others better.
         noise: steps that activations move by, at most, before they are rounded in training: int8 runtimes differ by
             about one step from tensor to tensor, and masks should not.
@@ -30,11 +31,11 @@ class QatOptions:
     """
 
     size: int = 256
-    passes: int = 10
+    passes: int = 2
     batch: int = 12
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-4
     weight_bits: int = 7
-    teacher: float = 0.3
+    teacher: float = 1.0
     tight: bool = True
     noise: float = 0.5
     freeze_after: float = 0.6
