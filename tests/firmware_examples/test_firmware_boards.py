@@ -22,7 +22,7 @@ from table import row_of
 from lawder_edge.bundle.store import open_bundle
 from lawder_edge.data.phantom import make_frame
 from lawder_edge.errors import BadInput
-from lawder_edge.graph.ir import Add, Conv2D, DepthwiseConv2D, Graph, Logistic, Mean, Mul, Sub
+from lawder_edge.graph.ir import Add, Concat, Conv2D, DepthwiseConv2D, Graph, Logistic, Mean, Mul, Sub
 from lawder_edge.targets.c import export
 from lawder_edge.targets.c.probability import reference_mask
 from lawder_edge.targets.nhwc import to_graph
@@ -106,7 +106,8 @@ def test_masks_of_every_board_are_the_integer_references(
 
 
 def convolutions(seed: int) -> Graph:
-    """Every way through the convolutions: strides, dilations, channels of any count, windows wider than maps."""
+    """Every way through the convolutions: strides, dilations, channels of any count, windows wider than maps, and over
+    two tensors."""
     m = Made(45, 40, 3, seed, weight_scale=0.008)
     x = m.add(Conv2D(), "image", shape=(8, 1, 1))
     for size, stride, dilation in ((3, 1, 1), (1, 1, 1), (5, 1, 1), (3, 1, 2), (7, 1, 1), (5, 2, 1), (3, 1, 1)):
@@ -114,6 +115,9 @@ def convolutions(seed: int) -> Graph:
         x = m.add(Add(), *(m.add(window, x, shape=(8, size, size)),) * 2)
     for channels, size in ((6, 1), (5, 3), (7, 1), (4, 1), (12, 2), (9, 1)):
         x = m.add(Conv2D("same", activation="relu6"), x, shape=(channels, size, size))
+    for channels, dilation in ((3, 1), (2, 2)):
+        both = m.add(Concat(3), m.add(Conv2D("same"), x, shape=(channels, 1, 1)), x)
+        x = m.add(Conv2D("same", dilation=(dilation, dilation), activation="relu6"), both, shape=(9, 3, 3))
     x = m.add(DepthwiseConv2D("same", (3, 3)), x, shape=(9, 3, 3))
     x = m.add(DepthwiseConv2D("same", (2, 2)), m.add(Conv2D(), x, shape=(16, 1, 1)), shape=(16, 5, 5))
     x = m.add(Sub(), m.add(Conv2D(), x, shape=(16, 1, 1)), x)
@@ -129,7 +133,9 @@ def test_instructions_for_signals_give_the_bits_of_portable_c(
     graph = convolutions(0)
     made = pictures(graph, 8)
     (tmp_path / "bundle-64").mkdir()
-    write_files(graph, tmp_path / "bundle-64")
+    # Otherwise concatenations are operators where they cost no memory.
+    written = write_files(graph, tmp_path / "bundle-64", row_by_row="always")
+    assert sum(len(op.inputs) == 4 for op in written.graph.ops) == 2
     for source in KERNELS.iterdir():
         shutil.copy(source, tmp_path / "bundle-64")
     masks = [reference_mask(graph, p, 0.5) for p in made]
