@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 # Two use two cores; each takes about 700 MB, which more of them would take from small machines.
 _MOST = 2
+# Some runtimes hang as they leave.
+_TO_LEAVE_S = 5.0
 
 
 def at_a_time() -> int:
@@ -37,6 +39,8 @@ def in_process(work: Callable[..., T], *given: Any, timeout_s: float) -> T:
         if not answer.poll(timeout_s):
             raise LawderError(f"no result after {timeout_s:g} s")
         found: T | LawderError = answer.recv()
+        # A process that is ended while it leaves keeps semaphores that Python then warns of.
+        process.join(_TO_LEAVE_S)
     except EOFError as error:
         raise LawderError("its process died") from error
     finally:

@@ -43,7 +43,7 @@ def draw_memory(table: str, *, title: str) -> bytes:
         alive = [int(row[column]) / 1024 for row in rows]
         axes.fill_between(at, alive, step="mid", color=colour, label=f"{label}: {max(alive):.1f} KB at most")
     axes.set(xlabel="operator", ylabel="arena in use, KB (1024 bytes)", title=title, xlim=(0, at[-1]), yscale="log")
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=2)
     data = io.BytesIO()
     figure.savefig(data, format="png", metadata={"Software": None})
     return data.getvalue()
