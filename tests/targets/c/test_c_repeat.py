@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -163,5 +165,10 @@ def test_order_takes_less_memory_with_resizes_computed_twice_and_gives_the_refer
     assert compiled.source.plan.arena_bytes < 0.9 * before.memory.arena_bytes
     assert compiled.source.rows.arena_bytes < 0.9 * before.rows.arena_bytes
     check_bits(compiled)
-    rows = compiled.source.memory.splitlines()[1:]
-    assert len(rows) == len(fused(graph).ops) + len(copies(compiled.source.graph))
+    rows = list(csv.DictReader(io.StringIO(compiled.source.memory)))
+    ops = compiled.source.graph.ops
+    assert [row["kind"] for row in rows] == [op.kind for op in ops]
+    assert max(int(row["alive_bytes"]) for row in rows) == compiled.source.plan.bound_bytes
+    # Both are made row by row.
+    made = {name for pair in copies(compiled.source.graph).items() for name in pair}
+    assert {row["row_by_row"] for row, op in zip(rows, ops, strict=True) if op.outputs[0] in made} == {"1"}
