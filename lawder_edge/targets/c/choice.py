@@ -1,5 +1,5 @@
-"""Which operators are computed row by row, where such runs end, and which concatenations are operators: whatever takes
-the least memory, or the least work in a budget. Pure."""
+"""Which operators are computed row by row, where such runs end, which resizes are computed twice, and which
+concatenations are operators: whatever takes the least memory, or the least work in a budget. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lawder_edge.graph.ir import Concat, Graph
 from lawder_edge.targets.c.budget import Need
 from lawder_edge.targets.c.fuse import fused
 from lawder_edge.targets.c.plan import FrameRows, Plan, frame_rows, plan
+from lawder_edge.targets.c.repeat import repeated, repeats
 from lawder_edge.targets.c.stream import MAX_STAGES, Stream, stage_of, stream_of, streams
 from lawder_edge.targets.c.work import extra_instructions, handing_over
 
@@ -48,33 +49,59 @@ def smallest(graph: Graph, *, outside: frozenset[str] = frozenset()) -> Choice:
 
     Concatenations that cost no memory are operators: a window over one tensor is gathered in fewer pieces.
     """
-    alone = fused(graph)
-    found = Choice.of(alone, needed_streams(alone, outside=outside), outside=outside)
-    for name in _taken(graph, found):
-        more = _joined(graph, found, name, outside)
-        if more is not None and all(a <= b for a, b in zip(more.bytes, found.bytes, strict=True)):
-            found = more
-    return found
+    return _with_concatenations(*_repeating(graph, outside)[-1], outside)
 
 
 def within(graph: Graph, ram_bytes: int, *, frame_bytes: int, outside: frozenset[str] = frozenset()) -> Choice:
     """Of the plans that fit the budget, with picture and mask in memory or row by row, the one of the least work.
 
-    Starting from the smallest one, what saves work for the fewest bytes is done first. The plans on the way are the
-    same for every budget, so that a larger one never gives more work. Where none fits, the one that needs least.
+    Starting from the smallest one, and from the smallest ones of fewer resizes computed twice, what saves work for the
+    fewest bytes is done first. The plans on the way are the same for every budget, so that a larger one never gives
+    more work. Where none fits, the one that needs least.
     """
-    tried = [smallest(graph, outside=outside)]
-    steps = [*_steps(graph, tried[0], outside)]
-    while steps:
-        tried += steps
-        best = min(steps, key=lambda c: (c.need(frame_bytes).least_bytes, c.instructions))
-        steps = [*_steps(graph, best, outside)]
+    tried: list[Choice] = []
+    for repeating, folded in _repeating(graph, outside):
+        steps = [_with_concatenations(repeating, folded, outside)]
+        while steps:
+            tried += steps
+            best = min(steps, key=lambda c: (c.need(frame_bytes).least_bytes, c.instructions))
+            steps = [*_steps(repeating, best, outside)]
 
     def work(choice: Choice) -> tuple[int, tuple[int, int]]:
         return choice.instructions + handing_over(choice.need(frame_bytes), ram_bytes), choice.bytes
 
     fitting = [c for c in tried if c.need(frame_bytes).least_bytes <= ram_bytes]
     return min(fitting, key=work) if fitting else min(tried, key=lambda c: c.need(frame_bytes).least_bytes)
+
+
+def _repeating(graph: Graph, outside: frozenset[str]) -> list[tuple[Graph, Choice]]:
+    """The graph, then each time with one resize more computed twice, as that makes memory smaller; and of each the plan
+    with as few operators as can be."""
+
+    def folded(graph: Graph) -> tuple[Graph, Choice]:
+        alone = fused(graph)
+        return graph, Choice.of(alone, needed_streams(alone, outside=outside), outside=outside)
+
+    found = [folded(graph)]
+    for at in repeats(graph):
+        last = found[-1]
+        more = folded(repeated(last[0], at))
+        if _is_no_larger(more[1], last[1]) and more[1].bytes != last[1].bytes:
+            found.append(more)
+    return found
+
+
+def _with_concatenations(graph: Graph, found: Choice, outside: frozenset[str]) -> Choice:
+    """With those as operators that cost no memory."""
+    for name in _taken(graph, found):
+        more = _joined(graph, found, name, outside)
+        if more is not None and _is_no_larger(more, found):
+            found = more
+    return found
+
+
+def _is_no_larger(one: Choice, other: Choice) -> bool:
+    return all(a <= b for a, b in zip(one.bytes, other.bytes, strict=True))
 
 
 def _steps(graph: Graph, at: Choice, outside: frozenset[str]) -> Iterator[Choice]:

@@ -16,22 +16,29 @@ from torch import nn
 
 from lawder_edge.graph.geometry import output_shape
 from lawder_edge.graph.ir import (
+    Add,
     Attributes,
+    AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
     Graph,
     Logistic,
     MaxPool2D,
+    Mean,
+    Mul,
     Op,
     Quantization,
+    ResizeBilinear,
     Tensor,
 )
+from lawder_edge.graph.reference import trace
 from lawder_edge.graph.validate import SQUASHED, validate
 from lawder_edge.models import create_model
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.prepare import prepare
 from lawder_edge.targets.c.network import RowByRow, Source, write
+from lawder_edge.targets.c.repeat import copies
 from lawder_edge.targets.nhwc import to_graph
 from lawder_edge.targets.registry import ExportSpec
 
@@ -123,6 +130,13 @@ class Compiled:
         assert status == 0
         return seen, mask
 
+    def expected(self, picture: NDArray[np.uint8]) -> dict[str, NDArray[np.int8]]:
+        """By its name each tensor as the integer reference computes it of the graph that was written, and each copy
+        that a resize's second computation makes: it is to be what it copies."""
+        values = {t.name: value for t, value in trace(self.graph, [(picture ^ 0x80).view(np.int8)[None]])}
+        copied = {copy: name for copy, name in copies(self.source.graph).items() if copy not in values}
+        return values | {copy: values[name] for copy, name in copied.items()}
+
     def call(self, name: str, picture: Any, out: Any, *, arena: Any = None, arena_bytes: int | None = None) -> int:
         """arena: None for one of the right size. Pointers may be None or numbers, too."""
         own = aligned(self.source.plan.arena_bytes)
@@ -177,6 +191,16 @@ class Made:
         made = Graph("made", tuple(self.tensors), tuple(self.ops), ("image",), (output,))
         validate(made)
         return made
+
+
+def waiting_graph(height: int, width: int, *, align_corners: bool = False, seed: int = 0) -> Graph:
+    """A resized map, t2, that a pool reads at once, and a product and a sum after a mean. Nothing else is large."""
+    m = Made(height, width, seed=seed)
+    small = m.add(MaxPool2D((2, 2), (2, 2)), m.add(Conv2D("same"), "image", shape=(8, 3, 3)))
+    large = m.add(ResizeBilinear(align_corners), small, shape=(1, height, width, 8))
+    gate = m.add(Logistic(), m.add(Mean((1, 2)), m.add(AveragePool2D((4, 4), (4, 4)), large)))
+    total = m.add(Add(), m.add(Mul(), large, gate), large)
+    return m.graph(m.add(Conv2D(), total, shape=(1, 1, 1)))
 
 
 READ_ROW = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)

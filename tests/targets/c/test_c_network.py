@@ -27,7 +27,7 @@ from lawder_edge.graph.ir import (
     Reshape,
     Tensor,
 )
-from lawder_edge.graph.reference import dequantize, trace
+from lawder_edge.graph.reference import dequantize
 from lawder_edge.graph.reference import run as run_reference
 from lawder_edge.targets.c.names import RESERVED, identifier, literal
 from lawder_edge.targets.c.network import RowByRow, write
@@ -45,7 +45,7 @@ NETWORKS = [
 def check_trace(compiled: Compiled, picture: NDArray[np.uint8], *, every: bool) -> None:
     """Each operator's output that is whole in memory, the logits and the mask. every: that are all."""
     graph = compiled.graph
-    expected = {tensor.name: value for tensor, value in trace(graph, [(picture ^ 0x80).view(np.int8)[None]])}
+    expected = compiled.expected(picture)
     computed = compiled.source.graph.ops
     seen, mask = compiled.trace(picture)
     assert len(computed) - 1 in seen
