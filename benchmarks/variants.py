@@ -50,7 +50,7 @@ def UNet42(**options: Any) -> UNet:  # noqa: N802
 
 
 class NoAttention(MKUNet):
-    """MK-UNet at ORDER's widths without channel and spatial attention. 39,770 parameters."""
+    """MK-UNet at mk_order's widths without channel and spatial attention. 39,770 parameters."""
 
     def __init__(self, widths: Sequence[int] = (4, 8, 16, 32, 48), **options: Any) -> None:
         super().__init__(widths, **options)

@@ -8,11 +8,10 @@ from pathlib import Path
 from lawder_edge.bench.rows import BenchReport, BenchSpec
 from lawder_edge.bench.run import bench
 from lawder_edge.bundle.store import open_bundle
-from lawder_edge.errors import OutputExists
 from lawder_edge.exporting.outcome import ExportOutcome
 from lawder_edge.exporting.picture import masks_of_bundle
 from lawder_edge.exporting.request import ExportRequest, ExportTask
-from lawder_edge.files import write_file, write_png
+from lawder_edge.files import make_way, write_file, write_png
 from lawder_edge.targets.registry import get_target
 
 
@@ -25,8 +24,8 @@ def check_pictures(out: Path, tasks: Sequence[ExportTask]) -> None:
     """Raises OutputExists where a picture of these exports stands already."""
     drawings = [get_target(task.target).drawing_of(task.out) for task in tasks]
     for path in (picture_of(out), *drawings):
-        if path is not None and path.exists():
-            raise OutputExists(f"{path} exists. Add --overwrite, or choose another --out.")
+        if path is not None:
+            make_way(path, overwrite=False)
 
 
 def measure(found: Sequence[ExportOutcome], model: str, *, progress: Callable[[int, int, str], None]) -> BenchReport:

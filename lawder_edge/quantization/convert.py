@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from lawder_edge.graph.integer_kernels import QMAX, QMIN
 from lawder_edge.quantization.fake import bias_steps, round_bias, weight_scales
 from lawder_edge.quantization.plan import Convolution, plan
-from lawder_edge.quantization.scales import QMAX, QMIN, Scales
+from lawder_edge.quantization.scales import Scales
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

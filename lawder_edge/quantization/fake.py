@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lawder_edge.quantization.scales import QMAX, QMIN, SMALLEST_SCALE, SMALLEST_WEIGHT_SCALE, affine
+from lawder_edge.graph.integer_kernels import QMAX, QMIN
+from lawder_edge.quantization.scales import SMALLEST_SCALE, SMALLEST_WEIGHT_SCALE, affine
 
 _NOISE_LENGTH = 1 << 20
 # Shares of the observed range that are tried for the one with the least squared error, on so many values.

@@ -16,12 +16,13 @@ from torch import nn
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.threshold import choose_threshold
 from lawder_edge.files import write_file
+from lawder_edge.graph.integer_kernels import QMAX, QMIN
 from lawder_edge.models import MODELS
 from lawder_edge.quantization.checkpoint import read_quantized
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.qat import QuantizedTrainee
 from lawder_edge.quantization.recipe import QatOptions
-from lawder_edge.quantization.scales import QMAX, QMIN, Scales
+from lawder_edge.quantization.scales import Scales
 from lawder_edge.training.batches import TrainData, at_size, resized
 from lawder_edge.training.config import Progress, TrainConfig, TrainResult
 from lawder_edge.training.loop import BEST_FILE, mean_dice, predict_probabilities, train

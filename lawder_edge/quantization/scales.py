@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lawder_edge.errors import BadCheckpoint, BadInput
+from lawder_edge.graph.integer_kernels import QMAX, QMIN
 
-QMIN, QMAX = -128, 127
 # A smaller scale means a tensor that is zero throughout, as behind a dead ReLU. It gets one of usual size: with the
 # smallest, a convolution's multiplier passes 256, which XNNPACK refuses.
 SMALLEST_SCALE, DEAD_SCALE = 2.0**-20, 2.0**-7

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -101,3 +106,19 @@ def bench_report(machine: Machine, measured: Measured) -> BenchReport:
     )
     ratios = (Ratio("fast", "good", "infer", 2.0, 1.9, 2.1), Ratio("fast", "good", "cpu", 2.5, 2.4, 2.6))
     return BenchReport(machine, QUICK, QUIET, Roof(100.0, 10.0), rows, ratios, warnings=("something | doubtful",))
+
+
+@pytest.fixture(scope="session")
+def benchmark_script(project_root: Path) -> Callable[[str], ModuleType]:
+    """A script of benchmarks/ as a module, by its name."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, project_root / "benchmarks" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -24,14 +23,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def accuracy(project_root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("accuracy", project_root / "benchmarks" / "accuracy.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def accuracy(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("accuracy")
 
 
 def write_data(folder: Path) -> None:

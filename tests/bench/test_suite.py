@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,14 +15,8 @@ from lawder_edge.targets.registry import targets
 
 
 @pytest.fixture(scope="module")
-def baselines(project_root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("baselines", project_root / "benchmarks" / "baselines.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def baselines(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("baselines")
 
 
 def test_every_row_names_a_network_weights_and_a_way_that_exist(baselines: ModuleType) -> None:

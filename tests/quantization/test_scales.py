@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lawder_edge.errors import BadCheckpoint, BadInput
-from lawder_edge.quantization.scales import QMAX, QMIN, Scales, TensorScale, affine
+from lawder_edge.graph.integer_kernels import QMAX, QMIN
+from lawder_edge.quantization.scales import Scales, TensorScale, affine
 
 reals = st.floats(-1e6, 1e6)
 
