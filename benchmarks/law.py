@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lawder_edge.bench.stages import Stage, run_stages, shown, split_file
+from lawder_edge.errors import LawderError
 from lawder_edge.files import write_file
 
 HERE = Path(__file__).resolve().parent
@@ -97,25 +97,15 @@ PARTS = (
 )
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One command. file: what holds its standard output, where that is a result."""
-
-    name: str
-    argv: tuple[str, ...]
-    file: Path | None = None
-
-
-def split_files(data: Path, names: Sequence[str]) -> tuple[str, ...]:
-    """Of this repository where it has one of that name, else of the data folder."""
-    return tuple(str(ours if (ours := HERE / "splits" / n).is_file() else data / "splits" / n) for n in names)
-
-
 def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
     """All commands of a part, in an order in which each finds what it reads."""
     home = work / part.name
+
+    def lists(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(str(split_file(name, home=HERE, data=data)) for name in names)
+
     base = home / "base"
-    real = ("--data", str(data), "--split", *split_files(data, part.train))
+    real = ("--data", str(data), "--split", *lists(part.train))
     few = part.name != "full"
 
     def generator(arm: str, seed: int, out: Path, steps: int, *start: str) -> Stage:
@@ -129,10 +119,10 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
             *("--learning-rate", "4e-3", "--seed", str(seed), "--val-every", str(passes), *scale.options, *synthetic),
         )
         found = [Stage(f"{out.name} ORDER", train)]
-        for place, (_, lists) in enumerate(part.tests):
+        for place, (_, names) in enumerate(part.tests):
             test = (
                 *("eval", "--model", str(out / "order" / "best.safetensors"), "--data", str(data), "--split"),
-                *(*split_files(data, lists), "--threshold", THRESHOLD, "--format", "json"),
+                *(*lists(names), "--threshold", THRESHOLD, "--format", "json"),
             )
             found.append(Stage(f"{out.name} test {place + 1}", test, out / f"test{place + 1}.json"))
         return found
@@ -153,40 +143,12 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
         )
         plan.append(Stage(f"{out.name} pictures", sample))
         score = (
-            *("synth", "score", str(pictures), "--data", str(data), "--train", *split_files(data, part.train)),
-            *("--held-out", *split_files(data, part.held), "--judge", "order", "--format", "json"),
+            *("synth", "score", str(pictures), "--data", str(data), "--train", *lists(part.train)),
+            *("--held-out", *lists(part.held), "--judge", "order", "--format", "json"),
         )
         plan.append(Stage(f"{out.name} score", score, out / "score.json"))
         plan += segmenter(out, seed, "--synth", str(pictures), "--synth-per-pass", str(part.per_pass))
     return plan
-
-
-def resumed(stage: Stage) -> tuple[str, ...]:
-    """The command, told to go on where its folder holds a run already."""
-    if stage.file is not None or "--out" not in stage.argv:
-        return stage.argv
-    out = Path(stage.argv[stage.argv.index("--out") + 1])
-    begun = any((out / name).exists() for name in ("last.safetensors", "manifest.json", "images"))
-    return (*stage.argv, "--resume") if begun else stage.argv
-
-
-def run(plan: Sequence[Stage], done: Path) -> None:
-    """Every stage that is not done yet. Raises: SystemExit with the stage that failed."""
-    finished = set(done.read_text().splitlines()) if done.is_file() else set()
-    for place, stage in enumerate(plan):
-        if stage.name in finished:
-            continue
-        argv = resumed(stage)
-        print(f"[{place + 1}/{len(plan)}] {stage.name}: lawder-edge {shlex.join(argv)}", flush=True)
-        result = subprocess.run(
-            [sys.executable, "-m", "lawder_edge", *argv], stdout=subprocess.PIPE if stage.file else None, check=False
-        )
-        if result.returncode:
-            raise SystemExit(f"{stage.name}: exit {result.returncode}. Mend what it says and repeat this call.")
-        if stage.file is not None:
-            write_file(stage.file, result.stdout)
-        with done.open("a") as file:
-            file.write(stage.name + "\n")
 
 
 def gathered(part: Part, *, work: Path) -> dict[str, object]:
@@ -236,11 +198,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for part in (p for p in PARTS if p.name in args.part):
         plan = stages(part, GPU if args.gpu else CPU, data=args.data, work=args.work)
         if args.dry_run:
-            print("\n".join(f"lawder-edge {shlex.join(stage.argv)}" for stage in plan))
+            print("\n".join(shown(stage.argv) for stage in plan))
             continue
         if not args.report:
             (args.work / part.name).mkdir(parents=True, exist_ok=True)
-            run(plan, args.work / part.name / "done.txt")
+            try:
+                run_stages(plan, args.work / part.name / "done.txt")
+            except LawderError as error:
+                sys.exit(f"error: {error}")
         text = json.dumps(gathered(part, work=args.work), indent=1) + "\n"
         write_file(args.work / f"{part.name}.json", text.encode())
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 from types import ModuleType
 from typing import Any
 
@@ -56,34 +55,6 @@ def test_the_lists_of_100_are_disjoint(project_root: Path) -> None:
     lists = [(project_root / "benchmarks" / "splits" / f"kvasir_100_{x}.txt").read_text().split() for x in "ab"]
     assert [len(set(found)) for found in lists] == [100, 100]
     assert not set(lists[0]) & set(lists[1])
-
-
-def test_a_call_goes_on_after_the_stage_that_failed(
-    law: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[list[str]] = []
-    codes = [0, 3, 0, 0]
-
-    def run(argv: list[str], **_: Any) -> CompletedProcess[bytes]:
-        calls.append(argv[3:])
-        return CompletedProcess(argv, codes[len(calls) - 1], stdout=b"{}")
-
-    monkeypatch.setattr(law.subprocess, "run", run)
-    out = tmp_path / "second"
-    plan = [
-        law.Stage("first", ("one",)),
-        law.Stage("second", ("two", "--out", str(out))),
-        law.Stage("third", ("three",), tmp_path / "third.json"),
-    ]
-    with pytest.raises(SystemExit, match="second: exit 3"):
-        law.run(plan, tmp_path / "done.txt")
-    out.mkdir()
-    (out / "last.safetensors").touch()
-    law.run(plan, tmp_path / "done.txt")
-    assert calls == [["one"], ["two", "--out", str(out)], ["two", "--out", str(out), "--resume"], ["three"]]
-    assert (tmp_path / "third.json").read_bytes() == b"{}"
-    law.run(plan, tmp_path / "done.txt")
-    assert len(calls) == 4
 
 
 def scored(value: float) -> dict[str, Any]:
