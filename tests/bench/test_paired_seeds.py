@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,24 +14,39 @@ def script(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
     return benchmark_script("paired_seeds")
 
 
-def test_networks_of_a_seed_are_trained_alike(script: ModuleType) -> None:
-    plan = script.stages(("a", "b"), (0, 1), data=Path("D"), work=Path("W"))
-    assert [stage.name for stage in plan[:6]] == [
-        *("a 0", "a 0 on kvasir", "a 0 on clinicdb"),
-        *("b 0", "b 0 on kvasir", "b 0 on clinicdb"),
-    ]
-    first, second = ([w.replace(f"W/{n}-0", "OUT") for w in plan[i].argv] for n, i in (("a", 0), ("b", 3)))
-    assert [pair for pair in zip(first, second, strict=True) if pair[0] != pair[1]] == [("a", "b")]
+def test_rows_of_a_seed_are_trained_alike(script: ModuleType) -> None:
+    study = script.STUDIES[0]
+    plan = script.stages(study, data=Path("D"), work=Path("W"))
+    rows = [stage for stage in plan if stage.argv[0] == "train" and "-3" in stage.argv[stage.argv.index("--out") + 1]]
+    assert len(rows) == len(study.rows)
+    without = []
+    for row, stage in zip(study.rows, rows, strict=True):
+        out = str(script.folder(Path("W"), row, 3))
+        without.append(["OUT" if w == out else "NAME" if w == row.name else w for w in stage.argv])
+    assert all(words == without[0] for words in without)
+
+
+def test_recipes_are_not_measured_where_they_may_not_be_chosen(script: ModuleType) -> None:
+    study = script.STUDIES[1]
+    assert [test.splits for test in study.tests] == [("clinicdb_sequences_01_15.txt",)]
+
+
+def test_every_row_has_a_folder_of_its_own(script: ModuleType) -> None:
+    for study in script.STUDIES:
+        folders = [script.folder(Path("W"), row, seed) for row in study.rows for seed in study.seeds]
+        assert len(set(folders)) == len(folders)
 
 
 def test_what_is_done_is_told_by_seed(script: ModuleType, tmp_path: Path) -> None:
-    for network, seed, dice in (("a", 0, 0.7), ("a", 1, 0.8), ("a", 2, 0.9), ("b", 0, 0.65), ("b", 1, 0.73)):
-        home = script.folder(tmp_path, network, seed)
+    study = dataclasses.replace(
+        script.STUDIES[0], rows=(script.Trained("a", ()), script.Trained("b", ("--model", "b"))), seeds=(0, 1, 2)
+    )
+    for place, seed, dice in ((0, 0, 0.7), (0, 1, 0.8), (0, 2, 0.9), (1, 0, 0.65), (1, 1, 0.73)):
+        home = script.folder(tmp_path, study.rows[place], seed)
         home.mkdir()
         (home / "kvasir.json").write_text(json.dumps({"dice": {"mean": dice}}))
-    found = script.found_in(tmp_path, ("a", "b"), (0, 1, 2))
-    gap = script.compared(found, "a", "b", "kvasir", seeds=(0, 1, 2))
+    gap = script.compared(study, study.rows[1], study.tests[0], work=tmp_path)
     assert (gap.runs, gap.mean) == (2, pytest.approx(0.06))
-    text = script.table(found, ("a", "b"), (0, 1, 2))
+    text = script.document(study, work=tmp_path, words="\n## What it says\n\nNothing.\n")
     assert "| a | 0.800 (0.100), 3 seeds | - | - | - |" in text
-    assert "| b | 0.690 (0.057), 2 seeds | +6.0 [-6.7, +18.7] | - | - |" in text
+    assert "| b | 0.690 (0.057), 2 seeds | +6.0 [-6.7, +18.7] | - | - |\n\n## What it says\n\nNothing.\n" in text
