@@ -91,7 +91,7 @@ PARTS = (
         400,
     ),
     *(
-        Part(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), FEW_ARMS, (), (375, 200), 90)
+        Part(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), FEW_ARMS, (), (375, 175), 90)
         for x in "ab"
     ),
 )

@@ -51,6 +51,13 @@ def test_arms_of_a_seed_differ_in_nothing_but_the_arm(law: ModuleType, place: in
         assert all(len(commands) == 1 for commands in kinds.values())
 
 
+def test_orders_trainings_with_and_without_synthetic_pictures_are_equal_in_steps(law: ModuleType) -> None:
+    # A tenth is held out for validation, by whole sequences where they are known; an incomplete batch is left out.
+    for part, real in zip(law.PARTS, (1301, 90, 90), strict=True):
+        alone, mixed = (passes * (n // 12) for passes, n in zip(part.passes, (real, real + part.per_pass), strict=True))
+        assert mixed == pytest.approx(alone, rel=0.03)
+
+
 def test_the_lists_of_100_are_disjoint(project_root: Path) -> None:
     lists = [(project_root / "benchmarks" / "splits" / f"kvasir_100_{x}.txt").read_text().split() for x in "ab"]
     assert [len(set(found)) for found in lists] == [100, 100]
