@@ -24,8 +24,8 @@ class _Span:
 class Lifetimes:
     """Memory of activations as operators run one after the other, each piece needed until its last reader is done.
 
-    A piece of memory is a storage: a view, and what is written in place, adds none. What is computed of weights alone is
-    a weight, and what nobody reads (the indices of a max pooling) needs no memory. What an operator takes for itself
+    A piece of memory is a storage: a view, and what is written in place, adds none. What is computed of weights alone
+    is a weight, and what nobody reads (the indices of a max pooling) needs no memory. What an operator takes for itself
     while it runs is not seen.
     """
 

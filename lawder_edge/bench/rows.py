@@ -18,9 +18,10 @@ TIMED = (
     "the first infer after it; neither is in another number. jitter is the mean difference of an infer from the one "
     "before. cpu is the processor's time in infer, in which other work on the machine is not. memory is the most that "
     "was resident above what was before load. of roof is the share of what the processor's products and memory, both "
-    "measured, allow a network of these FLOPs and bytes in float32. plan is not measured: the most bytes of activations "
-    "that are alive at once, input and output with them and weights not, operator by operator as PyTorch runs them, at "
-    "the row's precision; of C, the arena that was planned with the file, beside which the caller keeps picture and mask."
+    "measured, allow a network of these FLOPs and bytes in float32. plan is counted, not measured: the most bytes of "
+    "activations that are alive at once, input and output with them and weights not, operator by operator as PyTorch "
+    "runs them, at the row's precision; of C, the arena that was planned with the file, beside which the caller keeps "
+    "picture and mask."
 )
 
 CONVENTION = (
