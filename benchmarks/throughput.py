@@ -41,8 +41,10 @@ from lawder_edge.threads import limit_threads
 from lawder_edge.training import loop
 from lawder_edge.training.batches import TrainData, augmented_batch
 from lawder_edge.training.config import Progress, TrainConfig
+from lawder_edge.training.curves import write_curves
 from lawder_edge.training.losses import LOSSES, supervised
 from lawder_edge.training.prepare import CACHE_SIDE, load_part
+from lawder_edge.training.state import write_run
 
 # Memory is laid out and kernels are chosen in the first steps.
 WARM_UP = 2
@@ -150,20 +152,20 @@ class EnoughError(Exception):
 def run_this(config: TrainConfig, samples: Sequence[Sample], parent: Connection) -> None:
     """As `run_plain`. Each step is a pass of one batch, so that each writes what a run writes."""
     limit_threads(1)
-    data, *kept = (Clocked(f) for f in (loop.augmented_batch, loop.write_run, loop.write_curves))
+    data, run, curves = Clocked(augmented_batch), Clocked(write_run), Clocked(write_curves)
     mark = 0.0
 
     def wait() -> None:
         nonlocal mark
         if not parent.recv():
             raise EnoughError
-        for clocked in (data, *kept):
+        for clocked in (data, run, curves):
             clocked.take()
         mark = time.process_time()
 
     def told(_: Progress) -> None:
         whole = time.process_time() - mark
-        parent.send(Step(whole, data.take(), sum(clocked.take() for clocked in kept)))
+        parent.send(Step(whole, data.take(), run.take() + curves.take()))
         wait()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -172,9 +174,8 @@ def run_this(config: TrainConfig, samples: Sequence[Sample], parent: Connection)
             cache=Path(folder), skip_bad=False, progress=lambda done, total: None,
         )  # fmt: skip
         wait()
-        replaced = {"augmented_batch": data, "write_run": kept[0], "write_curves": kept[1]}
         try:
-            with mock.patch.multiple(loop, **replaced):
+            with mock.patch.multiple(loop, augmented_batch=data, write_run=run, write_curves=curves):
                 loop.train(config, part.data, val=part.data, out=Path(folder), on_step=told, cpu=True)
         except EnoughError:
             return
@@ -192,7 +193,7 @@ class LoopProcess:
         theirs.close()
 
     def step(self) -> Step:
-        """Raises EOFError where the process has ended."""
+        """Raises EOFError or OSError where the process has ended."""
         self._child.send(True)
         found: Step = self._child.recv()
         return found
