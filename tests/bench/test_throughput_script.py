@@ -25,11 +25,3 @@ def test_a_clocked_function_gives_what_it_gave_and_its_time_once(throughput: Mod
     assert clocked(100_000, by=2) == 2 * sum(range(100_000))
     assert clocked.take() > 0
     assert clocked.take() == 0
-
-
-def test_a_loop_whose_process_ends_is_told_and_not_waited_for(throughput: ModuleType) -> None:
-    from lawder_edge.training.config import TrainConfig
-
-    process = throughput.LoopProcess("gone", print, TrainConfig(), [])
-    with pytest.raises((EOFError, OSError)):
-        process.step()
