@@ -48,10 +48,15 @@ class Tested:
 
 @dataclass(frozen=True)
 class Trained:
-    """A row. options: of `train`, besides the recipe."""
+    """A row. model: of this package, or package.module:Class. options: of `train`, besides the recipe."""
 
     name: str
-    options: tuple[str, ...]
+    model: str = "order"
+    options: tuple[str, ...] = ()
+
+    def weights(self, file: Path) -> str:
+        """As `--model` takes them; code from elsewhere is named, so that it is trusted."""
+        return f"{self.model}={file}" if ":" in self.model else str(file)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ STUDIES = (
         "networks",
         "What a network gains, and what a seed",
         tuple(
-            Trained(name, ("--model", name))
+            Trained(name, name)
             for name in ("order", "variants:NoAdapters", "variants:NoAdaptersWide", "mk_unet_wide", "mk_unet_t")
         ),
         (
@@ -84,11 +89,11 @@ STUDIES = (
         "recipe",
         "What a change of the recipe gains, and what a seed",
         (
-            Trained("order", ()),
-            Trained("a tenth of the pictures empty", ("--empty-share", "0.1")),
-            Trained("structure loss", ("--loss", "structure")),
-            Trained("deep supervision", ("--deep-supervision",)),
-            Trained("weight decay 0.05", ("--weight-decay", "0.05")),
+            Trained("order"),
+            Trained("a tenth of the pictures empty", options=("--empty-share", "0.1")),
+            Trained("structure loss", options=("--loss", "structure")),
+            Trained("deep supervision", options=("--deep-supervision",)),
+            Trained("weight decay 0.05", options=("--weight-decay", "0.05")),
         ),
         (Tested("clinicdb", "ClinicDB, another hospital, sequences 1 to 15", (FIRST_HALF,)),),
         (0, 1, 2),
@@ -108,13 +113,13 @@ def stages(study: Study, *, data: Path, work: Path) -> list[Stage]:
             out = folder(work, row, seed)
             train = (
                 *("train", "--data", str(data), "--split", str(split_file(TRAIN, home=HERE, data=data))),
-                *("--out", str(out), "--seed", str(seed), *RECIPE, *row.options),
+                *("--out", str(out), "--model", row.model, "--seed", str(seed), *RECIPE, *row.options),
             )
             plan.append(Stage(f"{row.name} {seed}", train))
             for test in study.tests:
                 lists = tuple(str(split_file(name, home=HERE, data=data)) for name in test.splits)
                 score = (
-                    *("eval", "--model", str(out / "best.safetensors"), "--data", str(data), "--split", *lists),
+                    *("eval", "--model", row.weights(out / "best.safetensors"), "--data", str(data), "--split", *lists),
                     *("--format", "json"),
                 )
                 plan.append(Stage(f"{row.name} {seed} on {test.key}", score, out / f"{test.key}.json"))
@@ -160,9 +165,7 @@ def table(study: Study, *, work: Path) -> str:
 
 def document(study: Study, *, work: Path, words: str) -> str:
     """seeds_STUDY.md."""
-    options = "\n".join(
-        f"- {row.name}: `{' '.join(row.options)}`" for row in study.rows if row.options and row.options[-1] != row.name
-    )
+    options = "\n".join(f"- {row.name}: `{' '.join(row.options)}`" for row in study.rows if row.options)
     return (
         f"# {study.title}\n\n"
         f"    PYTHONPATH=benchmarks python benchmarks/paired_seeds.py {study.name} --data DIR --work runs/{study.name} "

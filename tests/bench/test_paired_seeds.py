@@ -31,6 +31,13 @@ def test_recipes_are_not_measured_where_they_may_not_be_chosen(script: ModuleTyp
     assert [test.splits for test in study.tests] == [("clinicdb_sequences_01_15.txt",)]
 
 
+def test_a_network_of_the_benchmarks_is_named_where_its_weights_are_tested(script: ModuleType) -> None:
+    plan = script.stages(script.STUDIES[0], data=Path("D"), work=Path("W"))
+    tested = {stage.name: stage.argv[2] for stage in plan if stage.argv[0] == "eval"}
+    assert tested["variants:NoAdapters 0 on kvasir"] == "variants:NoAdapters=W/variants_NoAdapters-0/best.safetensors"
+    assert tested["order 0 on kvasir"] == "W/order-0/best.safetensors"
+
+
 def test_every_row_has_a_folder_of_its_own(script: ModuleType) -> None:
     for study in script.STUDIES:
         folders = [script.folder(Path("W"), row, seed) for row in study.rows for seed in study.seeds]
@@ -39,7 +46,7 @@ def test_every_row_has_a_folder_of_its_own(script: ModuleType) -> None:
 
 def test_what_is_done_is_told_by_seed(script: ModuleType, tmp_path: Path) -> None:
     study = dataclasses.replace(
-        script.STUDIES[0], rows=(script.Trained("a", ()), script.Trained("b", ("--model", "b"))), seeds=(0, 1, 2)
+        script.STUDIES[0], rows=(script.Trained("a"), script.Trained("b", "b")), seeds=(0, 1, 2)
     )
     for place, seed, dice in ((0, 0, 0.7), (0, 1, 0.8), (0, 2, 0.9), (1, 0, 0.65), (1, 1, 0.73)):
         home = script.folder(tmp_path, study.rows[place], seed)
