@@ -24,7 +24,7 @@ def draw_preview(denoiser: Denoiser, config: SynthConfig, data: TrainData) -> by
     labels = np.stack([data.labels[i] for i in chosen])
     device = next(denoiser.parameters()).device  # type: ignore[attr-defined]
     planes = mask_planes(torch.from_numpy(labels).long(), num_classes=config.num_classes).to(device)
-    noise = first_noise(range(len(chosen)), (config.in_channels, config.size, config.size)).to(device)
+    noise = first_noise(range(len(chosen)), denoiser.shape).to(device)
     pictures = to_pixels(solve(denoiser, planes, noise, DEFAULT))
     grey = (labels.astype(np.float32) * (255 / max(1, config.num_classes - 1))).astype(np.uint8)
     masks = np.repeat(grey[..., None], pictures.shape[3], 3)

@@ -24,10 +24,10 @@ from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.files import write_file
 from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
 from lawder_edge.synthesis.delta_figure import FIGURE_FILE, STEPS, draw_figure, keep_deltas
-from lawder_edge.synthesis.denoiser import require_diffusers
+from lawder_edge.synthesis.denoisers import check_denoiser
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
-from lawder_edge.synthesis.generator import Generator, GeneratorRecord, load_start, save_generator, start_from
+from lawder_edge.synthesis.generator import Generator, GeneratorRecord, read_start, save_generator, start_from
 from lawder_edge.synthesis.memory import memory_told
 from lawder_edge.synthesis.preview import draw_preview
 from lawder_edge.synthesis.shapes import measure_shapes
@@ -91,7 +91,7 @@ def check_recipe(config: SynthConfig, *, on: PartialState, start: Path | None = 
     `start`; Unavailable without diffusers.
     """
     config.check()
-    require_diffusers()
+    check_denoiser(config)
     shares = on.num_processes * config.accumulate
     if config.batch % shares:
         raise BadInput(
@@ -100,10 +100,8 @@ def check_recipe(config: SynthConfig, *, on: PartialState, start: Path | None = 
         )
     if config.mixed_precision == "fp16" and on.device.type == "cpu":
         raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
-    with torch.device("meta"):
-        Generator(config)
     if start is not None:
-        load_start(start, config)
+        read_start(start, config)
 
 
 def train(
@@ -130,29 +128,31 @@ def train(
     check_pictures(config, data=data)
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
     torch.manual_seed(config.seed)
+    run_file = out / RUN_FILE
+    goes_on = resume and run_file.exists()
     bare = Generator(config)
-    base = None if start is None else start_from(start, bare, config)
-    origin = "" if base is None else base.sha256
-    ids = data.ids if base is None else tuple(dict.fromkeys((*base.record.train_ids, *data.ids)))
-    groups = data.groups if base is None else tuple(sorted({*base.record.train_groups, *data.groups}))
-    evaluated = copy.deepcopy(bare.denoiser).eval().to(accelerator.device)
+    if start is None and not goes_on:
+        bare.denoiser.begin(config)
+    first = None if start is None else start_from(start, bare, config)
+    origin = "" if first is None else first.sha256
+    ids = data.ids if first is None else tuple(dict.fromkeys((*first.record.train_ids, *data.ids)))
+    groups = data.groups if first is None else tuple(sorted({*first.record.train_groups, *data.groups}))
     model = accelerator.prepare_model(bare)
     optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
     # Takes the loss scale of fp16 out of the gradients, and leaves a step out whose gradients overflowed.
     stepper = accelerator.prepare_optimizer(optimizer)
     ema = Ema(bare.denoiser, config.ema_decay)
     state = SynthState()
-    run_file = out / RUN_FILE
-    recipe = {
-        **{name: value for name, value in dataclasses.asdict(config).items() if name not in FREE},
-        "training list": data.said(),
-        "started from": origin,
-    }
+    # Without texts that were left out: a run of before there was such an option goes on.
+    options = {name: value for name, value in dataclasses.asdict(config).items() if name not in FREE and value != ""}
+    recipe = {**options, "training list": data.said(), "started from": origin}
+    if bare.denoiser.base_sha256:
+        recipe["base sha256"] = bare.denoiser.base_sha256
     shapes = torch.from_numpy(measure_shapes((data.labels >= config.lesion_class).astype("uint8")))
-    kept = kept_share().to(accelerator.device)
+    kept = kept_share(bare.denoiser.schedule).to(accelerator.device)
 
     def save_weights(name: str) -> None:
-        record = GeneratorRecord(config, state.step, ids, groups, origin)
+        record = GeneratorRecord(config, state.step, ids, groups, origin, bare.denoiser.base_sha256)
         save_generator(out / name, ema.state, record, weighter=bare.weighter, mask_shapes=shapes)
 
     def save() -> None:
@@ -164,7 +164,7 @@ def train(
         save_weights(GENERATOR_FILE)
         write_file(out / CURVES_FILE, rows_as_csv(state.history, LossRecord))
 
-    if resume and run_file.exists():
+    if goes_on:
         state = read_run(
             run_file, model=bare, ema=ema, optimizer=optimizer, recipe=recipe, parse=_state, format=RUN_FORMAT
         )
@@ -215,8 +215,9 @@ def train(
             if state.step % config.checkpoint_every == 0 or state.step == config.steps:
                 save()
             if config.preview_every and state.step % config.preview_every == 0 and accelerator.is_main_process:
-                evaluated.load_state_dict(ema.state)
-                write_file(out / PREVIEW_FILE, draw_preview(evaluated, config, data))
+                averaged = copy.deepcopy(bare.denoiser).eval()
+                averaged.load_state_dict(ema.state)
+                write_file(out / PREVIEW_FILE, draw_preview(averaged, config, data))
                 mark = time.monotonic()
             if on_step and accelerator.is_main_process:
                 on_step(SynthProgress(state.step, config.steps, values[1]))
@@ -257,10 +258,14 @@ def _gradients(
     total = torch.zeros(6, device=accelerator.device)
     for part in range(config.accumulate):
         places = range(first + part * size, first + (part + 1) * size)
-        drawn = draw(data, config, step=step, places=places).to(accelerator.device)
+        denoiser = bare.denoiser
+        drawn = draw(data, config, step=step, places=places, noise_shape=denoiser.shape).to(accelerator.device)
+        drawn = dataclasses.replace(drawn, x0=denoiser.encode(drawn.x0))
         waits = accelerator.num_processes > 1 and part + 1 < config.accumulate
         with accelerator.no_sync(model) if waits else nullcontext():
-            loss: StepLoss = step_loss(model, bare.weighter, drawn, config, kept=kept, sum_of_all=sum_of_all)
+            loss: StepLoss = step_loss(
+                model, bare.weighter, drawn, config, kept=kept, floor=denoiser.schedule.floor, sum_of_all=sum_of_all
+            )
             accelerator.backward(loss.total / config.accumulate)
         means = torch.stack([loss.total.detach(), loss.diffusion, loss.error])
         shares = len(places) / config.batch

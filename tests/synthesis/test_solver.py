@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadInput
+from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import Denoised, mask_planes
-from lawder_edge.synthesis.diffusion import TIMES
+from lawder_edge.synthesis.diffusion import COSINE, TIMES
 from lawder_edge.synthesis.solver import SAMPLERS, Solver, first_noise, solve, to_pixels
 from lawder_edge.training.batches import normalise
 
@@ -16,7 +17,7 @@ from lawder_edge.training.batches import normalise
 class Certain(nn.Module):
     """Expects the mask as a picture, -.5 where it is withheld, and remembers what it was asked."""
 
-    features, patch = 1, 4
+    shape, limit, schedule, features, patch, base_sha256 = (3, 8, 8), 1.0, COSINE, 1, 4, ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,6 +29,18 @@ class Certain(nn.Module):
         self.batches.append(len(x_t))
         withheld = (planes == 0).all((1, 2, 3))[:, None, None, None]
         return Denoised(torch.where(withheld, -0.5, 0.5 * planes).expand(-1, 3, -1, -1), x_t[:, :1, ::4, ::4])
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+    def decode(self, x0: Tensor) -> Tensor:
+        return x0
+
+    def begin(self, config: SynthConfig) -> None:
+        pass
+
+    def save_memory(self) -> None:
+        pass
 
 
 @pytest.fixture
