@@ -38,6 +38,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
 
         Example: lawder-edge synth train --data polyps --split train.txt --out runs/synth --arm law --size 128
 
+        On a GPU, from Stable Diffusion: ... --denoiser controlnet --base PATH_OR_HUB_ID --size 384 --learning-rate 1e-5
+
         Several GPUs: accelerate launch --num_processes 2 -m lawder_edge synth train ...
         Several processes on a CPU: torchrun --standalone --nproc-per-node 2 -m lawder_edge synth train ... --cpu
 
@@ -88,6 +90,7 @@ def sample(
     model: Annotated[Path, tyro.conf.arg(aliases=["-m"])],
     out: Path,
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 16,
+    base: str = "",
     masks: str = "procedural",
     data: Path | None = None,
     split: tuple[Path, ...] = (),
@@ -113,6 +116,7 @@ def sample(
         model: generator.safetensors of `synth train`.
         out: dataset folder to make: images/, masks/ and manifest.json.
         n: number of pictures.
+        base: of a controlnet generator, where Stable Diffusion lies now, if not where it was in training.
         masks: procedural (drawn like the training masks' shapes), augmented (of --data), or a folder of masks, taken in
             turn.
         data: dataset folder, or folder of masks, for --masks augmented.
@@ -136,7 +140,7 @@ def sample(
     from lawder_edge.training.processes import is_first
 
     limit_threads(threads)
-    generator = load_generator(model)
+    generator = load_generator(model, base=base)
     with progress("reading masks", shown=is_first()) as report:
         source, notes = mask_source(masks, generator, data=data, splits=split, progress=report)
     if is_first():

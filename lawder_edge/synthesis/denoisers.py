@@ -8,6 +8,7 @@ from typing import Any
 
 from lawder_edge.errors import BadInput
 from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.controlnet import check_controlnet, create_controlnet
 from lawder_edge.synthesis.denoiser import require_diffusers
 from lawder_edge.synthesis.small import check_small, create_small
 
@@ -20,7 +21,10 @@ class Kind:
     create: Callable[[SynthConfig], Any]
 
 
-DENOISERS = {"small": Kind(check_small, create_small)}
+DENOISERS = {
+    "small": Kind(check_small, create_small),
+    "controlnet": Kind(check_controlnet, create_controlnet),
+}
 
 
 def check_denoiser(config: SynthConfig) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 TIMES = 1000
+Prediction = Literal["epsilon", "v_prediction"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,17 @@ def noised(x0: Tensor, noise: Tensor, a: Tensor) -> Tensor:
     """x_t. x0, noise: (B, C, H, W); a: alpha_bar of each picture's time, (B,)."""
     a = a[:, None, None, None]
     return a.sqrt() * x0 + (1 - a).sqrt() * noise
+
+
+def expected(said: Tensor, x_t: Tensor, a: Tensor, prediction: Prediction) -> Tensor:
+    """x_0 of what a network says of the noise, or of v = sqrt(a) noise - sqrt(1 - a) x_0 (arXiv 2202.00512).
+
+    said, x_t: (B, C, h, w); a: alpha_bar of each picture's time, (B,), above 0.
+    """
+    a = a[:, None, None, None]
+    if prediction == "v_prediction":
+        return a.sqrt() * x_t - (1 - a).sqrt() * said
+    return (x_t - (1 - a).sqrt() * said) / a.sqrt()
 
 
 def time_weight(a: Tensor, floor: float = COSINE.floor) -> Tensor:
