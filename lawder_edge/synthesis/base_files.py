@@ -161,7 +161,10 @@ def encode_prompt(name: str, prompt: str) -> Tensor:
     """
     require_transformers()
     from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers.utils import logging
 
+    # It would stand in the bar of the run.
+    logging.disable_progress_bar()
     with _told(name, "tokenizer"):
         tokenizer = CLIPTokenizer.from_pretrained(name, subfolder="tokenizer")
     with _told(name, "text_encoder"):

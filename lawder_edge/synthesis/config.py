@@ -50,7 +50,7 @@ class SynthConfig:
     preview_every: int = 500  # draws preview.png with the weights of the moment; 0 draws none
     snapshots: tuple[int, ...] = ()  # steps whose weights are kept in a file of their own
     mixed_precision: str = "no"  # no, fp16 or bf16, where the device has it
-    gradient_checkpointing: bool = False  # saves memory for about a third more time
+    gradient_checkpointing: bool = False  # less memory for more time
 
     def check(self) -> None:
         """Raises: BadInput naming the first option whose value makes no sense."""

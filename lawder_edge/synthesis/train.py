@@ -179,7 +179,7 @@ def train(
             if bare.weighter is not None:
                 keep_deltas(bare, config, data, folder=out, step=0)
     mark = time.monotonic()
-    advice = "Take a smaller --batch, or more --accumulate."
+    advice = "Take a smaller --batch, more --accumulate, or --gradient-checkpointing."
 
     with Interrupt() as interrupt, memory_told(batch=_part(config, processes), size=config.size, advice=advice):
         while state.step < config.steps:

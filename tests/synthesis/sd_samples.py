@@ -21,8 +21,9 @@ def write_base(folder: Path, *, seed: int = 0, **unet: object) -> Path:
     torch.manual_seed(seed)
     options = {
         "in_channels": 4, "out_channels": 4, "layers_per_block": 1, "block_out_channels": (8, 16),
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "cross_attention_dim": 8, "attention_head_dim": 4, "norm_num_groups": 4, **unet,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"), "cross_attention_dim": 8, "attention_head_dim": 4,
+        "norm_num_groups": 4, **unet,
     }  # fmt: skip
     UNet2DConditionModel(**options).save_pretrained(folder / "unet")
     AutoencoderKL(

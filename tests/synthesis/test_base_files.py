@@ -78,10 +78,8 @@ def test_a_base_says_what_its_latents_are_and_its_hash_is_of_what_stays_frozen(b
 
 def test_an_id_that_the_hub_does_not_give_is_told_as_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        BadInput, match="--base no-such-owner/nothing: its unet cannot be read .* There is no such folder"
-    ):
-        load_base("no-such-owner/nothing")
+    with pytest.raises(BadInput, match=r"--base no/thing: its unet cannot be read .* There is no such folder"):
+        load_base("no/thing")
 
 
 @pytest.mark.parametrize(
@@ -112,10 +110,10 @@ def test_a_prompt_that_is_too_long_is_not_cut(base: Path) -> None:
 
 def test_a_controlnet_of_another_shape_or_none_is_refused(base: Path, tmp_path: Path) -> None:
     controlnet = create_denoiser(dataclasses.replace(TINY_SD, base=str(base))).controlnet
-    with pytest.raises(BadInput, match="--controlnet .*nowhere: there is no such folder; wanted the folder of a"):
+    with pytest.raises(BadInput, match=r"--controlnet .*nowhere: there is no such folder; wanted the folder of a"):
         load_controlnet(str(tmp_path / "nowhere"), controlnet)
     with pytest.raises(BadInput, match=r"--controlnet .*base.*: cannot be read \("):
         load_controlnet(str(base), controlnet)
     other = write_base(tmp_path / "wide", block_out_channels=(8, 8))
-    with pytest.raises(BadCheckpoint, match="--controlnet .*: these weights are of another model"):
+    with pytest.raises(BadCheckpoint, match=r"--controlnet .*: these weights are of another model"):
         load_controlnet(str(write_controlnet(tmp_path / "other", other)), controlnet)

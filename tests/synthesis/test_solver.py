@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -70,6 +72,23 @@ def test_guidance_goes_beyond_the_mask_and_stays_a_picture(planes: Tensor) -> No
     assert x[0, :, 3, 4].tolist() == pytest.approx([1, 1, 1], abs=0.03)
     assert x[0, :, 0, 0].tolist() == pytest.approx([-0.5] * 3, abs=0.03)
     assert solve(Certain(), planes, noise, Solver(steps=10, guidance=9)).abs().max() <= 1
+
+
+class Latent(Certain):
+    """Whose answers have no bound, and pictures are a quarter of them."""
+
+    limit = math.inf
+
+    def decode(self, x0: Tensor) -> Tensor:
+        return x0 / 4
+
+
+def test_a_latent_is_bounded_by_nothing_and_its_picture_by_what_a_picture_is(planes: Tensor) -> None:
+    noise = first_noise([1, 2], (3, 8, 8))
+    x = solve(Latent(), planes, noise, Solver(steps=10, guidance=3))
+    # -.5 + 3 (.5 - -.5) = 2.5 inside, as a picture .625.
+    assert x[0, :, 3, 4].tolist() == pytest.approx([0.625] * 3, abs=0.03)
+    assert solve(Latent(), planes, noise, Solver(steps=10, guidance=9)).abs().max() == 1
 
 
 def test_without_guidance_the_denoiser_is_asked_once_a_step_and_with_it_of_both(planes: Tensor) -> None:
