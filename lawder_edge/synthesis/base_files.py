@@ -42,18 +42,6 @@ PROMPT_TOKENS = 77
 
 
 @dataclass(frozen=True)
-class BaseShape:
-    """channels: of the latents. width: of the UNet's finest level. text: of the prompt's embedding. step_px: what the
-    side of a picture is a multiple of, so that every level halves evenly.
-    """
-
-    channels: int
-    width: int
-    text: int
-    step_px: int
-
-
-@dataclass(frozen=True)
 class Base:
     """Stable Diffusion without its text encoder. unet: UNet2DConditionModel; vae: AutoencoderKL; both float32, on the
     CPU. scale: of its latents. prediction: of the UNet. sha256: of all that stays frozen, and of the schedule.
@@ -80,8 +68,11 @@ def check_base(name: str) -> None:
         raise BadInput(f"--base {name}: there is no such folder; wanted {_WANTED}, or an id on the hub, owner/name.")
 
 
-def read_base_shape(name: str) -> BaseShape:
-    """Of the configurations alone. Raises: BadInput for what is no Stable Diffusion 1.x or 2.x."""
+def size_step_px(name: str) -> int:
+    """What the side of a picture is a multiple of, so that every level halves evenly; from the configurations alone.
+
+    Raises: BadInput for what is no Stable Diffusion 1.x or 2.x.
+    """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     check_base(name)
@@ -98,15 +89,14 @@ def read_base_shape(name: str) -> BaseShape:
             f"one place for {cell}x{cell} px. Wanted as many channels of both, a place for {CELL}x{CELL} px and a text "
             "alone, as in Stable Diffusion 1.5; SDXL and models for inpainting are none of these."
         )
-    widths = unet.get("block_out_channels", (320, 640, 1280, 1280))
-    return BaseShape(channels, int(widths[0]), text, cell * 2 ** (len(widths) - 1))
+    return int(cell * 2 ** (len(unet.get("block_out_channels", (320, 640, 1280, 1280))) - 1))
 
 
 def load_base(name: str) -> Base:
     """Raises: BadInput for what is missing, damaged or no Stable Diffusion 1.x or 2.x."""
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 
-    read_base_shape(name)
+    size_step_px(name)
     with _told(name, "unet"):
         unet = UNet2DConditionModel.from_pretrained(name, subfolder="unet", use_safetensors=True).float()
     with _told(name, "vae"):

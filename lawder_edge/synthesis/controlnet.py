@@ -16,12 +16,11 @@ from lawder_edge.synthesis.base_files import (
     DECODER,
     PROMPT_TOKENS,
     Base,
-    check_base,
     encode_prompt,
     load_base,
     load_controlnet,
-    read_base_shape,
     require_transformers,
+    size_step_px,
 )
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import Denoised, planes_of
@@ -70,7 +69,7 @@ class ControlNetDenoiser(nn.Module):
         self._before_last.append(arguments[0])
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for part in (self._base.unet, self._base.vae):
             part._apply(fn, recurse)
         return self
@@ -151,12 +150,11 @@ def _check(config: SynthConfig) -> None:
         raise BadInput(
             "--denoiser controlnet needs --base: the diffusers folder of Stable Diffusion 1.5, or its id on the hub."
         )
-    check_base(config.base)
     if planes_of(config.num_classes) > _COLOURS:
         raise BadInput(
             f"num_classes is {config.num_classes}; with --denoiser controlnet wanted {_COLOURS + 1} at most, since a "
             f"ControlNet takes {_COLOURS} channels and the background needs none."
         )
-    step = read_base_shape(config.base).step_px
+    step = size_step_px(config.base)
     if config.size < step or config.size % step:
         raise BadInput(f"size {config.size}: with the base {config.base} wanted a multiple of {step}, such as 384.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -155,7 +156,7 @@ def read_start(path: Path, config: SynthConfig) -> StoredGenerator:
         was, wanted = getattr(theirs, name), getattr(config, name)
         if was != wanted:
             raise BadCheckpoint(
-                f"{path}: a generator of {name} {was}; this run has {wanted}. Give --{name.replace('_', '-')} "
+                f"{path}: a generator of {name} {was!r}; this run has {wanted!r}. Give --{name.replace('_', '-')} "
                 f"{_as_option(was)}, or start from another generator."
             )
     if config.controlnet:
@@ -196,7 +197,7 @@ def _load_denoiser(denoiser: Any, stored: StoredGenerator) -> None:
 
 
 def _as_option(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
 
 
 def _record(fields: dict[str, Any]) -> GeneratorRecord:

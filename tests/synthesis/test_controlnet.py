@@ -177,7 +177,7 @@ def test_a_generator_takes_its_own_base_wherever_it_lies_and_no_other(
     on_other = dataclasses.replace(config, base=str(other))
     with pytest.raises(BadCheckpoint, match="was trained on the base"):
         start_from(trained, Generator(on_other), on_other)
-    with pytest.raises(BadCheckpoint, match="a generator of prompt ; this run has a"):
+    with pytest.raises(BadCheckpoint, match=r"a generator of prompt ''; this run has 'a'\. Give --prompt ''"):
         train(dataclasses.replace(config, prompt="a"), data, out=tmp_path, start=trained, cpu=True)
     with pytest.raises(BadCheckpoint, match="give --init or --controlnet, not both"):
         train(dataclasses.replace(config, controlnet="c/n"), data, out=tmp_path, start=trained, cpu=True)
