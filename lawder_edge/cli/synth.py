@@ -16,6 +16,12 @@ from lawder_edge.cli.train import recipe_file
 from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.synthesis.config import SynthConfig, SynthProgress
 
+# Of a score's distances, by whether their features are those of published ones.
+_SCALE = {
+    True: "those of published FID and KID, which compare at equal numbers and sizes of pictures and one reference",
+    False: "whose distances compare with each other alone and with no published ones",
+}
+
 
 def train_command(argv: Sequence[str]) -> Callable[..., int]:
     """The verb, its defaults taken from the file after --config, so that the command line stands above the file."""
@@ -169,6 +175,8 @@ def score(
     reject_memorised: bool = False,
     overwrite: bool = False,
     contact_sheet: Path | None = None,
+    features: Literal["lite0", "inception"] = "lite0",
+    features_file: Path | None = None,
     seed: int = 0,
     format: Literal["table", "json"] = "table",
     threads: int = 0,
@@ -179,8 +187,9 @@ def score(
 
     What to train on: ... --train train.txt --held-out val.txt --judge order --keep 75% --reject-memorised
 
-    Distances are made with features of EfficientNet-Lite0 and compare with each other alone, not with published ones.
-    All pictures are measured, kept or not.
+    Distances are made with features of EfficientNet-Lite0 and compare with each other alone. On the scale of published
+    FID and KID: --features inception --features-file pt_inception-2015-12-05-6726825d.pth. All pictures are measured,
+    kept or not.
 
     Args:
         synthetic: folder of `synth sample`.
@@ -196,6 +205,8 @@ def score(
         overwrite: replace an earlier kept.json.
         contact_sheet: PNG file to make: mask, picture and nearest training picture of the 4 nearest and of 8 others,
             evenly spread. It shows real patients' pictures.
+        features: network that pictures are compared by. inception is the one of FID, from a file of yours.
+        features_file: its weights, of pytorch-fid's release; by default where pytorch-fid keeps them.
         seed: of the subsets that distances are averaged over.
         format: of the report.
         threads: of this process; 0 leaves the choice to the libraries.
@@ -205,12 +216,15 @@ def score(
     from lawder_edge.files import write_png
     from lawder_edge.loading import load_predictor
     from lawder_edge.synthesis.choose import choose, parse_keep
-    from lawder_edge.synthesis.score import lite0_features, score_pictures
+    from lawder_edge.synthesis.features import inception_features, lite0_features
+    from lawder_edge.synthesis.score import score_pictures
     from lawder_edge.synthesis.score_files import read_for_choice, read_sets
     from lawder_edge.synthesis.sheet import neighbour_sheet, pick_neighbours
     from lawder_edge.threads import limit_threads
-    from lawder_edge.training.pretrained import load_lite0
+    from lawder_edge.training.pretrained import load_inception, load_lite0
 
+    if features_file is not None and features != "inception":
+        raise BadInput("--features-file is for --features inception; EfficientNet-Lite0 brings its own weights.")
     if contact_sheet is not None and (contact_sheet.exists() or not contact_sheet.parent.is_dir()):
         raise OutputExists(
             f"--contact-sheet {contact_sheet}: there is such a file already, or no folder for it. Name a new file in a "
@@ -226,13 +240,13 @@ def score(
         )
     drawn = read_for_choice(synthetic, overwrite=overwrite) if choosing else None
     limit_threads(threads)
-    network = load_lite0()
+    network = lite0_features(load_lite0()) if features == "lite0" else inception_features(load_inception(features_file))
     predictor = None if judge is None else load_predictor(judge, threads=threads)
     with progress("reading") as report:
         sets = read_sets(synthetic, data=data, train=train, held_out=held_out, progress=report)
     with progress("scoring") as report:
         found = score_pictures(
-            sets.synthetic, sets.train, sets.held, extract=lite0_features(network), judge=predictor, seed=seed,
+            sets.synthetic, sets.train, sets.held, features=network, judge=predictor, seed=seed,
             progress=report,
         )  # fmt: skip
     if drawn is not None:
@@ -250,23 +264,26 @@ def score(
     print(f"{found.synthetic} synthetic, {found.train} training and {found.held_out} held-out pictures")
     floor, ours = found.distances[0].floor, found.distances[0].to_held
     print(
-        f"Features: {found.features}. KID x 1000, mean and sd over random subsets of {ours.subset} pictures "
-        f"({floor.subset} for the floor)."
+        f"Features: {found.features}, {_SCALE[found.published]}. KID x 1000, mean and sd over random subsets of "
+        f"{ours.subset} pictures ({floor.subset} for the floor)."
     )
+    frechet = "FID" if found.published else "Frechet"
+    first = found.distances[0]
     print_table(
         (
-            "view", "KID train/held (floor)", "KID synthetic/train", "KID synthetic/held", "Frechet train/held (floor)",
-            "Frechet synthetic/held",
+            "view", "KID train/held (floor)", "KID synthetic/train", "KID synthetic/held",
+            *(f"{frechet} {pair} n={first.frechet_n}" for pair in ("train/held (floor)", "synthetic/held")),
+            f"{frechet} synthetic/train n={first.frechet_train_n}",
         ),
         [
             (
                 d.view,
                 *(f"{1000 * k.mean:.2f} ({1000 * k.sd:.2f})" for k in (d.floor, d.to_train, d.to_held)),
-                f"{d.frechet_floor:.2f}", f"{d.frechet_to_held:.2f}",
+                *(f"{value:.2f}" for value in (d.frechet_floor, d.frechet_to_held, d.frechet_to_train)),
             )
             for d in found.distances
         ],
-        right=(1, 2, 3, 4, 5),
+        right=(1, 2, 3, 4, 5, 6),
     )  # fmt: skip
     if found.fidelity is not None:
         fake, real = found.fidelity.synthetic, found.fidelity.held_out
