@@ -34,6 +34,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         config: Path | None = None,
         recipe: Annotated[SynthConfig, tyro.conf.arg(name="")] = base,
         init: Path | None = None,
+        teacher: Path | None = None,
+        teacher_weight: float | None = None,
         resume: bool = False,
         overwrite: bool = False,
         skip_bad: bool = False,
@@ -54,6 +56,9 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
             out: run folder: generator, preview, curves, state to resume from.
             config: TOML file with any of the recipe's options below; the command line stands above it.
             init: generator to start from, of the same size and widths.
+            teacher: generator trained with --condition lowpass, of the same size, to learn from beside the pictures.
+            teacher_weight: what the teacher's word counts in the target, above 0 to 1, by default 0.5; the picture
+                counts the rest.
             resume: go on where the run in --out was stopped; a finished one goes on with more --steps.
             overwrite: start anew in a run folder that exists.
             skip_bad: leave out files that cannot be read, and count them.
@@ -67,11 +72,14 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.threads import limit_threads
         from lawder_edge.training.processes import is_first
 
+        if teacher is None and teacher_weight is not None:
+            raise BadInput("--teacher-weight says what a teacher's word counts: give --teacher.")
+        weight = 0.5 if teacher_weight is None else teacher_weight
         limit_threads(threads)
         with progress("decoding", shown=is_first()) as report:
             pictures = prepare_pictures(
-                recipe, data=data, splits=split, out=out, start=init, resume=resume, overwrite=overwrite,
-                skip_bad=skip_bad, progress=report, cpu=cpu,
+                recipe, data=data, splits=split, out=out, start=init, teacher=teacher, teacher_weight=weight,
+                resume=resume, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=cpu,
             )  # fmt: skip
         for note in pictures.notes:
             print(note, file=sys.stderr)
@@ -80,11 +88,18 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
             def on_step(p: SynthProgress) -> None:
                 report(p.step, p.steps, f"loss {p.loss:.4f}")
 
-            result = fit(recipe, pictures.data, out=out, start=init, resume=resume, on_step=on_step, cpu=cpu)
+            result = fit(
+                recipe, pictures.data, out=out, start=init, teacher=teacher, teacher_weight=weight,
+                resume=resume, on_step=on_step, cpu=cpu,
+            )  # fmt: skip
         if is_first():
             error = f", error {result.history[-1].error:.4f}" if result.history else ""
             print(f"{result.weights}: {result.step} steps{error}")
-            print(f"next: lawder-edge synth sample --model {result.weights} -n 16 --out synthetic", file=sys.stderr)
+            follows = (
+                f"train ... --teacher {result.weights}" if recipe.condition else
+                f"sample --model {result.weights} -n 16 --out synthetic"
+            )  # fmt: skip
+            print(f"next: lawder-edge synth {follows}", file=sys.stderr)
         return 0
 
     return train

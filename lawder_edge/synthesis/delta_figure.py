@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.errors import BadInput
 from lawder_edge.files import encode_png, write_file
+from lawder_edge.synthesis.condition import with_hint
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import mask_planes
 from lawder_edge.synthesis.diffusion import TIMES, kept_share, noised
@@ -57,7 +58,7 @@ def keep_deltas(generator: Generator, config: SynthConfig, data: TrainData, *, f
     x0 = normalise(np.stack([data.images[i] for i in chosen])).to(device)
     noise = first_noise(range(len(chosen)), (config.in_channels, config.size, config.size)).to(device)
     t = torch.full((len(chosen),), _TIME, device=device)
-    planes = mask_planes(labels, num_classes=config.num_classes).to(device)
+    planes = with_hint(mask_planes(labels, num_classes=config.num_classes).to(device), config, x0)
     with torch.no_grad():
         s = generator.eval()(noised(x0, noise, kept_share().to(device)[t]), t, planes).s
     if s is None:

@@ -85,8 +85,10 @@ class SmallDenoiser(nn.Module):
         return Denoised(x0, self._before_last.pop())
 
 
-def create_denoiser(kind: str, *, size: int, channels: int, num_classes: int, widths: tuple[int, ...]) -> Any:
-    """A `Denoiser` module by name, with weights from torch's generator.
+def create_denoiser(
+    kind: str, *, size: int, channels: int, num_classes: int, widths: tuple[int, ...], hints: int = 0
+) -> Any:
+    """A `Denoiser` module by name, with weights from torch's generator. hints: planes after the mask's.
 
     Raises: BadInput for a name, size or widths that cannot be; Unavailable without diffusers.
     """
@@ -98,7 +100,7 @@ def create_denoiser(kind: str, *, size: int, channels: int, num_classes: int, wi
     if size < 2 * step or size % step:
         raise BadInput(f"size {size}: with {len(widths)} widths wanted a multiple of {step} from {2 * step} on.")
     require_diffusers()
-    return DENOISERS[kind](size=size, channels=channels, planes=planes_of(num_classes), widths=widths)
+    return DENOISERS[kind](size=size, channels=channels, planes=planes_of(num_classes) + hints, widths=widths)
 
 
 def require_diffusers() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.synthesis.arms import LEARNED
+from lawder_edge.synthesis.condition import hints_of
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import create_denoiser, planes_of
 from lawder_edge.synthesis.diffusion import TIMES
@@ -37,7 +38,12 @@ class Generator(nn.Module):
         super().__init__()
         c = config
         self.denoiser = create_denoiser(
-            c.denoiser, size=c.size, channels=c.in_channels, num_classes=c.num_classes, widths=c.widths
+            c.denoiser,
+            size=c.size,
+            channels=c.in_channels,
+            num_classes=c.num_classes,
+            widths=c.widths,
+            hints=hints_of(c),
         )
         self.weighter: Weighter | None = None
         if c.arm in LEARNED:
@@ -45,11 +51,13 @@ class Generator(nn.Module):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(c.seed)
                 self.weighter = Weighter(
-                    features=self.denoiser.features, planes=planes_of(c.num_classes), patch=self.denoiser.patch
+                    features=self.denoiser.features,
+                    planes=planes_of(c.num_classes) + hints_of(c),
+                    patch=self.denoiser.patch,
                 )
 
     def forward(self, x_t: Tensor, t: Tensor, planes: Tensor) -> Step:
-        """x_t: (B, C, H, W); t: (B,) int64; planes: (B, K, H, W) as `mask_planes` gives them."""
+        """x_t: (B, C, H, W); t: (B,) int64; planes: (B, K, H, W) of mask and hint."""
         x0, features = self.denoiser(x_t, t, planes)
         return Step(x0, None if self.weighter is None else self.weighter(features, t / TIMES, planes))
 
@@ -59,8 +67,9 @@ class GeneratorRecord:
     """What the header of a generator's file says.
 
     config: the recipe that it was trained by. step: steps done. train_ids: the pictures that it was fitted to, and
-    those of the generator that it started from; train_groups: their sequences or patients. start: sha256 of the weights
-    that it started from, empty for random ones.
+    those of the generator that it started from and of its teacher; train_groups: their sequences or patients. start:
+    sha256 of the weights that it started from, empty for random ones. teacher: sha256 of its teacher's weights, empty
+    without one; teacher_weight: what its word counted in the target.
     """
 
     config: SynthConfig
@@ -68,6 +77,8 @@ class GeneratorRecord:
     train_ids: tuple[str, ...] = ()
     train_groups: tuple[str, ...] = ()
     start: str = ""
+    teacher: str = ""
+    teacher_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,12 @@ def load_generator(path: Path) -> LoadedGenerator:
         ) from error
     c = record.config
     denoiser = create_denoiser(
-        c.denoiser, size=c.size, channels=c.in_channels, num_classes=c.num_classes, widths=c.widths
+        c.denoiser,
+        size=c.size,
+        channels=c.in_channels,
+        num_classes=c.num_classes,
+        widths=c.widths,
+        hints=hints_of(c),
     )
     load_into(denoiser, part_of(tensors, "denoiser"), source=str(path))
     if _SHAPES not in tensors:
@@ -129,7 +145,7 @@ def load_start(path: Path, config: SynthConfig) -> LoadedGenerator:
     """
     loaded = load_generator(path)
     theirs = loaded.record.config
-    for name in ("size", "in_channels", "num_classes", "denoiser", "widths"):
+    for name in ("size", "in_channels", "num_classes", "denoiser", "widths", "condition"):
         was, wanted = getattr(theirs, name), getattr(config, name)
         if was != wanted:
             raise BadCheckpoint(
