@@ -190,6 +190,7 @@ def score(
     reject_memorised: bool = False,
     overwrite: bool = False,
     contact_sheet: Path | None = None,
+    lesion_class: int = 1,
     features: Literal["lite0", "inception"] = "lite0",
     features_file: Path | None = None,
     seed: int = 0,
@@ -220,6 +221,8 @@ def score(
         overwrite: replace an earlier kept.json.
         contact_sheet: PNG file to make: mask, picture and nearest training picture of the 4 nearest and of 8 others,
             evenly spread. It shows real patients' pictures.
+        lesion_class: labels from this one on are lesion, where the generator drew for several classes: KiTS19's tumour
+            is 2.
         features: network that pictures are compared by. inception is the one of FID, from a file of yours.
         features_file: its weights, of pytorch-fid's release; by default where pytorch-fid keeps them.
         seed: of the subsets that distances are averaged over.
@@ -258,11 +261,13 @@ def score(
     network = lite0_features(load_lite0()) if features == "lite0" else inception_features(load_inception(features_file))
     predictor = None if judge is None else load_predictor(judge, threads=threads)
     with progress("reading") as report:
-        sets = read_sets(synthetic, data=data, train=train, held_out=held_out, progress=report)
+        sets = read_sets(
+            synthetic, data=data, train=train, held_out=held_out, lesion_class=lesion_class, progress=report
+        )
     with progress("scoring") as report:
         found = score_pictures(
-            sets.synthetic, sets.train, sets.held, features=network, judge=predictor, seed=seed,
-            progress=report,
+            sets.synthetic, sets.train, sets.held, features=network, judge=predictor,
+            lesion_class=lesion_class, seed=seed, progress=report,
         )  # fmt: skip
     if drawn is not None:
         kept = choose(found, drawn.rows, keep=rule, reject_memorised=reject_memorised)

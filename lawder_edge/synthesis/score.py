@@ -115,10 +115,11 @@ def score_pictures(
     *,
     features: FeatureNetwork,
     judge: Predictor | None = None,
+    lesion_class: int = 1,
     seed: int = 0,
     progress: Progress,
 ) -> QualityReport:
-    """All three at one size, with their masks.
+    """All three at one size, with their masks. lesion_class: labels from this one on are lesion.
 
     Raises: BadInput for pictures of several sizes or fewer than 2 of a kind.
     """
@@ -134,7 +135,7 @@ def score_pictures(
         progress(done, total)
 
     frames = [_features(k.images, features, step) for k in kinds]
-    crops = [_features(_crops(k, step), features, lambda n: None) for k in kinds]
+    crops = [_features(_crops(k, lesion_class, step), features, lambda n: None) for k in kinds]
     return QualityReport(
         features=features.name,
         published=features.published,
@@ -143,11 +144,11 @@ def score_pictures(
         held_out=len(held),
         distances=tuple(_distances(view, *f, seed=seed) for view, f in (("frame", frames), ("lesion crop", crops))),
         memorised=_memorised(synthetic, train, frames),
-        fidelity=None if judge is None else _fidelity(judge, synthetic, held, step),
+        fidelity=None if judge is None else _fidelity(judge, synthetic, held, lesion_class, step),
     )
 
 
-def lesion_crop(image: Pixels, labels: Pixels) -> Pixels | None:
+def lesion_crop(image: Pixels, labels: NDArray[Any]) -> Pixels | None:
     """A square around the lesion with a quarter of its side of margin, at most the picture; None without a lesion.
 
     image: (H, W, C) uint8; labels: (H, W), lesion other than 0. Returns: (S, S, C) uint8.
@@ -174,8 +175,9 @@ def _features(
     return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 
 
-def _crops(data: TrainData, step: Callable[[int], None]) -> list[Pixels]:
-    found = [lesion_crop(image, labels) for image, labels in zip(data.images, data.labels, strict=True)]
+def _crops(data: TrainData, lesion_class: int, step: Callable[[int], None]) -> list[Pixels]:
+    lesions = data.labels >= lesion_class
+    found = [lesion_crop(image, lesion) for image, lesion in zip(data.images, lesions, strict=True)]
     step(len(found))
     return [crop for crop in found if crop is not None]
 
@@ -216,12 +218,14 @@ def _rms(a: Pixels, b: Pixels) -> float:
     return float(np.sqrt(np.square(a.astype(np.float64) - b).mean()))
 
 
-def _fidelity(judge: Predictor, synthetic: TrainData, held: TrainData, step: Callable[[int], None]) -> Fidelity:
+def _fidelity(
+    judge: Predictor, synthetic: TrainData, held: TrainData, lesion_class: int, step: Callable[[int], None]
+) -> Fidelity:
     found = []
     for data in (synthetic, held):
         scores = []
         for image, labels in zip(data.images, data.labels, strict=True):
-            scores.append(dice(judge.runner.predict(image) >= judge.threshold, labels > 0))
+            scores.append(dice(judge.runner.predict(image) >= judge.threshold, labels >= lesion_class))
             step(1)
         found.append(scores)
     pictures = tuple(Judged(id, value) for id, value in zip(synthetic.ids, found[0], strict=True))

@@ -303,3 +303,22 @@ def test_synthetic_pictures_are_scored_against_real_ones(generator: Path, phanto
     refused(
         call_cli([*command, "--train", tmp_path / "train.txt", "--held-out", tmp_path / "train.txt"]), "16 pictures"
     )
+
+
+def test_a_student_learns_from_a_teacher_that_is_shown_more_of_the_picture(phantom: Path, tmp_path: Path) -> None:
+    command = ["synth", "train", "--data", phantom, *TRAIN]
+    teacher = tmp_path / "teacher" / "generator.safetensors"
+    said = done([*command, "--out", teacher.parent, "--condition", "lowpass"])
+    assert f"next: lawder-edge synth train ... --teacher {teacher}" in said.err
+    refused(call_cli(["synth", "sample", "--model", teacher, "--out", tmp_path / "out", *DRAW]), "is a teacher")
+    student = tmp_path / "student"
+    refused(call_cli([*command, "--out", student, "--teacher-weight", 0.3]), "give --teacher")
+    refused(call_cli([*command, "--out", student, "--teacher", teacher, "--teacher-weight", 2]), "teacher weight is 2")
+    refused(call_cli([*command, "--out", student, "--condition", "highpass"]), "unknown condition 'highpass'")
+    assert not student.exists()
+    done([*command, "--out", student, "--teacher", teacher, "--teacher-weight", 0.3])
+    record = load_generator(student / "generator.safetensors").record
+    assert (record.teacher, record.teacher_weight) == (load_generator(teacher).sha256, 0.3)
+    # A run of before there was a condition says nothing of it, and goes on.
+    header = read_tensors(student / "last.safetensors")[1]["config"]
+    assert "condition" not in header

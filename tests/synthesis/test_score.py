@@ -104,6 +104,27 @@ def test_the_distance_to_the_training_pictures_is_of_as_many_as_there_are_of_bot
     assert frame.frechet_to_train == pytest.approx(frechet_distance(*real))
 
 
+def test_lesions_of_label_maps_are_the_labels_from_the_lesion_class_on() -> None:
+    def around_kidney(data: TrainData) -> TrainData:
+        labels = data.labels * np.uint8(2)
+        labels[:, :6] = np.where(labels[:, :6] == 0, 1, labels[:, :6])
+        return dataclasses.replace(data, labels=labels)
+
+    sets = [phantom_data(6, seed=s) for s in (3, 1, 2)]
+    judge = SimpleNamespace(
+        name="all", sha256="ab" * 32, threshold=0.5, runner=SimpleNamespace(predict=lambda image: np.ones((32, 32)))
+    )
+
+    def scored(sets: Sequence[TrainData], lesion_class: int) -> QualityReport:
+        return score_pictures(
+            *sets, features=COARSE, judge=judge, lesion_class=lesion_class, progress=lambda done, total: None
+        )  # type: ignore[arg-type, misc]
+
+    maps = [around_kidney(data) for data in sets]
+    assert scored(maps, 2) == scored(sets, 1)
+    assert scored(maps, 1).distances[1] != scored(sets, 1).distances[1]
+
+
 def test_pictures_of_several_sizes_are_refused() -> None:
     with pytest.raises(BadInput, match="wanted one size"):
         _scored(phantom_data(4, side=64))
