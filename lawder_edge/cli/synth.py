@@ -282,18 +282,18 @@ def score(
         print(json.dumps(dataclasses.asdict(found), indent=1))
         return 0
     print(f"{found.synthetic} synthetic, {found.train} training and {found.held_out} held-out pictures")
-    floor, ours = found.distances[0].floor, found.distances[0].to_held
+    first = found.distances[0]
+    floor, ours = first.floor, first.to_held
+    frechet = "FID" if found.published else "Frechet"
     print(
         f"Features: {found.features}, {_SCALE[found.published]}. KID x 1000, mean and sd over random subsets of "
-        f"{ours.subset} pictures ({floor.subset} for the floor)."
+        f"{ours.subset} pictures ({floor.subset} for the floor). {frechet} of {first.frechet_n} pictures each "
+        f"({first.frechet_train_n} for synthetic/train)."
     )
-    frechet = "FID" if found.published else "Frechet"
-    first = found.distances[0]
     print_table(
         (
             "view", "KID train/held (floor)", "KID synthetic/train", "KID synthetic/held",
-            *(f"{frechet} {pair} n={first.frechet_n}" for pair in ("train/held (floor)", "synthetic/held")),
-            f"{frechet} synthetic/train n={first.frechet_train_n}",
+            *(f"{frechet} {pair}" for pair in ("train/held (floor)", "synthetic/held", "synthetic/train")),
         ),
         [
             (
