@@ -38,6 +38,7 @@ class SynthConfig:
     lowest_weight: float = 0.2  # of a pixel
     highest_weight: float = 5.0  # of a pixel
     denoiser: str = "small"  # small, of pixels; or controlnet, which trains a ControlNet on Stable Diffusion's latents
+    condition: str = ""  # lowpass trains a teacher, which is shown the picture's colours and layout beside the mask
     widths: tuple[int, ...] = (48, 96, 128)  # small: channels from the finest level down
     base: str = ""  # controlnet: Stable Diffusion, a diffusers folder or an id on the Hugging Face hub
     controlnet: str = ""  # folder or id of the ControlNet that it starts as; without, as a copy of the base's encoder
@@ -80,6 +81,10 @@ class SynthConfig:
             raise BadInput(f"in_channels is {self.in_channels}; wanted 3 (RGB) or 1 (grey).")
         if self.lesion_class > max(1, self.num_classes - 1):
             raise BadInput(f"lesion_class is {self.lesion_class}, with {self.num_classes} classes there is none.")
+        if self.condition not in ("", "lowpass"):
+            raise BadInput(f"unknown condition {self.condition!r}. Known: lowpass, which trains a teacher.")
+        if self.condition and self.denoiser != "small":
+            raise BadInput(f"--condition {self.condition} is for --denoiser small; this is --denoiser {self.denoiser}.")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise BadInput(f"mixed_precision is {self.mixed_precision!r}; wanted no, fp16 or bf16.")
 

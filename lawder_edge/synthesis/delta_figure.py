@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from lawder_edge.errors import BadInput
 from lawder_edge.files import encode_png, write_file
+from lawder_edge.synthesis.condition import with_hint
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import mask_planes
 from lawder_edge.synthesis.diffusion import TIMES, kept_share, noised
@@ -60,7 +61,7 @@ def keep_deltas(generator: Generator, config: SynthConfig, data: TrainData, *, f
     noise = first_noise(range(len(chosen)), denoiser.shape).to(device)
     kept = kept_share(denoiser.schedule).to(device)
     t = torch.full((len(chosen),), _TIME, device=device)
-    planes = mask_planes(labels, num_classes=config.num_classes).to(device)
+    planes = with_hint(mask_planes(labels, num_classes=config.num_classes).to(device), config, x0)
     with torch.no_grad():
         s = generator.eval()(noised(x0, noise, kept[t]), t, planes).s
     if s is None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.synthesis.arms import LEARNED
+from lawder_edge.synthesis.condition import hints_of
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import planes_of
 from lawder_edge.synthesis.denoisers import create_denoiser
@@ -46,13 +47,13 @@ class Generator(nn.Module):
                 torch.manual_seed(c.seed)
                 self.weighter = Weighter(
                     features=self.denoiser.features,
-                    planes=planes_of(c.num_classes),
+                    planes=planes_of(c.num_classes) + hints_of(c),
                     patch=self.denoiser.patch,
                     cell=c.size // self.denoiser.shape[1],
                 )
 
     def forward(self, x_t: Tensor, t: Tensor, planes: Tensor) -> Step:
-        """x_t: (B, C, h, w); t: (B,) int64; planes: (B, K, H, W) as `mask_planes` gives them."""
+        """x_t: (B, C, h, w); t: (B,) int64; planes: (B, K, H, W) of mask and hint."""
         x0, features = self.denoiser(x_t, t, planes)
         return Step(x0, None if self.weighter is None else self.weighter(features, t / TIMES, planes))
 
@@ -62,9 +63,10 @@ class GeneratorRecord:
     """What the header of a generator's file says.
 
     config: the recipe that it was trained by. step: steps done. train_ids: the pictures that it was fitted to, and
-    those of the generator that it started from; train_groups: their sequences or patients. start: sha256 of the weights
-    that it started from, empty for random ones. base_sha256: of the frozen weights that the denoiser goes by and the
-    file lacks, empty where there are none; they are found by `config.base`.
+    those of the generator that it started from and of its teacher; train_groups: their sequences or patients. start:
+    sha256 of the weights that it started from, empty for random ones. base_sha256: of the frozen weights that the
+    denoiser goes by and the file lacks, empty where there are none; they are found by `config.base`. teacher: sha256 of
+    its teacher's weights, empty without one; teacher_weight: what its word counted in the target.
     """
 
     config: SynthConfig
@@ -73,6 +75,8 @@ class GeneratorRecord:
     train_groups: tuple[str, ...] = ()
     start: str = ""
     base_sha256: str = ""
+    teacher: str = ""
+    teacher_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def read_start(path: Path, config: SynthConfig) -> StoredGenerator:
     """
     stored = read_generator(path)
     theirs = stored.record.config
-    for name in ("size", "in_channels", "num_classes", "denoiser", "widths", "prompt"):
+    for name in ("size", "in_channels", "num_classes", "denoiser", "widths", "condition", "prompt"):
         was, wanted = getattr(theirs, name), getattr(config, name)
         if was != wanted:
             raise BadCheckpoint(

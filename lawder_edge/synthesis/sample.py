@@ -91,6 +91,11 @@ def sample(
     Raises: BadInput, OutputExists where `out` holds something else; KeyboardInterrupt after Ctrl-C.
     """
     config = generator.record.config
+    if config.condition:
+        raise BadInput(
+            f"this generator is a teacher (--condition {config.condition}): it draws after a true picture, not after a "
+            "mask alone. Train a student with --teacher, and draw with that."
+        )
     solver.check()
     for name, value, least in (("n", n, 1), ("batch", batch, 1), ("seed", seed, 0)):
         if value < least:

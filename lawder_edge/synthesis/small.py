@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lawder_edge.errors import BadInput
+from lawder_edge.synthesis.condition import hints_of
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import Denoised, planes_of
 from lawder_edge.synthesis.diffusion import COSINE
@@ -84,6 +85,5 @@ def check_small(config: SynthConfig) -> None:
 def create_small(config: SynthConfig) -> SmallDenoiser:
     """With weights from torch's generator. Raises: BadInput as `check_small`."""
     check_small(config)
-    return SmallDenoiser(
-        size=config.size, channels=config.in_channels, planes=planes_of(config.num_classes), widths=config.widths
-    )
+    planes = planes_of(config.num_classes) + hints_of(config)
+    return SmallDenoiser(size=config.size, channels=config.in_channels, planes=planes, widths=config.widths)

@@ -14,6 +14,7 @@ from lawder_edge.synthesis.denoiser import mask_planes
 from lawder_edge.synthesis.diffusion import COSINE, TIMES, diffusion_loss, noised, time_weight
 from lawder_edge.synthesis.draws import Draw
 from lawder_edge.synthesis.joint import joint_loss
+from lawder_edge.synthesis.teacher import Teacher
 from lawder_edge.synthesis.weighter import Weighter, error_by_bin, local_error, weighter_loss
 from lawder_edge.synthesis.weighting import Bounds, delta_map, has_regions, on_grid, pixel_weights
 
@@ -44,9 +45,14 @@ def step_loss(
     kept: Tensor,
     floor: float = COSINE.floor,
     sum_of_all: Callable[[Tensor], Tensor],
+    hint: Tensor | None = None,
+    teacher: Teacher | None = None,
 ) -> StepLoss:
     """model: a `Generator`, wrapped or not; weighter: its own; drawn: with x0 encoded; kept: alpha_bar of every time,
     (1000,); floor: of `time_weight`.
+
+    hint: as `draw_hint` gives it, for a recipe with a condition and for one with a teacher, who alone is shown it then.
+    With a teacher `diffusion` is the error against its target; the errors and the weighter's are always against x_0.
 
     sum_of_all: the sum over the processes, which share what LAW knows of the error at each time. Nothing of `diffusion`
     can be differentiated in the weighter, but in the law_joint arm, which learns by it; and nothing of the weighter's
@@ -56,7 +62,9 @@ def step_loss(
     a = kept[drawn.t]
     planes = mask_planes(drawn.labels, num_classes=config.num_classes, shown=drawn.shown)
     lesion = on_grid((drawn.labels >= config.lesion_class)[:, None], drawn.x0.shape[2:])
-    x0_hat, s = model(noised(drawn.x0, drawn.noise, a), drawn.t, planes)
+    x_t = noised(drawn.x0, drawn.noise, a)
+    hinted = planes if hint is None else torch.cat([planes, hint], 1)
+    x0_hat, s = model(x_t, drawn.t, hinted if config.condition else planes)
     x0_hat = x0_hat.float()
     shown_lesion = lesion * drawn.shown[:, None, None, None]
     weights = pixel_weights(
@@ -66,7 +74,8 @@ def step_loss(
         gamma=config.gamma,
         bounds=Bounds(config.lowest_weight, config.highest_weight),
     )
-    diffusion = diffusion_loss(x0_hat, drawn.x0, weights=weights, time_weights=time_weight(a, floor))
+    target = drawn.x0 if teacher is None else teacher.target(drawn.x0, x_t, drawn.t, hinted)
+    diffusion = diffusion_loss(x0_hat, target, weights=weights, time_weights=time_weight(a, floor))
     total = diffusion
     if arm == "law_joint":
         total = total + joint_loss(delta_map(arm, s.float(), shown_lesion), shown_lesion)

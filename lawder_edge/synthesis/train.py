@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.files import write_file
+from lawder_edge.synthesis.condition import draw_hint
 from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
 from lawder_edge.synthesis.delta_figure import FIGURE_FILE, STEPS, draw_figure, keep_deltas
 from lawder_edge.synthesis.denoisers import check_denoiser
@@ -32,6 +33,7 @@ from lawder_edge.synthesis.memory import memory_told
 from lawder_edge.synthesis.preview import draw_preview
 from lawder_edge.synthesis.shapes import measure_shapes
 from lawder_edge.synthesis.step import StepLoss, step_loss
+from lawder_edge.synthesis.teacher import Teacher, load_teacher
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.curves import rows_as_csv
 from lawder_edge.training.interrupt import Interrupt
@@ -86,9 +88,16 @@ def check_pictures(config: SynthConfig, *, data: TrainData) -> None:
         )
 
 
-def check_recipe(config: SynthConfig, *, on: PartialState, start: Path | None = None) -> None:
+def check_recipe(
+    config: SynthConfig,
+    *,
+    on: PartialState,
+    start: Path | None = None,
+    teacher: Path | None = None,
+    teacher_weight: float = 0.5,
+) -> None:
     """Raises: BadInput where the recipe cannot be run by these processes; BadCheckpoint where it cannot go on from
-    `start`; Unavailable without diffusers.
+    `start` or learn from `teacher`; Unavailable without diffusers.
     """
     config.check()
     check_denoiser(config)
@@ -102,6 +111,8 @@ def check_recipe(config: SynthConfig, *, on: PartialState, start: Path | None = 
         raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
     if start is not None:
         read_start(start, config)
+    if teacher is not None:
+        load_teacher(teacher, config, weight=teacher_weight)
 
 
 def train(
@@ -110,6 +121,8 @@ def train(
     *,
     out: Path,
     start: Path | None = None,
+    teacher: Path | None = None,
+    teacher_weight: float = 0.5,
     resume: bool = False,
     on_step: Callable[[SynthProgress], None] | None = None,
     cpu: bool = False,
@@ -120,13 +133,18 @@ def train(
     `checkpoint_every` steps, `curves.csv`, `preview.png`, a file for each of `snapshots`, and, in the law arm, the
     delta maps at a few steps and at the end `figure8.png`.
 
-    start: a generator to go on from, as step 0 of this run. Raises: BadInput, BadDataset, BadCheckpoint, Unavailable;
+    start: a generator to go on from, as step 0 of this run. teacher: one that is shown a hint, whose word counts
+    `teacher_weight` in the target (`teacher`). Raises: BadInput, BadDataset, BadCheckpoint, Unavailable;
     KeyboardInterrupt after Ctrl-C, once the run is saved.
     """
     processes = join_processes(cpu=cpu)
-    check_recipe(config, on=processes, start=start)
+    check_recipe(config, on=processes, start=start, teacher=teacher, teacher_weight=teacher_weight)
     check_pictures(config, data=data)
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
+    # Before the seed: its own weights take random numbers.
+    taught_by = None if teacher is None else load_teacher(teacher, config, weight=teacher_weight)
+    if taught_by is not None:
+        taught_by.denoiser.to(accelerator.device)
     torch.manual_seed(config.seed)
     run_file = out / RUN_FILE
     goes_on = resume and run_file.exists()
@@ -135,8 +153,11 @@ def train(
         bare.denoiser.begin(config)
     first = None if start is None else start_from(start, bare, config)
     origin = "" if first is None else first.sha256
-    ids = data.ids if first is None else tuple(dict.fromkeys((*first.record.train_ids, *data.ids)))
-    groups = data.groups if first is None else tuple(sorted({*first.record.train_groups, *data.groups}))
+    ids, groups = data.ids, data.groups
+    for known in (first, taught_by):
+        if known is not None:
+            ids = tuple(dict.fromkeys((*known.record.train_ids, *ids)))
+            groups = tuple(sorted({*known.record.train_groups, *groups}))
     model = accelerator.prepare_model(bare)
     optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
     # Takes the loss scale of fp16 out of the gradients, and leaves a step out whose gradients overflowed.
@@ -148,11 +169,15 @@ def train(
     recipe = {**options, "training list": data.said(), "started from": origin}
     if bare.denoiser.base_sha256:
         recipe["base sha256"] = bare.denoiser.base_sha256
+    if taught_by is not None:
+        recipe |= {"teacher": taught_by.sha256, "teacher weight": taught_by.weight}
     shapes = torch.from_numpy(measure_shapes((data.labels >= config.lesion_class).astype("uint8")))
     kept = kept_share(bare.denoiser.schedule).to(accelerator.device)
 
     def save_weights(name: str) -> None:
         record = GeneratorRecord(config, state.step, ids, groups, origin, bare.denoiser.base_sha256)
+        if taught_by is not None:
+            record = dataclasses.replace(record, teacher=taught_by.sha256, teacher_weight=taught_by.weight)
         save_generator(out / name, ema.state, record, weighter=bare.weighter, mask_shapes=shapes)
 
     def save() -> None:
@@ -188,7 +213,9 @@ def train(
                 group["lr"] = rate
             model.train()
             optimizer.zero_grad()
-            values = _gradients(model, bare, config, data, step=state.step, kept=kept, accelerator=accelerator)
+            values = _gradients(
+                model, bare, config, data, step=state.step, kept=kept, accelerator=accelerator, teacher=taught_by
+            )
             norms = _clip(accelerator, bare, config.clip_norm)
             healthy = accelerator.scaler is not None or all(math.isfinite(norm) for norm in norms)
             if not all(math.isfinite(value) for value in values) or not healthy:
@@ -245,6 +272,7 @@ def _gradients(
     step: int,
     kept: Tensor,
     accelerator: Accelerator,
+    teacher: Teacher | None,
 ) -> list[float]:
     """Sum the gradients of one step. Returns: total loss, loss, error, lesion and background error, pictures with both,
     over all processes.
@@ -260,11 +288,22 @@ def _gradients(
         places = range(first + part * size, first + (part + 1) * size)
         denoiser = bare.denoiser
         drawn = draw(data, config, step=step, places=places, noise_shape=denoiser.shape).to(accelerator.device)
+        hint = None
+        if config.condition or teacher is not None:
+            hint = draw_hint(drawn.x0, config, step=step, places=places)
         drawn = dataclasses.replace(drawn, x0=denoiser.encode(drawn.x0))
         waits = accelerator.num_processes > 1 and part + 1 < config.accumulate
         with accelerator.no_sync(model) if waits else nullcontext():
             loss: StepLoss = step_loss(
-                model, bare.weighter, drawn, config, kept=kept, floor=denoiser.schedule.floor, sum_of_all=sum_of_all
+                model,
+                bare.weighter,
+                drawn,
+                config,
+                kept=kept,
+                floor=denoiser.schedule.floor,
+                sum_of_all=sum_of_all,
+                hint=hint,
+                teacher=teacher,
             )
             accelerator.backward(loss.total / config.accumulate)
         means = torch.stack([loss.total.detach(), loss.diffusion, loss.error])
