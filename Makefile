@@ -35,7 +35,7 @@ $(VENV)/.export: $(VENV)/.venv pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.export
-	$(PIP) --editable '.[train,synth,onnx,openvino,tflite,test]'
+	$(PIP) --editable '.[train,synth-sd,onnx,openvino,tflite,test]'
 	$(PIP) --no-deps tflite-micro==0.dev20261023182759
 	touch $@
 
@@ -48,7 +48,7 @@ $(DEVICE)/.device: Makefile
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	$(PIP) --editable '.[train,synth,onnx,openvino,tflite,test,lint]'
+	$(PIP) --editable '.[train,synth-sd,onnx,openvino,tflite,test,lint]'
 	touch $@
 
 clean:

@@ -16,6 +16,12 @@ from lawder_edge.cli.train import recipe_file
 from lawder_edge.errors import BadInput, OutputExists
 from lawder_edge.synthesis.config import SynthConfig, SynthProgress
 
+# Of a score's distances, by whether their features are those of published ones.
+_SCALE = {
+    True: "those of published FID and KID, which compare at equal numbers and sizes of pictures and one reference",
+    False: "whose distances compare with each other alone and with no published ones",
+}
+
 
 def train_command(argv: Sequence[str]) -> Callable[..., int]:
     """The verb, its defaults taken from the file after --config, so that the command line stands above the file."""
@@ -28,6 +34,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         config: Path | None = None,
         recipe: Annotated[SynthConfig, tyro.conf.arg(name="")] = base,
         init: Path | None = None,
+        teacher: Path | None = None,
+        teacher_weight: float | None = None,
         resume: bool = False,
         overwrite: bool = False,
         skip_bad: bool = False,
@@ -37,6 +45,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         """Train a generator of pictures for given masks, on a folder of images and masks.
 
         Example: lawder-edge synth train --data polyps --split train.txt --out runs/synth --arm law --size 128
+
+        On a GPU, from Stable Diffusion: ... --denoiser controlnet --base PATH_OR_HUB_ID --size 384 --learning-rate 1e-5
 
         Several GPUs: accelerate launch --num_processes 2 -m lawder_edge synth train ...
         Several processes on a CPU: torchrun --standalone --nproc-per-node 2 -m lawder_edge synth train ... --cpu
@@ -48,6 +58,9 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
             out: run folder: generator, preview, curves, state to resume from.
             config: TOML file with any of the recipe's options below; the command line stands above it.
             init: generator to start from, of the same size and widths.
+            teacher: generator trained with --condition lowpass, of the same size, to learn from beside the pictures.
+            teacher_weight: what the teacher's word counts in the target, above 0 to 1, by default 0.5; the picture
+                counts the rest.
             resume: go on where the run in --out was stopped; a finished one goes on with more --steps.
             overwrite: start anew in a run folder that exists.
             skip_bad: leave out files that cannot be read, and count them.
@@ -61,11 +74,14 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.threads import limit_threads
         from lawder_edge.training.processes import is_first
 
+        if teacher is None and teacher_weight is not None:
+            raise BadInput("--teacher-weight says what a teacher's word counts: give --teacher.")
+        weight = 0.5 if teacher_weight is None else teacher_weight
         limit_threads(threads)
         with progress("decoding", shown=is_first()) as report:
             pictures = prepare_pictures(
-                recipe, data=data, splits=split, out=out, start=init, resume=resume, overwrite=overwrite,
-                skip_bad=skip_bad, progress=report, cpu=cpu,
+                recipe, data=data, splits=split, out=out, start=init, teacher=teacher, teacher_weight=weight,
+                resume=resume, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=cpu,
             )  # fmt: skip
         for note in pictures.notes:
             print(note, file=sys.stderr)
@@ -74,11 +90,18 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
             def on_step(p: SynthProgress) -> None:
                 report(p.step, p.steps, f"loss {p.loss:.4f}")
 
-            result = fit(recipe, pictures.data, out=out, start=init, resume=resume, on_step=on_step, cpu=cpu)
+            result = fit(
+                recipe, pictures.data, out=out, start=init, teacher=teacher, teacher_weight=weight,
+                resume=resume, on_step=on_step, cpu=cpu,
+            )  # fmt: skip
         if is_first():
             error = f", error {result.history[-1].error:.4f}" if result.history else ""
             print(f"{result.weights}: {result.step} steps{error}")
-            print(f"next: lawder-edge synth sample --model {result.weights} -n 16 --out synthetic", file=sys.stderr)
+            follows = (
+                f"train ... --teacher {result.weights}" if recipe.condition else
+                f"sample --model {result.weights} -n 16 --out synthetic"
+            )  # fmt: skip
+            print(f"next: lawder-edge synth {follows}", file=sys.stderr)
         return 0
 
     return train
@@ -88,6 +111,7 @@ def sample(
     model: Annotated[Path, tyro.conf.arg(aliases=["-m"])],
     out: Path,
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 16,
+    base: str = "",
     masks: str = "procedural",
     data: Path | None = None,
     split: tuple[Path, ...] = (),
@@ -113,6 +137,7 @@ def sample(
         model: generator.safetensors of `synth train`.
         out: dataset folder to make: images/, masks/ and manifest.json.
         n: number of pictures.
+        base: of a controlnet generator, where Stable Diffusion lies now, if not where it was in training.
         masks: procedural (drawn like the training masks' shapes), augmented (of --data), or a folder of masks, taken in
             turn.
         data: dataset folder, or folder of masks, for --masks augmented.
@@ -136,7 +161,7 @@ def sample(
     from lawder_edge.training.processes import is_first
 
     limit_threads(threads)
-    generator = load_generator(model)
+    generator = load_generator(model, base=base)
     with progress("reading masks", shown=is_first()) as report:
         source, notes = mask_source(masks, generator, data=data, splits=split, progress=report)
     if is_first():
@@ -169,6 +194,9 @@ def score(
     reject_memorised: bool = False,
     overwrite: bool = False,
     contact_sheet: Path | None = None,
+    lesion_class: int = 1,
+    features: Literal["lite0", "inception"] = "lite0",
+    features_file: Path | None = None,
     seed: int = 0,
     format: Literal["table", "json"] = "table",
     threads: int = 0,
@@ -179,8 +207,9 @@ def score(
 
     What to train on: ... --train train.txt --held-out val.txt --judge order --keep 75% --reject-memorised
 
-    Distances are made with features of EfficientNet-Lite0 and compare with each other alone, not with published ones.
-    All pictures are measured, kept or not.
+    Distances are made with features of EfficientNet-Lite0 and compare with each other alone. On the scale of published
+    FID and KID: --features inception --features-file pt_inception-2015-12-05-6726825d.pth. All pictures are measured,
+    kept or not.
 
     Args:
         synthetic: folder of `synth sample`.
@@ -196,6 +225,10 @@ def score(
         overwrite: replace an earlier kept.json.
         contact_sheet: PNG file to make: mask, picture and nearest training picture of the 4 nearest and of 8 others,
             evenly spread. It shows real patients' pictures.
+        lesion_class: labels from this one on are lesion, where the generator drew for several classes: KiTS19's tumour
+            is 2.
+        features: network that pictures are compared by. inception is the one of FID, from a file of yours.
+        features_file: its weights, of pytorch-fid's release; by default where pytorch-fid keeps them.
         seed: of the subsets that distances are averaged over.
         format: of the report.
         threads: of this process; 0 leaves the choice to the libraries.
@@ -205,12 +238,15 @@ def score(
     from lawder_edge.files import write_png
     from lawder_edge.loading import load_predictor
     from lawder_edge.synthesis.choose import choose, parse_keep
-    from lawder_edge.synthesis.score import lite0_features, score_pictures
+    from lawder_edge.synthesis.features import inception_features, lite0_features
+    from lawder_edge.synthesis.score import score_pictures
     from lawder_edge.synthesis.score_files import read_for_choice, read_sets
     from lawder_edge.synthesis.sheet import neighbour_sheet, pick_neighbours
     from lawder_edge.threads import limit_threads
-    from lawder_edge.training.pretrained import load_lite0
+    from lawder_edge.training.pretrained import load_inception, load_lite0
 
+    if features_file is not None and features != "inception":
+        raise BadInput("--features-file is for --features inception; EfficientNet-Lite0 brings its own weights.")
     if contact_sheet is not None and (contact_sheet.exists() or not contact_sheet.parent.is_dir()):
         raise OutputExists(
             f"--contact-sheet {contact_sheet}: there is such a file already, or no folder for it. Name a new file in a "
@@ -226,14 +262,16 @@ def score(
         )
     drawn = read_for_choice(synthetic, overwrite=overwrite) if choosing else None
     limit_threads(threads)
-    network = load_lite0()
+    network = lite0_features(load_lite0()) if features == "lite0" else inception_features(load_inception(features_file))
     predictor = None if judge is None else load_predictor(judge, threads=threads)
     with progress("reading") as report:
-        sets = read_sets(synthetic, data=data, train=train, held_out=held_out, progress=report)
+        sets = read_sets(
+            synthetic, data=data, train=train, held_out=held_out, lesion_class=lesion_class, progress=report
+        )
     with progress("scoring") as report:
         found = score_pictures(
-            sets.synthetic, sets.train, sets.held, extract=lite0_features(network), judge=predictor, seed=seed,
-            progress=report,
+            sets.synthetic, sets.train, sets.held, features=network, judge=predictor,
+            lesion_class=lesion_class, seed=seed, progress=report,
         )  # fmt: skip
     if drawn is not None:
         kept = choose(found, drawn.rows, keep=rule, reject_memorised=reject_memorised)
@@ -248,25 +286,28 @@ def score(
         print(json.dumps(dataclasses.asdict(found), indent=1))
         return 0
     print(f"{found.synthetic} synthetic, {found.train} training and {found.held_out} held-out pictures")
-    floor, ours = found.distances[0].floor, found.distances[0].to_held
+    first = found.distances[0]
+    floor, ours = first.floor, first.to_held
+    frechet = "FID" if found.published else "Frechet"
     print(
-        f"Features: {found.features}. KID x 1000, mean and sd over random subsets of {ours.subset} pictures "
-        f"({floor.subset} for the floor)."
+        f"Features: {found.features}, {_SCALE[found.published]}. KID x 1000, mean and sd over random subsets of "
+        f"{ours.subset} pictures ({floor.subset} for the floor). {frechet} of {first.frechet_n} pictures each "
+        f"({first.frechet_train_n} for synthetic/train)."
     )
     print_table(
         (
-            "view", "KID train/held (floor)", "KID synthetic/train", "KID synthetic/held", "Frechet train/held (floor)",
-            "Frechet synthetic/held",
+            "view", "KID train/held (floor)", "KID synthetic/train", "KID synthetic/held",
+            *(f"{frechet} {pair}" for pair in ("train/held (floor)", "synthetic/held", "synthetic/train")),
         ),
         [
             (
                 d.view,
                 *(f"{1000 * k.mean:.2f} ({1000 * k.sd:.2f})" for k in (d.floor, d.to_train, d.to_held)),
-                f"{d.frechet_floor:.2f}", f"{d.frechet_to_held:.2f}",
+                *(f"{value:.2f}" for value in (d.frechet_floor, d.frechet_to_held, d.frechet_to_train)),
             )
             for d in found.distances
         ],
-        right=(1, 2, 3, 4, 5),
+        right=(1, 2, 3, 4, 5, 6),
     )  # fmt: skip
     if found.fidelity is not None:
         fake, real = found.fidelity.synthetic, found.fidelity.held_out

@@ -10,7 +10,7 @@ from lawder_edge.errors import BadInput
 from lawder_edge.synthesis.arms import ARMS
 
 # How long a run goes on, and what it shows of itself: a run may be resumed with other values of these.
-FREE = ("steps", "checkpoint_every", "preview_every", "snapshots")
+FREE = ("steps", "checkpoint_every", "preview_every", "snapshots", "gradient_checkpointing")
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,12 @@ class SynthConfig:
     gamma: float = 0.5  # law and its ablations: how far the learned map moves the prior; 0 is the ratio arm
     lowest_weight: float = 0.2  # of a pixel
     highest_weight: float = 5.0  # of a pixel
-    denoiser: str = "small"
-    widths: tuple[int, ...] = (48, 96, 128)  # channels from the finest level down
+    denoiser: str = "small"  # small, of pixels; or controlnet, which trains a ControlNet on Stable Diffusion's latents
+    condition: str = ""  # lowpass trains a teacher, which is shown the picture's colours and layout beside the mask
+    widths: tuple[int, ...] = (48, 96, 128)  # small: channels from the finest level down
+    base: str = ""  # controlnet: Stable Diffusion, a diffusers folder or an id on the Hugging Face hub
+    controlnet: str = ""  # folder or id of the ControlNet that it starts as; without, as a copy of the base's encoder
+    prompt: str = ""  # controlnet: the one text that all pictures are drawn for; it is empty by default
     in_channels: int = 3  # 3 or 1
     num_classes: int = 1  # 1 is lesion or not; more are class indices with 0 as background
     lesion_class: int = 1  # labels from this one on are what the weighting calls lesion (KiTS19's tumour is 2)
@@ -47,6 +51,7 @@ class SynthConfig:
     preview_every: int = 500  # draws preview.png with the weights of the moment; 0 draws none
     snapshots: tuple[int, ...] = ()  # steps whose weights are kept in a file of their own
     mixed_precision: str = "no"  # no, fp16 or bf16, where the device has it
+    gradient_checkpointing: bool = False  # less memory for more time
 
     def check(self) -> None:
         """Raises: BadInput naming the first option whose value makes no sense."""
@@ -76,6 +81,10 @@ class SynthConfig:
             raise BadInput(f"in_channels is {self.in_channels}; wanted 3 (RGB) or 1 (grey).")
         if self.lesion_class > max(1, self.num_classes - 1):
             raise BadInput(f"lesion_class is {self.lesion_class}, with {self.num_classes} classes there is none.")
+        if self.condition not in ("", "lowpass"):
+            raise BadInput(f"unknown condition {self.condition!r}. Known: lowpass, which trains a teacher.")
+        if self.condition and self.denoiser != "small":
+            raise BadInput(f"--condition {self.condition} is for --denoiser small; this is --denoiser {self.denoiser}.")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise BadInput(f"mixed_precision is {self.mixed_precision!r}; wanted no, fp16 or bf16.")
 

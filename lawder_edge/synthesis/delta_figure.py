@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from lawder_edge.errors import BadInput
 from lawder_edge.files import encode_png, write_file
+from lawder_edge.synthesis.condition import with_hint
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import mask_planes
 from lawder_edge.synthesis.diffusion import TIMES, kept_share, noised
 from lawder_edge.synthesis.generator import Generator
 from lawder_edge.synthesis.solver import first_noise
-from lawder_edge.synthesis.weighting import DELTA_LIMIT, delta_map
+from lawder_edge.synthesis.weighting import DELTA_LIMIT, delta_map, on_grid
 from lawder_edge.training.batches import TrainData, normalise
 
 FIGURE_FILE = "figure8.png"
@@ -49,21 +51,24 @@ def delta_files(folder: Path) -> dict[int, Path]:
 def keep_deltas(generator: Generator, config: SynthConfig, data: TrainData, *, folder: Path, step: int) -> None:
     """Write the maps of the present weights for four pictures of the list, the same with the same noise each time.
 
-    The file is (H, 4 W) grey: 128 + 127 delta / log 3. generator: with a weighter; left in eval mode.
+    The file is (H, 4 W) grey: 128 + 127 delta / log 3, each place of the map as large as the pixels that it stands for.
+    generator: with a weighter; left in eval mode.
     """
-    chosen = _chosen(config, data)
+    chosen, denoiser = _chosen(config, data), generator.denoiser
     device = next(generator.parameters()).device
     labels = torch.from_numpy(np.stack([data.labels[i] for i in chosen])).long()
-    x0 = normalise(np.stack([data.images[i] for i in chosen])).to(device)
-    noise = first_noise(range(len(chosen)), (config.in_channels, config.size, config.size)).to(device)
+    x0 = denoiser.encode(normalise(np.stack([data.images[i] for i in chosen])).to(device))
+    noise = first_noise(range(len(chosen)), denoiser.shape).to(device)
+    kept = kept_share(denoiser.schedule).to(device)
     t = torch.full((len(chosen),), _TIME, device=device)
-    planes = mask_planes(labels, num_classes=config.num_classes).to(device)
+    planes = with_hint(mask_planes(labels, num_classes=config.num_classes).to(device), config, x0)
     with torch.no_grad():
-        s = generator.eval()(noised(x0, noise, kept_share().to(device)[t]), t, planes).s
+        s = generator.eval()(noised(x0, noise, kept[t]), t, planes).s
     if s is None:
         raise ValueError(f"the {config.arm} arm has no delta")
-    lesion = (labels >= config.lesion_class)[:, None].to(device)
-    delta = delta_map(config.arm, s, lesion)[:, 0].cpu().numpy()  # type: ignore[arg-type]  # checked by the config
+    lesion = on_grid((labels >= config.lesion_class)[:, None], s.shape[2:]).to(device)
+    delta_of_places = delta_map(config.arm, s, lesion)  # type: ignore[arg-type]  # checked by the config
+    delta = F.interpolate(delta_of_places, size=labels.shape[1:], mode="nearest")[:, 0].cpu().numpy()
     grey = np.round(128 + _LEVELS * delta / DELTA_LIMIT).astype(np.uint8)
     write_file(folder / delta_name(step), encode_png(np.concatenate(list(grey), 1)))
 

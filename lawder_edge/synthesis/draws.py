@@ -24,8 +24,8 @@ _TIME, _PICTURE = 1, 2
 class Draw:
     """Part of a batch.
 
-    x0: (B, C, H, W) float32 in [-1, 1]. labels: (B, H, W) int64. noise: as x0. t: (B,) int64. shown: (B,) bool, whether
-    the denoiser is shown the mask.
+    x0: (B, C, H, W) float32 in [-1, 1], or what the denoiser's `encode` makes of it. labels: (B, H, W) int64. noise: of
+    the denoiser's x0. t: (B,) int64. shown: (B,) bool, whether the denoiser is shown the mask.
     """
 
     x0: Tensor
@@ -38,8 +38,18 @@ class Draw:
         return Draw(*(getattr(self, name).to(device) for name in ("x0", "labels", "noise", "t", "shown")))
 
 
-def draw(data: TrainData, config: SynthConfig, *, step: int, places: range) -> Draw:
-    """The pictures at `places` of the batch of `step`. Every picture is taken once before any is taken again."""
+def draw(
+    data: TrainData,
+    config: SynthConfig,
+    *,
+    step: int,
+    places: range,
+    noise_shape: tuple[int, int, int] | None = None,
+) -> Draw:
+    """The pictures at `places` of the batch of `step`. Every picture is taken once before any is taken again.
+
+    noise_shape: (C, h, w) of a picture's noise where it is not the picture's own, `Denoiser.shape`.
+    """
     times = draw_times(float(_rng(config, _TIME, step).random()), config.batch)
     images, labels, noises, shown = [], [], [], []
     for place in places:
@@ -52,7 +62,7 @@ def draw(data: TrainData, config: SynthConfig, *, step: int, places: range) -> D
         image = data.images[index][turn]
         images.append(image)
         labels.append(data.labels[index][turn])
-        noises.append(rng.standard_normal((image.shape[2], *image.shape[:2]), np.float32))
+        noises.append(rng.standard_normal(noise_shape or (image.shape[2], *image.shape[:2]), np.float32))
     return Draw(
         x0=normalise(np.stack(images)),
         labels=torch.from_numpy(np.stack(labels)).long(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.synthesis.arms import LEARNED
+from lawder_edge.synthesis.condition import hints_of
 from lawder_edge.synthesis.config import SynthConfig
-from lawder_edge.synthesis.denoiser import create_denoiser, planes_of
+from lawder_edge.synthesis.denoiser import planes_of
+from lawder_edge.synthesis.denoisers import create_denoiser
 from lawder_edge.synthesis.diffusion import TIMES
 from lawder_edge.synthesis.weighter import Weighter
 from lawder_edge.training.checkpoint import fingerprint, load_into, read_tensors, write_tensors
@@ -24,7 +27,7 @@ _SHAPES = "mask_shapes"
 
 
 class Step(NamedTuple):
-    """x0: (B, C, H, W), the expected picture. s: (B, 1, H, W), the weighter's map, or None in arms without one."""
+    """x0: (B, C, h, w), expected. s: (B, 1, h, w), the weighter's map, or None in arms without one."""
 
     x0: Tensor
     s: Tensor | None
@@ -36,20 +39,21 @@ class Generator(nn.Module):
     def __init__(self, config: SynthConfig) -> None:
         super().__init__()
         c = config
-        self.denoiser = create_denoiser(
-            c.denoiser, size=c.size, channels=c.in_channels, num_classes=c.num_classes, widths=c.widths
-        )
+        self.denoiser = create_denoiser(c)
         self.weighter: Weighter | None = None
         if c.arm in LEARNED:
             # From numbers of its own, so that every arm draws the same ones before and after it.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(c.seed)
                 self.weighter = Weighter(
-                    features=self.denoiser.features, planes=planes_of(c.num_classes), patch=self.denoiser.patch
+                    features=self.denoiser.features,
+                    planes=planes_of(c.num_classes) + hints_of(c),
+                    patch=self.denoiser.patch,
+                    cell=c.size // self.denoiser.shape[1],
                 )
 
     def forward(self, x_t: Tensor, t: Tensor, planes: Tensor) -> Step:
-        """x_t: (B, C, H, W); t: (B,) int64; planes: (B, K, H, W) as `mask_planes` gives them."""
+        """x_t: (B, C, h, w); t: (B,) int64; planes: (B, K, H, W) of mask and hint."""
         x0, features = self.denoiser(x_t, t, planes)
         return Step(x0, None if self.weighter is None else self.weighter(features, t / TIMES, planes))
 
@@ -59,8 +63,10 @@ class GeneratorRecord:
     """What the header of a generator's file says.
 
     config: the recipe that it was trained by. step: steps done. train_ids: the pictures that it was fitted to, and
-    those of the generator that it started from; train_groups: their sequences or patients. start: sha256 of the weights
-    that it started from, empty for random ones.
+    those of the generator that it started from and of its teacher; train_groups: their sequences or patients. start:
+    sha256 of the weights that it started from, empty for random ones. base_sha256: of the frozen weights that the
+    denoiser goes by and the file lacks, empty where there are none; they are found by `config.base`. teacher: sha256 of
+    its teacher's weights, empty without one; teacher_weight: what its word counted in the target.
     """
 
     config: SynthConfig
@@ -68,6 +74,19 @@ class GeneratorRecord:
     train_ids: tuple[str, ...] = ()
     train_groups: tuple[str, ...] = ()
     start: str = ""
+    base_sha256: str = ""
+    teacher: str = ""
+    teacher_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class StoredGenerator:
+    """What a file holds. tensors: of denoiser, weighter and shapes, by prefix. sha256: of all of them."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    record: GeneratorRecord
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -96,8 +115,8 @@ def save_generator(
     write_tensors(path, tensors, {"format": FORMAT, "record": json.dumps(dataclasses.asdict(record), sort_keys=True)})
 
 
-def load_generator(path: Path) -> LoadedGenerator:
-    """Raises: BadCheckpoint for a file that is missing, damaged or no generator; Unavailable without diffusers."""
+def read_generator(path: Path) -> StoredGenerator:
+    """Raises: BadCheckpoint for a file that is missing, damaged or no generator."""
     tensors, header = read_tensors(path)
     if header.get("format") != FORMAT:
         raise BadCheckpoint(
@@ -112,48 +131,58 @@ def load_generator(path: Path) -> LoadedGenerator:
             f"{path}: its header does not say what this generator is ({error}). It was written by another version of "
             "lawder-edge, or changed since; copy it again or train anew."
         ) from error
-    c = record.config
-    denoiser = create_denoiser(
-        c.denoiser, size=c.size, channels=c.in_channels, num_classes=c.num_classes, widths=c.widths
-    )
-    load_into(denoiser, part_of(tensors, "denoiser"), source=str(path))
     if _SHAPES not in tensors:
         raise BadCheckpoint(f"{path}: holds no {_SHAPES}. Copy it again or train anew.")
-    return LoadedGenerator(denoiser.eval(), record, tensors[_SHAPES], fingerprint(tensors))
+    return StoredGenerator(path, tensors, record, fingerprint(tensors))
 
 
-def load_start(path: Path, config: SynthConfig) -> LoadedGenerator:
+def load_generator(path: Path, *, base: str = "") -> LoadedGenerator:
+    """base: where the frozen weights that the file lacks are now, if not where they were in training.
+
+    Raises: BadCheckpoint as `read_generator`, and where the base is another one; BadInput where it is not found;
+    Unavailable without diffusers.
+    """
+    stored = read_generator(path)
+    config = stored.record.config
+    denoiser = create_denoiser(dataclasses.replace(config, base=base) if base else config)
+    _load_denoiser(denoiser, stored)
+    return LoadedGenerator(denoiser.eval(), stored.record, stored.tensors[_SHAPES], stored.sha256)
+
+
+def read_start(path: Path, config: SynthConfig) -> StoredGenerator:
     """A generator that a run of `config` can start from.
 
-    Raises: BadCheckpoint for a generator of another size, channels, classes or widths, naming both.
+    Raises: BadCheckpoint for a generator of another size, channels, classes, denoiser, widths or prompt, naming both.
     """
-    loaded = load_generator(path)
-    theirs = loaded.record.config
-    for name in ("size", "in_channels", "num_classes", "denoiser", "widths"):
+    stored = read_generator(path)
+    theirs = stored.record.config
+    for name in ("size", "in_channels", "num_classes", "denoiser", "widths", "condition", "prompt"):
         was, wanted = getattr(theirs, name), getattr(config, name)
         if was != wanted:
             raise BadCheckpoint(
-                f"{path}: a generator of {name} {was}; this run has {wanted}. Give --{name.replace('_', '-')} "
+                f"{path}: a generator of {name} {was!r}; this run has {wanted!r}. Give --{name.replace('_', '-')} "
                 f"{_as_option(was)}, or start from another generator."
             )
-    return loaded
+    if config.controlnet:
+        raise BadCheckpoint(f"{path} brings a ControlNet of its own: give --init or --controlnet, not both.")
+    return stored
 
 
-def start_from(path: Path, generator: Generator, config: SynthConfig) -> LoadedGenerator:
+def start_from(path: Path, generator: Generator, config: SynthConfig) -> StoredGenerator:
     """Give `generator` the weights of a file, and the weighter's where both have one that learned by the same loss.
 
     Returns: what the file holds.
 
-    Raises: BadCheckpoint as `load_start`.
+    Raises: BadCheckpoint as `read_start`, and where it was trained on another base.
     """
-    loaded = load_start(path, config)
-    generator.denoiser.load_state_dict(loaded.denoiser.state_dict())
-    weighter = part_of(read_tensors(path)[0], "weighter")
+    stored = read_start(path, config)
+    _load_denoiser(generator.denoiser, stored)
+    weighter = part_of(stored.tensors, "weighter")
     # In one arm s is a log of the error, in the other what tanh makes a delta of.
-    alike = (loaded.record.config.arm == "law_joint") == (config.arm == "law_joint")
+    alike = (stored.record.config.arm == "law_joint") == (config.arm == "law_joint")
     if generator.weighter is not None and weighter and alike:
         load_into(generator.weighter, weighter, source=str(path))
-    return loaded
+    return stored
 
 
 def part_of(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
@@ -161,8 +190,18 @@ def part_of(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{kind}."): value for name, value in tensors.items() if name.startswith(f"{kind}.")}
 
 
+def _load_denoiser(denoiser: Any, stored: StoredGenerator) -> None:
+    was, now = stored.record.base_sha256, denoiser.base_sha256
+    if was != now:
+        raise BadCheckpoint(
+            f"{stored.path}: was trained on the base {stored.record.config.base} whose frozen weights have sha256 "
+            f"{was[:12]}; those given have {now[:12]}. Give the same weights with --base."
+        )
+    load_into(denoiser, part_of(stored.tensors, "denoiser"), source=str(stored.path))
+
+
 def _as_option(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
 
 
 def _record(fields: dict[str, Any]) -> GeneratorRecord:

@@ -72,7 +72,9 @@ class GivenMasks:
 
 
 class AugmentedMasks:
-    """The masks in turn, each flipped, scaled, shifted and bent; redrawn until like the given ones."""
+    """The masks in turn, each flipped, scaled, shifted and bent; redrawn until like the given ones, with every class
+    that the mask has.
+    """
 
     kind = "augmented"
 
@@ -84,9 +86,11 @@ class AugmentedMasks:
 
     def draw(self, index: int, *, rng: np.random.Generator) -> AskedMask:
         place = index % len(self._masks.ids)
+        given = self._masks.labels[place]
+        classes = np.unique(given[given > 0])
         for _ in range(_TRIES):
-            labels = augmented(self._masks.labels[place], rng=rng)
-            if implausible(labels, self._limits) is None:
+            labels = augmented(given, rng=rng)
+            if implausible(labels, self._limits) is None and np.isin(classes, labels).all():
                 return AskedMask(labels, f"augmented {self._masks.ids[place]}")
         raise BadInput(f"{self._masks.ids[place]}: none of {_TRIES} changes of this mask is like the others.")
 

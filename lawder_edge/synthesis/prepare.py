@@ -38,6 +38,8 @@ def prepare_pictures(
     splits: Sequence[Path],
     out: Path,
     start: Path | None,
+    teacher: Path | None = None,
+    teacher_weight: float = 0.5,
     resume: bool,
     overwrite: bool,
     skip_bad: bool,
@@ -49,7 +51,7 @@ def prepare_pictures(
     Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
     is removed, and nothing else there, once all that can go wrong before training has gone well.
 
-    start: the generator that the run will go on from.
+    start: the generator that the run will go on from. teacher, teacher_weight: as of `train`.
 
     Raises: OutputExists when `out` holds something and neither resume nor overwrite is set; BadInput, BadDataset,
     BadImage, BadCheckpoint, Unavailable; SystemExit in the other processes when the first has failed.
@@ -59,7 +61,7 @@ def prepare_pictures(
         if processes.is_main_process:
             check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=GENERATOR_FILE)
         samples = select_listed(find_samples(data), splits)
-        check_recipe(config, on=processes, start=start)
+        check_recipe(config, on=processes, start=start, teacher=teacher, teacher_weight=teacher_weight)
         out.mkdir(parents=True, exist_ok=True)
         part = load_part(
             samples,

@@ -91,6 +91,11 @@ def sample(
     Raises: BadInput, OutputExists where `out` holds something else; KeyboardInterrupt after Ctrl-C.
     """
     config = generator.record.config
+    if config.condition:
+        raise BadInput(
+            f"this generator is a teacher (--condition {config.condition}): it draws after a true picture, not after a "
+            "mask alone. Train a student with --teacher, and draw with that."
+        )
     solver.check()
     for name, value, least in (("n", n, 1), ("batch", batch, 1), ("seed", seed, 0)):
         if value < least:
@@ -121,7 +126,7 @@ def sample(
             seeds = [picture_seed(seed, i) for i in indices]
             labels = torch.from_numpy(np.stack([a.labels for a in asked])).long()
             planes = mask_planes(labels, num_classes=config.num_classes).to(processes.device)
-            noise = first_noise(seeds, (config.in_channels, config.size, config.size)).to(processes.device)
+            noise = first_noise(seeds, denoiser.shape).to(processes.device)
             pixels = to_pixels(solve(denoiser, planes, noise, solver))
             for index, picture, mask, own_seed in zip(indices, pixels, asked, seeds, strict=True):
                 made = Made(own_seed, mask.source, generator.sha256)

@@ -7,21 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from lawder_edge.bundle.processing import resize
 from lawder_edge.data.cache import Progress
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import dice
 from lawder_edge.intervals import Interval, bootstrap_mean
 from lawder_edge.loading import Predictor
-from lawder_edge.models.lite0 import NAME, SIDE_PX
 from lawder_edge.synthesis.distances import KernelDistance, frechet_distance, kernel_distance, nearest
-from lawder_edge.training.batches import TrainData, normalise
+from lawder_edge.synthesis.features import FeatureNetwork, Pixels
+from lawder_edge.training.batches import TrainData
 
-Pixels = NDArray[np.uint8]
-Extract = Callable[[Pixels], NDArray[np.float32]]
 # Of tissue around the lesion's box in its crop, as a share of the longer side.
 _MARGIN = 0.25
 # Held-out pictures nearer to the training set than this share of them are; a synthetic one that is nearer still is
@@ -32,7 +28,8 @@ _NEAR_SHARE = 0.01
 @dataclass(frozen=True)
 class Distances:
     """On one view (frame or lesion crop). floor: real training against real held-out pictures, what no generator can be
-    asked to beat. to_train, to_held: of the synthetic ones. frechet_*: beside them, at equal numbers (`frechet_n`).
+    asked to beat. to_train, to_held: of the synthetic ones. frechet_*: beside them, at equal numbers: `frechet_n`
+    pictures of each, against the training pictures `frechet_train_n`, since published tables have as many as those.
     """
 
     view: str
@@ -42,6 +39,8 @@ class Distances:
     frechet_floor: float
     frechet_to_held: float
     frechet_n: int
+    frechet_to_train: float
+    frechet_train_n: int
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,12 @@ class Memorised:
 
 @dataclass(frozen=True)
 class QualityReport:
-    """features: which network all distances were made with."""
+    """features: which network all distances were made with. published: whether it is that of published FID and KID,
+    which alone makes the Frechet distances FID.
+    """
 
     features: str
+    published: bool
     synthetic: int
     train: int
     held_out: int
@@ -111,12 +113,13 @@ def score_pictures(
     train: TrainData,
     held: TrainData,
     *,
-    extract: Extract,
+    features: FeatureNetwork,
     judge: Predictor | None = None,
+    lesion_class: int = 1,
     seed: int = 0,
     progress: Progress,
 ) -> QualityReport:
-    """All three at one size, with their masks. extract: (B, 224, 224, 3) uint8 -> (B, d), of `lite0_features`.
+    """All three at one size, with their masks. lesion_class: labels from this one on are lesion.
 
     Raises: BadInput for pictures of several sizes or fewer than 2 of a kind.
     """
@@ -131,31 +134,21 @@ def score_pictures(
         done += n
         progress(done, total)
 
-    frames = [_features(k.images, extract, step) for k in kinds]
-    crops = [_features(_crops(k, step), extract, lambda n: None) for k in kinds]
+    frames = [_features(k.images, features, step) for k in kinds]
+    crops = [_features(_crops(k, lesion_class, step), features, lambda n: None) for k in kinds]
     return QualityReport(
-        features=NAME,
+        features=features.name,
+        published=features.published,
         synthetic=len(synthetic),
         train=len(train),
         held_out=len(held),
         distances=tuple(_distances(view, *f, seed=seed) for view, f in (("frame", frames), ("lesion crop", crops))),
         memorised=_memorised(synthetic, train, frames),
-        fidelity=None if judge is None else _fidelity(judge, synthetic, held, step),
+        fidelity=None if judge is None else _fidelity(judge, synthetic, held, lesion_class, step),
     )
 
 
-def lite0_features(network: Any, *, batch: int = 16) -> Extract:
-    """`extract` of `score_pictures` with a `Lite0`."""
-
-    @torch.no_grad()
-    def extract(pixels: Pixels) -> NDArray[np.float32]:
-        parts = [network(normalise(pixels[i : i + batch])).float().numpy() for i in range(0, len(pixels), batch)]
-        return np.concatenate(parts)
-
-    return extract
-
-
-def lesion_crop(image: Pixels, labels: Pixels) -> Pixels | None:
+def lesion_crop(image: Pixels, labels: NDArray[Any]) -> Pixels | None:
     """A square around the lesion with a quarter of its side of margin, at most the picture; None without a lesion.
 
     image: (H, W, C) uint8; labels: (H, W), lesion other than 0. Returns: (S, S, C) uint8.
@@ -171,22 +164,20 @@ def lesion_crop(image: Pixels, labels: Pixels) -> Pixels | None:
     return image[top : top + side, left : left + side]
 
 
-def _features(images: Sequence[Pixels] | Pixels, extract: Extract, step: Callable[[int], None]) -> NDArray[np.float32]:
+def _features(
+    images: Sequence[Pixels] | Pixels, network: FeatureNetwork, step: Callable[[int], None]
+) -> NDArray[np.float32]:
     parts = []
     for start in range(0, len(images), 16):
-        some = images[start : start + 16]
-        parts.append(extract(np.stack([_sized(image) for image in some])))
+        some = [np.repeat(i, 3, 2) if i.shape[2] == 1 else i for i in images[start : start + 16]]
+        parts.append(network.extract(some))
         step(len(some))
     return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 
 
-def _sized(image: Pixels) -> Pixels:
-    colour = np.repeat(image, 3, 2) if image.shape[2] == 1 else image
-    return np.asarray(resize(np.ascontiguousarray(colour), (SIDE_PX, SIDE_PX)))
-
-
-def _crops(data: TrainData, step: Callable[[int], None]) -> list[Pixels]:
-    found = [lesion_crop(image, labels) for image, labels in zip(data.images, data.labels, strict=True)]
+def _crops(data: TrainData, lesion_class: int, step: Callable[[int], None]) -> list[Pixels]:
+    lesions = data.labels >= lesion_class
+    found = [lesion_crop(image, lesion) for image, lesion in zip(data.images, lesions, strict=True)]
     step(len(found))
     return [crop for crop in found if crop is not None]
 
@@ -195,6 +186,8 @@ def _distances(view: str, synthetic: NDArray[Any], train: NDArray[Any], held: ND
     n = min(len(synthetic), len(train), len(held))
     rng = np.random.default_rng(seed)
     equal = [s[rng.permutation(len(s))[:n]] for s in (synthetic, train, held)]
+    m = min(len(synthetic), len(train))
+    paired = [s[rng.permutation(len(s))[:m]] for s in (synthetic, train)]
     return Distances(
         view=view,
         floor=kernel_distance(train, held, seed=seed),
@@ -203,6 +196,8 @@ def _distances(view: str, synthetic: NDArray[Any], train: NDArray[Any], held: ND
         frechet_floor=frechet_distance(equal[1], equal[2]),
         frechet_to_held=frechet_distance(equal[0], equal[2]),
         frechet_n=n,
+        frechet_to_train=frechet_distance(paired[0], paired[1]),
+        frechet_train_n=m,
     )
 
 
@@ -223,12 +218,14 @@ def _rms(a: Pixels, b: Pixels) -> float:
     return float(np.sqrt(np.square(a.astype(np.float64) - b).mean()))
 
 
-def _fidelity(judge: Predictor, synthetic: TrainData, held: TrainData, step: Callable[[int], None]) -> Fidelity:
+def _fidelity(
+    judge: Predictor, synthetic: TrainData, held: TrainData, lesion_class: int, step: Callable[[int], None]
+) -> Fidelity:
     found = []
     for data in (synthetic, held):
         scores = []
         for image, labels in zip(data.images, data.labels, strict=True):
-            scores.append(dice(judge.runner.predict(image) >= judge.threshold, labels > 0))
+            scores.append(dice(judge.runner.predict(image) >= judge.threshold, labels >= lesion_class))
             step(1)
         found.append(scores)
     pictures = tuple(Judged(id, value) for id, value in zip(synthetic.ids, found[0], strict=True))

@@ -13,7 +13,8 @@ from lawder_edge.data.cache import Progress, load_arrays
 from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
 from lawder_edge.data.images import image_size
 from lawder_edge.data.kept import KEPT
-from lawder_edge.errors import BadDataset, OutputExists
+from lawder_edge.data.provenance import read_manifest
+from lawder_edge.errors import BadDataset, BadInput, OutputExists
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.synthetic import Drawn, read_drawn
 
@@ -28,12 +29,25 @@ class ScoredSets:
 
 
 def read_sets(
-    synthetic: Path, *, data: Path, train: Sequence[Path], held_out: Sequence[Path], progress: Progress
+    synthetic: Path,
+    *,
+    data: Path,
+    train: Sequence[Path],
+    held_out: Sequence[Path],
+    lesion_class: int = 1,
+    progress: Progress,
 ) -> ScoredSets:
     """Synthetic pictures, and of the real ones in `data` those listed in `train` and in `held_out`.
 
-    Raises: BadDataset for a list that is missing or stands on both sides; BadImage.
+    Masks are read with as many classes as the manifest says that the generator draws for; 1 without a manifest.
+
+    Raises: BadDataset for a list that is missing or stands on both sides; BadInput for a `lesion_class` that there is
+    not; BadImage.
     """
+    manifest = read_manifest(synthetic)
+    classes = 1 if manifest is None or manifest.origin is None else manifest.origin.num_classes
+    if not 1 <= lesion_class <= max(1, classes - 1):
+        raise BadInput(f"--lesion-class {lesion_class}: {synthetic} is of {classes} classes, of which it is none.")
     if not train or not held_out:
         raise BadDataset(
             "give --train, the lists that the generator was trained on, and --held-out, lists of other real pictures: "
@@ -48,7 +62,7 @@ def read_sets(
     total = len(fakes) + sum(map(len, lists))
     parts: list[TrainData] = []
     for samples in (fakes, *lists):
-        parts.append(_read(samples, size, partial(_shifted, progress, sum(map(len, parts)), total)))
+        parts.append(_read(samples, size, classes, partial(_shifted, progress, sum(map(len, parts)), total)))
     return ScoredSets(*parts)
 
 
@@ -69,6 +83,6 @@ def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> 
     progress(before + done, total)
 
 
-def _read(samples: Sequence[Sample], size: tuple[int, int], progress: Progress) -> TrainData:
-    loaded = load_arrays(samples, size=size, progress=progress)
+def _read(samples: Sequence[Sample], size: tuple[int, int], classes: int, progress: Progress) -> TrainData:
+    loaded = load_arrays(samples, size=size, num_classes=classes, progress=progress)
     return TrainData(loaded.images, loaded.labels, loaded.ids, np.zeros(len(loaded.ids), np.int64))

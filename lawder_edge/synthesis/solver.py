@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lawder_edge.errors import BadInput
 from lawder_edge.synthesis.denoiser import Denoiser
-from lawder_edge.synthesis.diffusion import SCHEDULE, TIMES
+from lawder_edge.synthesis.diffusion import TIMES, Schedule
 
 SAMPLERS = ("dpm", "ddim")
 
@@ -53,18 +53,19 @@ def solve(
     *,
     on_step: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """planes: (B, K, H, W) as `mask_planes` gives them; noise: (B, C, H, W) standard normal. on_step: told steps done.
+    """planes: (B, K, H, W) as `mask_planes` gives them; noise: (B, *denoiser.shape) standard normal. on_step: told
+    steps done.
 
     Returns: pictures (B, C, H, W) float32 in [-1, 1].
     """
-    scheduler = _scheduler(solver.sampler)
+    scheduler = _scheduler(solver.sampler, denoiser.schedule)
     scheduler.set_timesteps(solver.steps, device=noise.device)
     x = noise
     for done, t in enumerate(scheduler.timesteps, start=1):
         x = scheduler.step(_expected(denoiser, x, t, planes, solver.guidance), t, x, return_dict=False)[0]
         if on_step is not None:
             on_step(done)
-    return x.clamp(-1, 1)
+    return denoiser.decode(x).float().clamp(-1, 1)
 
 
 def first_noise(seeds: Sequence[int], shape: tuple[int, int, int]) -> Tensor:
@@ -89,12 +90,12 @@ def _expected(denoiser: Denoiser, x: Tensor, t: Tensor, planes: Tensor, guidance
         shown, withheld = denoiser(torch.cat([x, x]), times.repeat(2), both).x0.chunk(2)
         x0 = withheld + guidance * (shown - withheld)
     # No picture lies outside, and guidance pushes beyond.
-    return x0.float().clamp(-1, 1)
+    return x0.float().clamp(-denoiser.limit, denoiser.limit)
 
 
-def _scheduler(sampler: str) -> Any:
+def _scheduler(sampler: str, schedule: Schedule) -> Any:
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
     if sampler == "ddim":
-        return DDIMScheduler(**SCHEDULE, timestep_spacing="trailing", clip_sample=False)
-    return DPMSolverMultistepScheduler(**SCHEDULE, timestep_spacing="trailing", solver_order=2)
+        return DDIMScheduler(**schedule.options(), timestep_spacing="trailing", clip_sample=False)
+    return DPMSolverMultistepScheduler(**schedule.options(), timestep_spacing="trailing", solver_order=2)

@@ -22,16 +22,18 @@ from torch import Tensor, nn
 
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.files import write_file
+from lawder_edge.synthesis.condition import draw_hint
 from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
 from lawder_edge.synthesis.delta_figure import FIGURE_FILE, STEPS, draw_figure, keep_deltas
-from lawder_edge.synthesis.denoiser import require_diffusers
+from lawder_edge.synthesis.denoisers import check_denoiser
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
-from lawder_edge.synthesis.generator import Generator, GeneratorRecord, load_start, save_generator, start_from
+from lawder_edge.synthesis.generator import Generator, GeneratorRecord, read_start, save_generator, start_from
 from lawder_edge.synthesis.memory import memory_told
 from lawder_edge.synthesis.preview import draw_preview
 from lawder_edge.synthesis.shapes import measure_shapes
 from lawder_edge.synthesis.step import StepLoss, step_loss
+from lawder_edge.synthesis.teacher import Teacher, load_teacher
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.curves import rows_as_csv
 from lawder_edge.training.interrupt import Interrupt
@@ -86,12 +88,19 @@ def check_pictures(config: SynthConfig, *, data: TrainData) -> None:
         )
 
 
-def check_recipe(config: SynthConfig, *, on: PartialState, start: Path | None = None) -> None:
+def check_recipe(
+    config: SynthConfig,
+    *,
+    on: PartialState,
+    start: Path | None = None,
+    teacher: Path | None = None,
+    teacher_weight: float = 0.5,
+) -> None:
     """Raises: BadInput where the recipe cannot be run by these processes; BadCheckpoint where it cannot go on from
-    `start`; Unavailable without diffusers.
+    `start` or learn from `teacher`; Unavailable without diffusers.
     """
     config.check()
-    require_diffusers()
+    check_denoiser(config)
     shares = on.num_processes * config.accumulate
     if config.batch % shares:
         raise BadInput(
@@ -100,10 +109,10 @@ def check_recipe(config: SynthConfig, *, on: PartialState, start: Path | None = 
         )
     if config.mixed_precision == "fp16" and on.device.type == "cpu":
         raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
-    with torch.device("meta"):
-        Generator(config)
     if start is not None:
-        load_start(start, config)
+        read_start(start, config)
+    if teacher is not None:
+        load_teacher(teacher, config, weight=teacher_weight)
 
 
 def train(
@@ -112,6 +121,8 @@ def train(
     *,
     out: Path,
     start: Path | None = None,
+    teacher: Path | None = None,
+    teacher_weight: float = 0.5,
     resume: bool = False,
     on_step: Callable[[SynthProgress], None] | None = None,
     cpu: bool = False,
@@ -122,37 +133,51 @@ def train(
     `checkpoint_every` steps, `curves.csv`, `preview.png`, a file for each of `snapshots`, and, in the law arm, the
     delta maps at a few steps and at the end `figure8.png`.
 
-    start: a generator to go on from, as step 0 of this run. Raises: BadInput, BadDataset, BadCheckpoint, Unavailable;
+    start: a generator to go on from, as step 0 of this run. teacher: one that is shown a hint, whose word counts
+    `teacher_weight` in the target (`teacher`). Raises: BadInput, BadDataset, BadCheckpoint, Unavailable;
     KeyboardInterrupt after Ctrl-C, once the run is saved.
     """
     processes = join_processes(cpu=cpu)
-    check_recipe(config, on=processes, start=start)
+    check_recipe(config, on=processes, start=start, teacher=teacher, teacher_weight=teacher_weight)
     check_pictures(config, data=data)
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
+    # Before the seed: its own weights take random numbers.
+    taught_by = None if teacher is None else load_teacher(teacher, config, weight=teacher_weight)
+    if taught_by is not None:
+        taught_by.denoiser.to(accelerator.device)
     torch.manual_seed(config.seed)
+    run_file = out / RUN_FILE
+    goes_on = resume and run_file.exists()
     bare = Generator(config)
-    base = None if start is None else start_from(start, bare, config)
-    origin = "" if base is None else base.sha256
-    ids = data.ids if base is None else tuple(dict.fromkeys((*base.record.train_ids, *data.ids)))
-    groups = data.groups if base is None else tuple(sorted({*base.record.train_groups, *data.groups}))
-    evaluated = copy.deepcopy(bare.denoiser).eval().to(accelerator.device)
+    if start is None and not goes_on:
+        bare.denoiser.begin(config)
+    first = None if start is None else start_from(start, bare, config)
+    origin = "" if first is None else first.sha256
+    ids, groups = data.ids, data.groups
+    for known in (first, taught_by):
+        if known is not None:
+            ids = tuple(dict.fromkeys((*known.record.train_ids, *ids)))
+            groups = tuple(sorted({*known.record.train_groups, *groups}))
     model = accelerator.prepare_model(bare)
     optimizer = torch.optim.AdamW(parameter_groups(bare, config.weight_decay), lr=config.learning_rate, fused=True)
     # Takes the loss scale of fp16 out of the gradients, and leaves a step out whose gradients overflowed.
     stepper = accelerator.prepare_optimizer(optimizer)
     ema = Ema(bare.denoiser, config.ema_decay)
     state = SynthState()
-    run_file = out / RUN_FILE
-    recipe = {
-        **{name: value for name, value in dataclasses.asdict(config).items() if name not in FREE},
-        "training list": data.said(),
-        "started from": origin,
-    }
+    # Without texts that were left out: a run of before there was such an option goes on.
+    options = {name: value for name, value in dataclasses.asdict(config).items() if name not in FREE and value != ""}
+    recipe = {**options, "training list": data.said(), "started from": origin}
+    if bare.denoiser.base_sha256:
+        recipe["base sha256"] = bare.denoiser.base_sha256
+    if taught_by is not None:
+        recipe |= {"teacher": taught_by.sha256, "teacher weight": taught_by.weight}
     shapes = torch.from_numpy(measure_shapes((data.labels >= config.lesion_class).astype("uint8")))
-    kept = kept_share().to(accelerator.device)
+    kept = kept_share(bare.denoiser.schedule).to(accelerator.device)
 
     def save_weights(name: str) -> None:
-        record = GeneratorRecord(config, state.step, ids, groups, origin)
+        record = GeneratorRecord(config, state.step, ids, groups, origin, bare.denoiser.base_sha256)
+        if taught_by is not None:
+            record = dataclasses.replace(record, teacher=taught_by.sha256, teacher_weight=taught_by.weight)
         save_generator(out / name, ema.state, record, weighter=bare.weighter, mask_shapes=shapes)
 
     def save() -> None:
@@ -164,7 +189,7 @@ def train(
         save_weights(GENERATOR_FILE)
         write_file(out / CURVES_FILE, rows_as_csv(state.history, LossRecord))
 
-    if resume and run_file.exists():
+    if goes_on:
         state = read_run(
             run_file, model=bare, ema=ema, optimizer=optimizer, recipe=recipe, parse=_state, format=RUN_FORMAT
         )
@@ -179,7 +204,7 @@ def train(
             if bare.weighter is not None:
                 keep_deltas(bare, config, data, folder=out, step=0)
     mark = time.monotonic()
-    advice = "Take a smaller --batch, or more --accumulate."
+    advice = "Take a smaller --batch, more --accumulate, or --gradient-checkpointing."
 
     with Interrupt() as interrupt, memory_told(batch=_part(config, processes), size=config.size, advice=advice):
         while state.step < config.steps:
@@ -188,7 +213,9 @@ def train(
                 group["lr"] = rate
             model.train()
             optimizer.zero_grad()
-            values = _gradients(model, bare, config, data, step=state.step, kept=kept, accelerator=accelerator)
+            values = _gradients(
+                model, bare, config, data, step=state.step, kept=kept, accelerator=accelerator, teacher=taught_by
+            )
             norms = _clip(accelerator, bare, config.clip_norm)
             healthy = accelerator.scaler is not None or all(math.isfinite(norm) for norm in norms)
             if not all(math.isfinite(value) for value in values) or not healthy:
@@ -215,8 +242,9 @@ def train(
             if state.step % config.checkpoint_every == 0 or state.step == config.steps:
                 save()
             if config.preview_every and state.step % config.preview_every == 0 and accelerator.is_main_process:
-                evaluated.load_state_dict(ema.state)
-                write_file(out / PREVIEW_FILE, draw_preview(evaluated, config, data))
+                averaged = copy.deepcopy(bare.denoiser).eval()
+                averaged.load_state_dict(ema.state)
+                write_file(out / PREVIEW_FILE, draw_preview(averaged, config, data))
                 mark = time.monotonic()
             if on_step and accelerator.is_main_process:
                 on_step(SynthProgress(state.step, config.steps, values[1]))
@@ -244,6 +272,7 @@ def _gradients(
     step: int,
     kept: Tensor,
     accelerator: Accelerator,
+    teacher: Teacher | None,
 ) -> list[float]:
     """Sum the gradients of one step. Returns: total loss, loss, error, lesion and background error, pictures with both,
     over all processes.
@@ -257,10 +286,25 @@ def _gradients(
     total = torch.zeros(6, device=accelerator.device)
     for part in range(config.accumulate):
         places = range(first + part * size, first + (part + 1) * size)
-        drawn = draw(data, config, step=step, places=places).to(accelerator.device)
+        denoiser = bare.denoiser
+        drawn = draw(data, config, step=step, places=places, noise_shape=denoiser.shape).to(accelerator.device)
+        hint = None
+        if config.condition or teacher is not None:
+            hint = draw_hint(drawn.x0, config, step=step, places=places)
+        drawn = dataclasses.replace(drawn, x0=denoiser.encode(drawn.x0))
         waits = accelerator.num_processes > 1 and part + 1 < config.accumulate
         with accelerator.no_sync(model) if waits else nullcontext():
-            loss: StepLoss = step_loss(model, bare.weighter, drawn, config, kept=kept, sum_of_all=sum_of_all)
+            loss: StepLoss = step_loss(
+                model,
+                bare.weighter,
+                drawn,
+                config,
+                kept=kept,
+                floor=denoiser.schedule.floor,
+                sum_of_all=sum_of_all,
+                hint=hint,
+                teacher=teacher,
+            )
             accelerator.backward(loss.total / config.accumulate)
         means = torch.stack([loss.total.detach(), loss.diffusion, loss.error])
         shares = len(places) / config.batch

@@ -12,6 +12,7 @@ ERROR_BINS = 16
 # Share of a bin's running mean that a new batch replaces, once the bin has seen enough.
 _FORGET = 0.01
 _TIME_WAVES = 16
+_BOX_PX = 5
 # exp(-s) of a head that has gone astray must neither overflow nor drown the loss.
 _S_LIMIT = 8.0
 
@@ -20,20 +21,21 @@ class Weighter(nn.Module):
     """s(stop_grad(features), t, m), the log of the error that is expected of each pixel, relative to the time's mean.
 
     The last layer starts at zero, so that s = 0 everywhere at step 0 and the weights are the prior's. The head works at
-    the features' size and gives `patch` x `patch` values a place.
+    the features' size, where it sees all `patch` x `patch` pixels of the mask that a place stands for, and gives a
+    value for each `cell` x `cell` of them, a place of x0.
     """
 
     level: Tensor
     seen: Tensor
 
-    def __init__(self, *, features: int, planes: int, patch: int, width: int = 32) -> None:
+    def __init__(self, *, features: int, planes: int, patch: int, cell: int = 1, width: int = 32) -> None:
         super().__init__()
-        self.patch = patch
+        self.patch, self.values = patch, patch // cell
         self.narrow = nn.Conv2d(features, width, 1)
         self.time = nn.Linear(2 * _TIME_WAVES, width)
         self.first = nn.Conv2d(width + planes * patch**2, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.last = nn.Conv2d(width, patch**2, 1)
+        self.last = nn.Conv2d(width, self.values**2, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
         # b(t): running mean of the error in each of the bins, and how many batches it has seen.
@@ -42,14 +44,15 @@ class Weighter(nn.Module):
 
     def forward(self, features: Tensor, t: Tensor, planes: Tensor) -> Tensor:
         """features: (B, F, H/p, W/p) of the denoiser, through which nothing is differentiated; t: (B,) in [0, 1);
-        planes: (B, K, H, W), the mask as the denoiser was shown it. Returns: s, (B, 1, H, W) in [-8, 8].
+        planes: (B, K, H, W), the mask as the denoiser was shown it. Returns: s, (B, 1, h, w) on the grid of x0,
+        in [-8, 8].
         """
         waves = torch.exp(torch.linspace(0, math.log(1000), _TIME_WAVES, device=t.device))
         angle = t[:, None].float() * waves
         time = self.time(torch.cat([angle.sin(), angle.cos()], 1))[:, :, None, None]
         x = F.silu(self.narrow(features.detach()) + time)
         x = F.silu(self.first(torch.cat([x, F.pixel_unshuffle(planes, self.patch)], 1)))
-        s: Tensor = F.pixel_shuffle(self.last(F.silu(self.second(x))), self.patch).float()
+        s: Tensor = F.pixel_shuffle(self.last(F.silu(self.second(x))), self.values).float()
         return _S_LIMIT * torch.tanh(s / _S_LIMIT)
 
     @torch.no_grad()
@@ -71,10 +74,14 @@ def time_bin(t: Tensor) -> Tensor:
     return (t * ERROR_BINS).long().clamp(0, ERROR_BINS - 1)
 
 
-def local_error(x0_hat: Tensor, x0: Tensor, *, box_px: int = 5) -> Tensor:
-    """e: mean over the channels of (x0_hat - x0)^2, detached, averaged over a box of `box_px` (odd): (B, 1, H, W)."""
+def local_error(x0_hat: Tensor, x0: Tensor, *, cell: int = 1) -> Tensor:
+    """e: mean over the channels of (x0_hat - x0)^2, detached, averaged over a box of 5 x 5 pixels: (B, 1, h, w).
+
+    cell: pixels a side that a place of x0 stands for; the box has 3 x 3 places at the least.
+    """
+    box = max(3, _BOX_PX // cell | 1)
     e = (x0_hat.detach() - x0).square().mean(1, keepdim=True)
-    return F.avg_pool2d(e, box_px, stride=1, padding=box_px // 2, count_include_pad=False)
+    return F.avg_pool2d(e, box, stride=1, padding=box // 2, count_include_pad=False)
 
 
 def error_by_bin(e: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

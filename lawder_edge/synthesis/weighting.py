@@ -11,12 +11,14 @@ whose mask is withheld for guidance is therefore weighted as one with an empty m
 No gradient passes from the diffusion loss to the weighter, which learns the expected error by a loss of its own. The
 law_joint arm alone is otherwise, since that is what it is there to show: its delta is moved by the diffusion loss.
 
-All maps are (B, 1, H, W). Masks are 0 or 1, of any type.
+All maps are (B, 1, H, W), on the grid where the loss is taken. Masks are 0 or 1, of any type, or, where that grid is
+coarser than the picture, the share of each place that is lesion (`on_grid`): what is said of masks holds of those too.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +47,15 @@ class Bounds:
     highest: float = 5.0
 
 
+def on_grid(mask: Tensor, grid: Sequence[int]) -> Tensor:
+    """Share of each place of a grid that is lesion: (B, 1, h, w) float32, the mask itself on the picture's own grid.
+
+    The picture's share of lesion stays what it is, and a lesion smaller than a place is not lost, as it would be to the
+    nearest pixel. mask: (B, 1, H, W), 0 or 1; grid: (h, w), which divide H and W.
+    """
+    return F.adaptive_avg_pool2d(mask.float(), (grid[0], grid[1]))
+
+
 def lesion_share(mask: Tensor) -> Tensor:
     """r, the share of the picture that is lesion: (B, 1, 1, 1) float32 in [0, 1]."""
     return mask.float().mean((1, 2, 3), keepdim=True)
@@ -70,7 +81,8 @@ def ratio_prior(mask: Tensor) -> Tensor:
 
 
 def regions(mask: Tensor) -> Tensor:
-    """Inside, boundary band and outside, (3, B, 1, H, W) float32, 1 in the region and 0 elsewhere.
+    """Inside, boundary band and outside, (3, B, 1, H, W) float32, 1 in the region and 0 elsewhere; shares of each place
+    that sum to 1 where the mask is one of shares.
 
     The band is what lies within `BAND_PX_OF_128` pixels (scaled with the picture's shorter side) of the contour, along
     rows, columns or both, on both sides; the picture's edge is no contour.
@@ -146,7 +158,7 @@ def delta_map(arm: Arm, s: Tensor, mask: Tensor) -> Tensor:
 def region_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Each value replaced by the mean of its region of the picture. values: (B, 1, H, W)."""
     parts = regions(mask)
-    means = (parts * values).sum((2, 3, 4), keepdim=True) / parts.sum((2, 3, 4), keepdim=True).clamp(min=1)
+    means = (parts * values).sum((2, 3, 4), keepdim=True) / parts.sum((2, 3, 4), keepdim=True).clamp(min=1e-12)
     return (parts * means).sum(0)
 
 

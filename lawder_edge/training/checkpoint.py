@@ -65,12 +65,22 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsRecord]:
     return tensors, read_record(path, header)
 
 
-def load_into(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> None:
+def load_into(
+    model: nn.Module,
+    tensors: dict[str, Tensor],
+    *,
+    source: str,
+    advice: str = "Give --model the model that they were trained for.",
+) -> None:
     """Raises: BadCheckpoint naming the tensors that are missing, left over, or of another shape."""
     own = model.state_dict()
     missing = sorted(own.keys() - tensors.keys())
     extra = sorted(tensors.keys() - own.keys())
-    shapes = sorted(k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape)
+    shapes = [
+        f"{name}, {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & tensors.keys())
+        if own[name].shape != tensors[name].shape
+    ]
     if missing or extra or shapes:
         detail = "; ".join(
             f"{len(names)} {what} (first: {names[0]})"
@@ -78,8 +88,7 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], *, source: str) -> N
             if names
         )
         raise BadCheckpoint(
-            f"{source}: these weights are of another model than {type(model).__name__}: {detail}. Give --model the "
-            "model that they were trained for."
+            f"{source}: these weights are of another model than {type(model).__name__}: {detail}. {advice}"
         )
     model.load_state_dict(tensors)
 

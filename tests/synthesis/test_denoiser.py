@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
+from synth_samples import TINY
 
 from lawder_edge.errors import BadInput
 from lawder_edge.synthesis.config import SynthConfig
-from lawder_edge.synthesis.denoiser import create_denoiser, mask_planes
+from lawder_edge.synthesis.denoiser import mask_planes
+from lawder_edge.synthesis.denoisers import create_denoiser
 
 
 def test_the_small_denoiser_has_three_and_a_half_million_parameters_and_gives_its_features() -> None:
-    denoiser = create_denoiser("small", size=128, channels=3, num_classes=1, widths=SynthConfig().widths)
+    denoiser = create_denoiser(SynthConfig())
     assert sum(p.numel() for p in denoiser.parameters()) == 3_525_536
     with torch.no_grad():
         out = denoiser(torch.randn(1, 3, 128, 128), torch.tensor([500]), torch.zeros(1, 1, 128, 128))
@@ -22,7 +26,8 @@ def test_the_small_denoiser_has_three_and_a_half_million_parameters_and_gives_it
 @pytest.mark.parametrize(("channels", "classes"), [(1, 1), (3, 3)])
 def test_the_picture_depends_on_noisy_picture_time_and_each_plane_of_the_mask(channels: int, classes: int) -> None:
     torch.manual_seed(0)
-    denoiser = create_denoiser("small", size=32, channels=channels, num_classes=classes, widths=(8, 16)).eval()
+    config = dataclasses.replace(TINY, in_channels=channels, num_classes=classes)
+    denoiser = create_denoiser(config).eval()
     x, t = torch.randn(1, channels, 32, 32), torch.tensor([500])
     planes = mask_planes(torch.zeros(1, 32, 32), num_classes=classes)
     with torch.no_grad():
@@ -52,7 +57,8 @@ def test_each_class_but_the_background_has_a_plane() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "huge"}, "unknown denoiser 'huge'. Known: small"),
+        ({"denoiser": "huge"}, "unknown denoiser 'huge'. Known: small"),
+        ({"base": "sd"}, "--base sd is for --denoiser controlnet"),
         ({"size": 100}, "multiple of 8 from 16 on"),
         ({"size": 8}, "multiple of 8 from 16 on"),
         ({"widths": ()}, "widths"),
@@ -60,7 +66,5 @@ def test_each_class_but_the_background_has_a_plane() -> None:
     ],
 )
 def test_a_denoiser_that_cannot_be_says_why(changes: dict[str, object], message: str) -> None:
-    given = {"kind": "small", "size": 32, "channels": 3, "num_classes": 1, "widths": (8, 16), **changes}
-    kind = given.pop("kind")
     with pytest.raises(BadInput, match=message):
-        create_denoiser(kind, **given)  # type: ignore[arg-type]
+        create_denoiser(dataclasses.replace(TINY, **changes))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lawder_edge.synthesis.diffusion import TIMES, diffusion_loss, draw_times, kept_share, noised, time_weight
+from lawder_edge.synthesis.diffusion import TIMES, Schedule, diffusion_loss, draw_times, kept_share, noised, time_weight
 
 
 def test_the_schedule_falls_from_the_picture_to_noise() -> None:
@@ -29,6 +29,15 @@ def test_noise_keeps_the_variance_of_a_picture_of_variance_one() -> None:
 def test_times_weigh_as_their_signal_to_noise_ratio_up_to_five_and_never_nothing() -> None:
     weights = time_weight(torch.tensor([1.0, 5 / 6, 0.5, 0.0]))
     assert weights.tolist() == pytest.approx([5.2, 5.2, 1.2, 0.2], abs=1e-4)
+
+
+def test_without_a_floor_the_noisy_times_count_the_same_in_the_error_of_the_noise() -> None:
+    a = kept_share(Schedule("scaled_linear", 0.00085, 0.012, floor=0.0))
+    snr = a / (1 - a)
+    # An error in the noise is 1 / SNR of it in x_0.
+    in_noise = time_weight(a, 0.0) / snr
+    assert in_noise[snr < 5].tolist() == pytest.approx([1.0] * int((snr < 5).sum()), rel=1e-5)
+    assert float(time_weight(a, 0.2)[-1] / snr[-1]) == pytest.approx(43.7, abs=0.5)
 
 
 @given(u=st.floats(0, 1, exclude_max=True), batch=st.integers(1, 64))

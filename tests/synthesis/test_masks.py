@@ -237,3 +237,16 @@ class TestFolders:
             self._read(tmp_path / "m")
         with pytest.raises(BadDataset, match="no such folder"):
             self._read(tmp_path / "none")
+
+
+def test_a_bent_label_map_keeps_every_class_that_it_has() -> None:
+    labels = np.zeros((8, SIDE, SIDE), np.uint8)
+    for i in range(8):
+        labels[i, 16 : 28 + 2 * i, 2 : 14 + 2 * i] = 1
+        # At the edge, where a shift pushes it out of the picture.
+        labels[i, 18:21, :2] = 2
+    masks = AugmentedMasks(KnownMasks(labels, tuple(f"case/{i}" for i in range(8))))
+    lost = [2 not in augmented(labels[i % 8], rng=_rng(i)) for i in range(40)]
+    assert 5 < sum(lost) < 40
+    for i in range(40):
+        assert np.array_equal(np.unique(masks.draw(i, rng=_rng(i)).labels), [0, 1, 2])

@@ -23,6 +23,7 @@ from lawder_edge.synthesis import sample as sample_module
 from lawder_edge.synthesis.generator import LoadedGenerator, load_generator
 from lawder_edge.synthesis.masks import GivenMasks, KnownMasks, MaskSource, ProceduralMasks
 from lawder_edge.synthesis.sample import SampleResult, picture_name, picture_seed, sample
+from lawder_edge.synthesis.score_files import read_sets
 from lawder_edge.synthesis.solver import Solver
 from lawder_edge.synthesis.train import train
 from lawder_edge.training.batches import TrainData
@@ -256,9 +257,21 @@ def test_label_maps_of_several_classes_are_written_as_they_are(pictures: TrainDa
     config = dataclasses.replace(TINY, steps=1, in_channels=1, num_classes=3)
     (tmp_path / "run").mkdir()
     loaded = load_generator(train(config, data, out=tmp_path / "run", cpu=True).weights)
-    _draw(loaded, GivenMasks(KnownMasks(labels, pictures.ids)), tmp_path / "fakes", n=1)
-    pair = load_pair(find_samples(tmp_path / "fakes")[0], channels=1, num_classes=3)
+    fakes = tmp_path / "fakes"
+    _draw(loaded, GivenMasks(KnownMasks(labels, pictures.ids)), fakes, n=2)
+    drawn = find_samples(fakes)
+    pair = load_pair(drawn[0], channels=1, num_classes=3)
     assert np.array_equal(pair.labels, labels[0])
+    # A score reads them, and the real ones beside them, with as many classes as the manifest says.
+    lists = [tmp_path / f"{i}.txt" for i in range(2)]
+    for file, found in zip(lists, drawn, strict=True):
+        file.write_text(found.id)
+    given = {"data": fakes, "train": lists[:1], "held_out": lists[1:], "progress": lambda done, total: None}
+    sets = read_sets(fakes, lesion_class=2, **given)  # type: ignore[arg-type]
+    assert np.array_equal(sets.synthetic.labels, labels[:2])
+    assert np.array_equal(sets.held.labels[0], labels[1])
+    with pytest.raises(BadInput, match=r"lesion-class 3: .* is of 3 classes"):
+        read_sets(fakes, lesion_class=3, **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("options", "told"), [({"n": 0}, "n is 0"), ({"batch": 0}, "batch is 0")])

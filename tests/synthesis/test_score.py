@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,14 +12,23 @@ import pytest
 from synth_samples import phantom_data
 
 from lawder_edge.errors import BadInput
+from lawder_edge.synthesis.distances import frechet_distance
+from lawder_edge.synthesis.features import FeatureNetwork
 from lawder_edge.synthesis.score import QualityReport, lesion_crop, score_pictures
 from lawder_edge.training.batches import TrainData
 
 
-def coarse(pixels: np.ndarray) -> np.ndarray:
-    """Stands for the network: the mean colours of 7 x 7 places."""
-    means: np.ndarray = pixels.reshape(len(pixels), 7, 32, 7, 32, 3).mean((2, 4)).reshape(len(pixels), -1) / 255
-    return means.astype(np.float32)
+def _means(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean colours of 4 x 4 places, of a picture of any size."""
+    parts = []
+    for picture in pictures:
+        rows = np.array_split(picture.astype(np.float32), 4)
+        parts.append(np.concatenate([block.mean((0, 1)) for row in rows for block in np.array_split(row, 4, 1)]))
+    return np.stack(parts) / 255
+
+
+# Stands for the network.
+COARSE = FeatureNetwork("coarse", False, _means)
 
 
 def _scored(synthetic: TrainData, judge: Any = None) -> QualityReport:
@@ -27,7 +37,7 @@ def _scored(synthetic: TrainData, judge: Any = None) -> QualityReport:
         dataclasses.replace(d, ids=tuple(f"{n}/{i}" for i in range(len(d))))
         for d, n in ((train, "train"), (held, "held"))
     )
-    return score_pictures(synthetic, train, held, extract=coarse, judge=judge, progress=lambda done, total: None)
+    return score_pictures(synthetic, train, held, features=COARSE, judge=judge, progress=lambda done, total: None)
 
 
 def test_pictures_like_the_real_ones_are_at_the_floor_and_noise_is_far_above_it() -> None:
@@ -83,8 +93,36 @@ def test_fidelity_stands_beside_the_judges_own_dice_on_real_pictures() -> None:
 
 def test_the_report_names_the_network_of_its_features() -> None:
     report = _scored(phantom_data(4, seed=3))
-    assert report.features == "EfficientNet-Lite0"
+    assert (report.features, report.published) == ("coarse", False)
     assert [d.view for d in report.distances] == ["frame", "lesion crop"]
+
+
+def test_the_distance_to_the_training_pictures_is_of_as_many_as_there_are_of_both() -> None:
+    frame = _scored(phantom_data(40, seed=3)).distances[0]
+    assert (frame.frechet_n, frame.frechet_train_n) == (30, 40)
+    real = [_means(list(phantom_data(40, seed=s).images)) for s in (3, 1)]
+    assert frame.frechet_to_train == pytest.approx(frechet_distance(*real))
+
+
+def test_lesions_of_label_maps_are_the_labels_from_the_lesion_class_on() -> None:
+    def around_kidney(data: TrainData) -> TrainData:
+        labels = data.labels * np.uint8(2)
+        labels[:, :6] = np.where(labels[:, :6] == 0, 1, labels[:, :6])
+        return dataclasses.replace(data, labels=labels)
+
+    sets = [phantom_data(6, seed=s) for s in (3, 1, 2)]
+    judge = SimpleNamespace(
+        name="all", sha256="ab" * 32, threshold=0.5, runner=SimpleNamespace(predict=lambda image: np.ones((32, 32)))
+    )
+
+    def scored(sets: Sequence[TrainData], lesion_class: int) -> QualityReport:
+        return score_pictures(
+            *sets, features=COARSE, judge=judge, lesion_class=lesion_class, progress=lambda done, total: None
+        )  # type: ignore[arg-type, misc]
+
+    maps = [around_kidney(data) for data in sets]
+    assert scored(maps, 2) == scored(sets, 1)
+    assert scored(maps, 1).distances[1] != scored(sets, 1).distances[1]
 
 
 def test_pictures_of_several_sizes_are_refused() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadInput
+from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import Denoised, mask_planes
-from lawder_edge.synthesis.diffusion import TIMES
+from lawder_edge.synthesis.diffusion import COSINE, TIMES
 from lawder_edge.synthesis.solver import SAMPLERS, Solver, first_noise, solve, to_pixels
 from lawder_edge.training.batches import normalise
 
@@ -16,7 +19,7 @@ from lawder_edge.training.batches import normalise
 class Certain(nn.Module):
     """Expects the mask as a picture, -.5 where it is withheld, and remembers what it was asked."""
 
-    features, patch = 1, 4
+    shape, limit, schedule, features, patch, base_sha256 = (3, 8, 8), 1.0, COSINE, 1, 4, ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,6 +31,18 @@ class Certain(nn.Module):
         self.batches.append(len(x_t))
         withheld = (planes == 0).all((1, 2, 3))[:, None, None, None]
         return Denoised(torch.where(withheld, -0.5, 0.5 * planes).expand(-1, 3, -1, -1), x_t[:, :1, ::4, ::4])
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+    def decode(self, x0: Tensor) -> Tensor:
+        return x0
+
+    def begin(self, config: SynthConfig) -> None:
+        pass
+
+    def save_memory(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -57,6 +72,23 @@ def test_guidance_goes_beyond_the_mask_and_stays_a_picture(planes: Tensor) -> No
     assert x[0, :, 3, 4].tolist() == pytest.approx([1, 1, 1], abs=0.03)
     assert x[0, :, 0, 0].tolist() == pytest.approx([-0.5] * 3, abs=0.03)
     assert solve(Certain(), planes, noise, Solver(steps=10, guidance=9)).abs().max() <= 1
+
+
+class Latent(Certain):
+    """Whose answers have no bound, and pictures are a quarter of them."""
+
+    limit = math.inf
+
+    def decode(self, x0: Tensor) -> Tensor:
+        return x0 / 4
+
+
+def test_a_latent_is_bounded_by_nothing_and_its_picture_by_what_a_picture_is(planes: Tensor) -> None:
+    noise = first_noise([1, 2], (3, 8, 8))
+    x = solve(Latent(), planes, noise, Solver(steps=10, guidance=3))
+    # -.5 + 3 (.5 - -.5) = 2.5 inside, as a picture .625.
+    assert x[0, :, 3, 4].tolist() == pytest.approx([0.625] * 3, abs=0.03)
+    assert solve(Latent(), planes, noise, Solver(steps=10, guidance=9)).abs().max() == 1
 
 
 def test_without_guidance_the_denoiser_is_asked_once_a_step_and_with_it_of_both(planes: Tensor) -> None:

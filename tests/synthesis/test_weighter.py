@@ -29,6 +29,17 @@ def test_the_map_is_zero_before_the_first_step() -> None:
     assert torch.equal(s, torch.zeros_like(s))
 
 
+def test_a_map_of_coarse_places_reads_every_pixel_of_the_mask() -> None:
+    torch.manual_seed(0)
+    weighter = Weighter(features=6, planes=1, patch=8, cell=8)
+    torch.nn.init.normal_(weighter.last.weight)
+    features, t, planes = torch.randn(1, 6, 4, 4), torch.tensor([0.5]), torch.ones(1, 1, 32, 32)
+    s = weighter(features, t, planes)
+    assert s.shape == (1, 1, 4, 4)
+    planes[..., 13, 13] = -1
+    assert not torch.allclose(weighter(features, t, planes), s)
+
+
 def test_the_map_reads_features_time_and_mask() -> None:
     weighter = _weighter(started=True)
     features, t, planes = torch.randn(1, 6, 8, 8), torch.tensor([0.5]), torch.ones(1, 1, 32, 32)
@@ -77,6 +88,7 @@ def test_the_local_error_is_a_mean_over_channels_and_box_that_the_edge_does_not_
     x0[0, 0, 6, 6] = 3
     assert float(local_error(x0_hat, x0)[0, 0, 6, 6]) == pytest.approx(9 / 3 / 25)
     assert int((local_error(x0_hat, x0) > 0).sum()) == 25
+    assert int((local_error(x0_hat, x0, cell=8) > 0).sum()) == 9
 
 
 def test_bins_part_the_times_evenly() -> None:

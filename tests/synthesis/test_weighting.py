@@ -17,6 +17,7 @@ from lawder_edge.synthesis.weighting import (
     REGION_MASS,
     Bounds,
     delta_map,
+    on_grid,
     pixel_weights,
     project,
     ratio_prior,
@@ -63,6 +64,32 @@ def test_mean_one_and_the_bounds_hold_together_in_each_picture(
     # Bounds as float32 holds them, in which the weights are.
     bounds = Bounds(float(np.float32(low)), float(np.float32(high)))
     holds(pixel_weights(arm, mask, s=torch.from_numpy(s), gamma=gamma, bounds=bounds), bounds)
+
+
+@settings(deadline=None)
+@given(arm=ARM, mask=ANY_MASK, s=MAPS, low=st.floats(0.01, 0.95), high=st.floats(1.05, 50))
+def test_they_hold_of_the_shares_of_a_coarser_grid_too(
+    arm: Arm, mask: Tensor, s: np.ndarray, low: float, high: float
+) -> None:
+    bounds = Bounds(float(np.float32(low)), float(np.float32(high)))
+    shares = on_grid(mask, (3, 3))
+    w = pixel_weights(arm, shares, s=torch.from_numpy(s)[..., ::8, ::8], bounds=bounds)
+    assert w.shape == (3, 1, 3, 3)
+    holds(w, bounds)
+    assert (regions(shares).sum(0) - 1).abs().max() < 1e-6
+    # A place weighs what its pixels do on average.
+    torch.testing.assert_close(ratio_prior(shares), on_grid(ratio_prior(mask), (3, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_coarser_grid_keeps_the_share_of_lesion_and_loses_no_pixel_of_it() -> None:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 3, 5] = 1
+    coarse = on_grid(mask, (8, 8))
+    assert float(coarse[0, 0, 0, 0]) == 1 / 64
+    assert float(coarse.mean()) == float(mask.mean())
+    assert torch.equal(on_grid(mask, (64, 64)), mask)
+    # One region a place, and a mean over what the region has of it.
+    assert float(region_mean(torch.full((1, 1, 8, 8), 3.0), coarse)[0, 0, 0, 0]) == pytest.approx(3)
 
 
 @settings(deadline=None, max_examples=150)
