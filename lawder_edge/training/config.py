@@ -69,7 +69,7 @@ class TrainConfig:
     in_channels: int = 3  # 3 or 1
     num_classes: int = 1  # 1 is polyp or not; more are class indices with 0 as background
     augment: bool = True  # geometry, colour, optics, compression
-    empty_share: float = 0.0  # of the pictures whose largest part without foreground stands in for them, if it has 25 %
+    empty_share: float = 0.0  # of the pictures: in their place their largest part without foreground, if 25 % of them
     teacher_weight: float = 1.0  # of the teacher's masks beside the true ones', where there is a teacher
     temperature: float = 2.0  # softens the teacher's probabilities and the student's
     mixed_precision: str = "no"  # no, fp16 or bf16, where the device has it
