@@ -174,7 +174,8 @@ def _set_aside(folder: Path, out: Path, certificate: Certificate) -> GateFailed:
     place = out.with_name(out.name + REJECTED_SUFFIX)
     _rename(folder, place, overwrite=True)
     return GateFailed(
-        f"{certificate.reason}. The artifact is not handed out; it stands at {place} with its certificate."
+        f"{certificate.reason}, on {certificate.source}. The artifact is not handed out; it stands at {place} with its "
+        "certificate."
     )
 
 

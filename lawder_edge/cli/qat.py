@@ -64,6 +64,6 @@ def qat(
             loaded.computed, loaded.record, run=run, options=options, out=out, resume=resume,
             on_step=partial(report_step, report), cpu=cpu,
         )  # fmt: skip
-    print(f"{result.weights}: int8, validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
+    print(f"{result.weights}: int8, {result.said()}")
     print(f"next: lawder-edge export -t onnx --precision int8 -m {result.weights} --out int8-onnx", file=sys.stderr)
     return 0

@@ -95,7 +95,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
                 on_step=partial(report_step, report), cpu=cpu,
             )  # fmt: skip
         if is_first():
-            print(f"{result.weights}: validation Dice {result.best_dice:.4f} at pass {result.best_pass + 1}")
+            print(f"{result.weights}: {result.said()}")
             # The code of a network of one's own is imported only where it is named.
             named = f"{recipe.model}={result.weights}" if ":" in recipe.model else result.weights
             print(f"next: lawder-edge eval --model {named} --data {data}", file=sys.stderr)

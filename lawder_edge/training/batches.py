@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lawder_edge.data.augment import AugmentConfig, Example, augment
+from lawder_edge.data.clear import clear_part
 from lawder_edge.training.record import SyntheticSource
+
+# After (seed, pass, place): what is drawn by it leaves the changes of the other pictures as they are.
+_EMPTIED = 1
 
 
 @dataclass(frozen=True)
@@ -130,26 +134,26 @@ def augmented_batch(
     seed: int,
     pass_index: int,
     config: AugmentConfig | None,
+    empty_share: float = 0.0,
 ) -> Batch:
-    """The pictures of `indices` at size x size. `config` None: resize only."""
+    """The pictures of `indices` at size x size. `config` None: resize only.
+
+    empty_share: of the pictures, drawn anew in each pass, `emptied` stands in for them before they are changed.
+    """
     examples = []
     for index in indices:
         rng = np.random.default_rng((seed, pass_index, int(index)))
         lender = int(rng.integers(len(data)))
         other = data.images[lender] if data.domain[lender] != data.domain[index] else None
         taught = None if data.taught is None else data.taught[index]
+        example = Example(data.images[index], data.labels[index], taught)
+        if empty_share and np.random.default_rng((seed, pass_index, int(index), _EMPTIED)).random() < empty_share:
+            example = emptied(example) or example
+        frame, labels, taught = example
         if config is None:
-            example = Example(*resized(data.images[index], data.labels[index], size), _taught_at(taught, size))
+            example = Example(*resized(frame, labels, size), _taught_at(taught, size))
         else:
-            example = augment(
-                data.images[index],
-                data.labels[index],
-                config,
-                size=(size, size),
-                rng=rng,
-                other=other,
-                taught=taught,
-            )
+            example = augment(frame, labels, config, size=(size, size), rng=rng, other=other, taught=taught)
         examples.append(example)
     said = [e.taught for e in examples if e.taught is not None]
     return Batch(
@@ -157,6 +161,26 @@ def augmented_batch(
         torch.from_numpy(np.stack([e.labels for e in examples])).long(),
         torch.from_numpy(np.stack(said)).float() / 255 if said else None,
     )
+
+
+def emptied(example: Example) -> Example | None:
+    """The largest part of a picture without foreground (`data.clear.clear_part`), or None.
+
+    What a teacher said of it is 0 there: the truth is known, and what he claims beside the foreground is what the part
+    is to unlearn. Its faint rest elsewhere would be all that the overlap of the student with him could go by.
+    """
+    window = clear_part(example.labels)
+    if window is None:
+        return None
+    frame, labels = (np.ascontiguousarray(window.of(plane)) for plane in (example.frame, example.labels))
+    return Example(frame, labels, None if example.taught is None else np.zeros_like(labels))
+
+
+def clear_parts(data: TrainData, size: int) -> NDArray[np.uint8]:
+    """All pictures' parts without foreground, `resized`: (M, size, size, C) uint8, M up to N."""
+    found = (emptied(Example(frame, labels)) for frame, labels in zip(data.images, data.labels, strict=True))
+    frames = [resized(example.frame, example.labels, size)[0] for example in found if example is not None]
+    return np.stack(frames) if frames else np.empty((0, size, size, data.images.shape[3]), np.uint8)
 
 
 def at_size(data: TrainData, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

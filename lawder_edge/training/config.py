@@ -69,6 +69,7 @@ class TrainConfig:
     in_channels: int = 3  # 3 or 1
     num_classes: int = 1  # 1 is polyp or not; more are class indices with 0 as background
     augment: bool = True  # geometry, colour, optics, compression
+    empty_share: float = 0.0  # of the pictures: in their place their largest part without foreground, if 25 % of them
     teacher_weight: float = 1.0  # of the teacher's masks beside the true ones', where there is a teacher
     temperature: float = 2.0  # softens the teacher's probabilities and the student's
     mixed_precision: str = "no"  # no, fp16 or bf16, where the device has it
@@ -98,7 +99,7 @@ class TrainConfig:
         for name in ("learning_rate", "clip_norm", "teacher_weight", "temperature"):
             if not getattr(self, name) > 0:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted a number above 0.")
-        for name in ("weight_decay", "ema_decay"):
+        for name in ("weight_decay", "ema_decay", "empty_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted a number from 0 to below 1.")
         if not self.multi_scale or not all(factor > 0 for factor in self.multi_scale):
@@ -163,7 +164,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One row of the curves."""
+    """One row of the curves. val_dice: at 0.5. val_clear_area: `Outlined.area` at 0.5."""
 
     pass_index: int
     size: int
@@ -171,13 +172,43 @@ class PassRecord:
     learning_rate: float
     seconds: float
     val_dice: float | None = None
+    val_clear_area: float | None = None
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """What is called foreground in the clear parts of validation pictures (`data.clear`), where there is none.
+
+    parts: how many there are. area: its mean share of them, in [0, 1]. above: share of the parts of which it is more
+    than 1 %.
+    """
+
+    parts: int
+    area: float
+    above: float
+
+    def said(self) -> str:
+        """In one line."""
+        return (
+            f"beside the foreground, in {self.parts} of these pictures, {self.area:.1%} is outlined falsely (more than "
+            f"1 % in {self.above:.0%} of them)"
+        )
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run hands back. `weights` is the best-on-validation checkpoint."""
+    """What a finished run hands back.
+
+    weights: the best-on-validation checkpoint. outlined: by it at its threshold, where validation has clear parts.
+    """
 
     weights: Path
     best_dice: float
     best_pass: int
     history: tuple[PassRecord, ...] = field(repr=False)
+    outlined: Outlined | None = None
+
+    def said(self) -> str:
+        """How good the weights are on validation, in one line."""
+        dice = f"validation Dice {self.best_dice:.4f} at pass {self.best_pass + 1}"
+        return dice if self.outlined is None else f"{dice}; {self.outlined.said()}"

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from lawder_edge.bundle.processing import probabilities
 from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.errors import BadDataset, BadInput
-from lawder_edge.training.batches import TrainData, at_size, augmented_batch, normalise, pictures_of_pass
-from lawder_edge.training.config import PassRecord, Progress, TrainConfig, TrainResult
+from lawder_edge.training.batches import TrainData, at_size, augmented_batch, clear_parts, normalise, pictures_of_pass
+from lawder_edge.training.config import Outlined, PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import write_curves
 from lawder_edge.training.heap import keep_freed_memory
 from lawder_edge.training.interrupt import Interrupt
@@ -36,6 +36,8 @@ from lawder_edge.training.trainee import FloatTrainee, Trainee
 
 RUN_FILE = "last.safetensors"
 BEST_FILE = "best.safetensors"
+# Of a picture; most polyps of public sets are larger.
+OUTLINED_AREA = 0.01
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
@@ -61,7 +63,7 @@ def predict_probabilities(model: nn.Module, images: np.ndarray[Any, Any], *, bat
     for start in range(0, len(images), batch):
         logits = model(normalise(images[start : start + batch]).to(device)).float()
         parts.append(torch.from_numpy(probabilities(logits.cpu().numpy())))
-    return torch.cat(parts)
+    return torch.cat(parts) if parts else torch.empty(0, 1, *images.shape[1:3])
 
 
 def mean_dice(probabilities: Tensor, labels: Tensor, *, threshold: float = 0.5) -> float:
@@ -78,6 +80,15 @@ def mean_dice(probabilities: Tensor, labels: Tensor, *, threshold: float = 0.5) 
         overlap = 2 * (predicted & truth).sum((1, 2))
         scores.append(torch.where(total > 0, overlap / total.clamp(min=1), torch.ones(())))
     return float(torch.stack(scores).mean())
+
+
+def outlined_in(probabilities: Tensor, *, threshold: float = 0.5) -> Outlined | None:
+    """What is called foreground in pictures without any, None for no pictures. probabilities: (M, K, H, W)."""
+    if not len(probabilities):
+        return None
+    called = probabilities[:, 0] >= threshold if probabilities.shape[1] == 1 else probabilities.argmax(1) > 0
+    areas = called.double().mean((1, 2))
+    return Outlined(len(areas), float(areas.mean()), float((areas > OUTLINED_AREA).double().mean()))
 
 
 def check_recipe(config: TrainConfig, *, pictures: int, on: PartialState) -> None:
@@ -150,6 +161,7 @@ def train(
     val_size = config.stages[-1].size
     val_images, stored_labels = at_size(val, val_size)
     val_labels = torch.from_numpy(stored_labels).long()
+    val_clear = clear_parts(val, val_size)
     record = WeightsRecord(
         model=config.model,
         in_channels=config.in_channels,
@@ -192,6 +204,7 @@ def train(
                 seed=config.seed,
                 pass_index=pass_index,
                 config=augmentation,
+                empty_share=config.empty_share,
             )
             rate = learning_rate(config, state.step, steps)
             for group in optimizer.param_groups:
@@ -220,13 +233,14 @@ def train(
             now = time.monotonic()
             state.seconds, mark = state.seconds + now - mark, now
 
-            val_dice = None
+            scores: tuple[float, float | None] | tuple[None, None] = (None, None)
             if state.step % steps_per_pass == 0:
                 if (pass_index + 1) % config.val_every == 0 or state.step == steps:
                     if accelerator.is_main_process:
-                        val_dice = _validate(evaluated, ema, val_images, val_labels)
-                    val_dice = value_of_first(val_dice)
-                row = PassRecord(pass_index, size, state.loss_sum / steps_per_pass, rate, state.seconds, val_dice)
+                        scores = _validate(evaluated, ema, val_images, val_labels, val_clear)
+                    scores = value_of_first(scores)
+                val_dice = scores[0]
+                row = PassRecord(pass_index, size, state.loss_sum / steps_per_pass, rate, state.seconds, *scores)
                 state.history = (*state.history, row)
                 state.loss_sum = 0.0
                 if val_dice is not None and val_dice > state.best_dice:
@@ -246,10 +260,12 @@ def train(
                 raise KeyboardInterrupt
 
     accelerator.wait_for_everyone()
+    outlined = None
     if accelerator.is_main_process:
-        _store_threshold(best_file, trainee, evaluated, val_images, val_labels)
-    accelerator.wait_for_everyone()
-    return TrainResult(best_file, state.best_dice, state.best_pass, state.history)
+        threshold = _store_threshold(best_file, trainee, evaluated, val_images, val_labels)
+        outlined = outlined_in(predict_probabilities(evaluated, val_clear), threshold=threshold)
+    outlined = value_of_first(outlined)
+    return TrainResult(best_file, state.best_dice, state.best_pass, state.history, outlined)
 
 
 def _try(model: Any, config: TrainConfig, *, pictures: int) -> None:
@@ -282,20 +298,25 @@ def _side(size: int, factor: float) -> int:
     return max(32, round(size * factor / 32) * 32)
 
 
-def _validate(model: nn.Module, ema: Ema, images: np.ndarray[Any, Any], labels: Tensor) -> float:
+def _validate(
+    model: nn.Module, ema: Ema, images: np.ndarray[Any, Any], labels: Tensor, clear: np.ndarray[Any, Any]
+) -> tuple[float, float | None]:
+    """Dice on the pictures, by which is chosen, and the area outlined in their clear parts, which is told beside it."""
     model.load_state_dict(ema.state)
-    return mean_dice(predict_probabilities(model, images), labels)
+    outlined = outlined_in(predict_probabilities(model, clear))
+    return mean_dice(predict_probabilities(model, images), labels), None if outlined is None else outlined.area
 
 
 def _store_threshold(
     path: Path, trainee: Trainee, model: nn.Module, images: np.ndarray[Any, Any], labels: Tensor
-) -> None:
-    """Choose the binary threshold of the best weights on validation and write it into them."""
+) -> float:
+    """Choose the binary threshold of the best weights on validation, write it into them, and leave them in `model`."""
     from lawder_edge.evaluation.threshold import choose_threshold
 
     record = trainee.load(path, model)
     if record.num_classes > 1:
-        return
+        return record.threshold
     found = predict_probabilities(model, images)[:, 0].numpy()
     choice = choose_threshold(list(found), [m > 0 for m in labels.numpy()])
     trainee.save(path, model, dataclasses.replace(record, threshold=choice.threshold))
+    return choice.threshold

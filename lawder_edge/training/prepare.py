@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from lawder_edge.data.cache import load_arrays
+from lawder_edge.data.clear import clear_part
 from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
 from lawder_edge.data.splits import hold_out
 from lawder_edge.errors import BadInput, OutputExists
@@ -103,6 +104,8 @@ def prepare_run(
     if drawn:
         train = with_synthetic(train, drawn, per_pass=synthetic_per_pass)
         notes += notes_on_synthetic(drawn, train=train, val=val, side=max(stage.size for stage in config.stages))
+    if config.empty_share and is_first():
+        notes.append(note_on_empty(train, share=config.empty_share))
     return PreparedRun(train, val, tuple(notes) if is_first() else ())
 
 
@@ -155,6 +158,15 @@ def notes_on(parts: Sequence[LoadedPart], *, total: int) -> list[str]:
             "only this one process was started; for several on a CPU: torchrun --standalone --nproc-per-node N"
         )
     return notes
+
+
+def note_on_empty(train: TrainData, *, share: float) -> str:
+    """How many pictures can give way to a part without foreground, and so how many will. share: of the recipe."""
+    able = sum(clear_part(labels) is not None for labels in train.labels)
+    return (
+        f"{able} of {len(train)} training pictures have a part without foreground that is large enough: with an empty "
+        f"share of {share:g}, {share * able / len(train):.1%} of what is trained on shows nothing to find"
+    )
 
 
 def check_free(out: Path, *, resume: bool, overwrite: bool, run_file: str, weights_file: str) -> None:

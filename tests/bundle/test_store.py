@@ -226,7 +226,7 @@ def test_a_certificate_of_another_file_is_refused(out: Path, tmp_path: Path) -> 
 
 def test_a_rejected_bundle_is_set_aside_and_the_old_one_stays(out: Path) -> None:
     write_bundle(out, fill)
-    with pytest.raises(GateFailed, match=r"mask Dice is 0\.5.*net-onnx\.rejected") as caught:
+    with pytest.raises(GateFailed, match=r"mask Dice is 0\.5, on 2 frames.*net-onnx\.rejected") as caught:
         write_bundle(out, second, overwrite=True, check=verdict)
     assert caught.value.exit_code == 3
     assert open_bundle(out).model_path.read_bytes() == b"model"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lawder_edge.bundle import processing
-from lawder_edge.training.batches import TrainData, at_size, augmented_batch, normalise
+from lawder_edge.data.augment import AugmentConfig, Example
+from lawder_edge.data.clear import clear_part
+from lawder_edge.training.batches import Batch, TrainData, at_size, augmented_batch, clear_parts, emptied, normalise
 from lawder_edge.training.loop import predict_probabilities
 
 
@@ -48,3 +52,85 @@ def test_validation_sees_the_probabilities_that_a_device_computes(classes: int) 
     with torch.no_grad():
         logits = model(normalise(frames)).numpy()
     np.testing.assert_array_equal(predict_probabilities(model, frames).numpy(), processing.probabilities(logits))
+
+
+def _batch(data: TrainData, share: float, *places: int, pass_index: int = 0, seed: int = 0) -> Batch:
+    indices = np.array(places or range(len(data)))
+    return augmented_batch(
+        data, indices, size=64, seed=seed, pass_index=pass_index, config=AugmentConfig(), empty_share=share
+    )
+
+
+def test_an_empty_share_of_the_pictures_shows_nothing_and_the_others_are_changed_as_without_it(
+    sparse_data: TrainData,
+) -> None:
+    without, few, many = (_batch(sparse_data, share) for share in (0.0, 0.4, 0.8))
+    same = [{i for i in range(12) if torch.equal(batch.frames[i], without.frames[i])} for batch in (without, few, many)]
+    assert same[2] < same[1] < same[0]
+    for batch, kept in ((few, same[1]), (many, same[2])):
+        for i in range(12):
+            assert torch.equal(batch.labels[i], without.labels[i]) if i in kept else not batch.labels[i].any()
+
+
+def test_which_pictures_are_emptied_depends_on_seed_pass_and_place_alone(sparse_data: TrainData) -> None:
+    whole = _batch(sparse_data, 0.5)
+    halves = [_batch(sparse_data, 0.5, *places) for places in (range(6), range(6, 12))]
+    assert torch.equal(whole.frames, torch.cat([half.frames for half in halves]))
+    assert torch.equal(whole.labels, torch.cat([half.labels for half in halves]))
+
+    def emptied_places(**drawn: int) -> list[bool]:
+        return [not labels.any() for labels in _batch(sparse_data, 0.5, **drawn).labels]
+
+    assert emptied_places() == emptied_places()
+    assert len({tuple(emptied_places(pass_index=p, seed=s)) for p in range(2) for s in range(2)}) == 4
+
+
+def test_in_many_passes_the_share_of_empty_pictures_is_the_one_asked_for(sparse_data: TrainData) -> None:
+    small = dataclasses.replace(
+        sparse_data, images=sparse_data.images[:, ::4, ::4], labels=sparse_data.labels[:, ::4, ::4]
+    )
+    empty = [
+        not labels.any()
+        for p in range(60)
+        for labels in augmented_batch(
+            small, np.arange(12), size=16, seed=0, pass_index=p, config=None, empty_share=0.25
+        ).labels
+    ]
+    assert np.mean(empty) == pytest.approx(0.25, abs=0.05)
+
+
+def test_a_picture_that_its_foreground_fills_stays_as_it_is(train_data: TrainData) -> None:
+    assert all(clear_part(labels) is None for labels in train_data.labels)
+    without, with_share = (_batch(train_data, share) for share in (0.0, 0.99))
+    assert torch.equal(with_share.frames, without.frames)
+
+
+def test_of_a_part_without_foreground_the_teacher_says_nothing(sparse_data: TrainData) -> None:
+    data = dataclasses.replace(sparse_data, taught=np.full_like(sparse_data.labels, 200))
+    batch = _batch(data, 0.5)
+    assert batch.taught is not None
+    empty = {i for i in range(12) if not batch.labels[i].any()}
+    assert 0 < len(empty) < 12
+    for i in range(12):
+        assert bool(batch.taught[i].any()) is (i not in empty)
+
+
+def test_the_part_that_stands_in_is_cut_from_the_picture_itself(sparse_data: TrainData) -> None:
+    part = emptied(Example(sparse_data.images[0], sparse_data.labels[0]))
+    window = clear_part(sparse_data.labels[0])
+    assert part is not None
+    assert window is not None
+    np.testing.assert_array_equal(part.frame, window.of(sparse_data.images[0]))
+    assert part.labels.shape == part.frame.shape[:2]
+    assert not part.labels.any()
+
+
+def test_the_clear_parts_of_a_set_are_those_of_the_pictures_that_have_one(
+    sparse_data: TrainData, train_data: TrainData
+) -> None:
+    parts = clear_parts(sparse_data, 32)
+    assert parts.shape == (12, 32, 32, 3)
+    first = emptied(Example(sparse_data.images[0], sparse_data.labels[0]))
+    assert first is not None
+    np.testing.assert_array_equal(parts[0], processing.resize(first.frame, (32, 32)))
+    assert clear_parts(train_data, 32).shape == (0, 32, 32, 3)

@@ -54,3 +54,9 @@ def test_a_recipe_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 def test_the_shipped_recipe_reads(project_root: Path) -> None:
     assert read_config(project_root / "benchmarks" / "recipes" / "polyps.toml", TrainConfig()).stages[-1].size == 256
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_an_empty_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(BadInput, match=r"empty_share is .*; wanted a number from 0 to below 1"):
+        TrainConfig(empty_share=share).check()

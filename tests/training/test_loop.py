@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
-from lawder_edge.training.batches import Batch, TrainData
-from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights, write_tensors
-from lawder_edge.training.config import Progress, TrainConfig
-from lawder_edge.training.loop import learning_rate, train
+from lawder_edge.evaluation.threshold import choose_threshold
+from lawder_edge.training.batches import Batch, TrainData, at_size, clear_parts
+from lawder_edge.training.checkpoint import fingerprint, load_into, read_tensors, read_weights, write_tensors
+from lawder_edge.training.config import Outlined, Progress, TrainConfig
+from lawder_edge.training.loop import learning_rate, mean_dice, outlined_in, predict_probabilities, train
 from lawder_edge.training.trainee import FloatTrainee
 
 CONFIG = TrainConfig(
@@ -113,6 +114,67 @@ def test_a_run_whose_weights_have_their_channels_last_in_memory_is_resumed_bit_f
         train(config, train_data, val=val_data, out=part, trainee=ChannelsLast(config), on_step=kill, cpu=True)
     train(config, train_data, val=val_data, out=part, trainee=ChannelsLast(config), resume=True, cpu=True)
     assert _state(part) == _state(whole)
+
+
+def test_a_run_with_an_empty_share_is_another_one_and_is_resumed_bit_for_bit(
+    tmp_path: Path, sparse_data: TrainData, val_data: TrainData
+) -> None:
+    config = dataclasses.replace(CONFIG, schedule="32x2", empty_share=0.5)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(p: Progress) -> None:
+        if p.step == 4:
+            raise KilledError
+
+    for name in ("whole", "part", "full"):
+        (tmp_path / name).mkdir()
+    train(config, sparse_data, val=val_data, out=tmp_path / "whole", cpu=True)
+    with pytest.raises(KilledError):
+        train(config, sparse_data, val=val_data, out=tmp_path / "part", on_step=kill, cpu=True)
+    train(config, sparse_data, val=val_data, out=tmp_path / "part", resume=True, cpu=True)
+    full = dataclasses.replace(config, empty_share=0.0)
+    train(full, sparse_data, val=val_data, out=tmp_path / "full", cpu=True)
+    assert _state(tmp_path / "part") == _state(tmp_path / "whole")
+    assert _state(tmp_path / "full")[0] != _state(tmp_path / "whole")[0]
+
+
+def test_what_is_outlined_where_nothing_is_there_is_told_beside_dice_and_does_not_choose(
+    tmp_path: Path, train_data: TrainData, sparse_data: TrainData
+) -> None:
+    config = dataclasses.replace(CONFIG, schedule="32x4", augment=False, learning_rate=1e-2, val_every=2)
+    result = train(config, train_data, val=sparse_data, out=tmp_path, cpu=True)
+    tensors, record = read_weights(result.weights)
+    model = FloatTrainee(config).create().eval()
+    load_into(model, tensors, source="best")
+    images, stored = at_size(sparse_data, 32)
+    whole, parts = predict_probabilities(model, images), predict_probabilities(model, clear_parts(sparse_data, 32))
+    labels = torch.from_numpy(stored)
+    assert result.outlined == outlined_in(parts, threshold=record.threshold)
+    assert result.outlined is not None
+    assert result.outlined.parts == 12
+    assert 0 < result.outlined.area <= 1
+    chosen = choose_threshold(list(whole[:, 0].numpy()), [m > 0 for m in labels.numpy()])
+    assert record.threshold == chosen.threshold
+    row = result.history[result.best_pass]
+    at_half = outlined_in(parts)
+    assert at_half is not None
+    assert row.val_dice == pytest.approx(mean_dice(whole, labels))
+    assert row.val_clear_area == pytest.approx(at_half.area)
+    assert [r.val_clear_area is None for r in result.history] == [True, False, True, False]
+
+
+def test_an_area_is_outlined_where_the_probability_reaches_the_threshold_or_a_class_wins() -> None:
+    binary = torch.zeros(2, 1, 10, 10)
+    binary[0, 0, :5] = 0.6
+    binary[1, 0, 0, 0] = 0.6
+    assert outlined_in(binary, threshold=0.6) == Outlined(2, pytest.approx(0.255), 0.5)
+    assert outlined_in(binary, threshold=0.7) == Outlined(2, 0.0, 0.0)
+    classes = torch.zeros(1, 3, 10, 10)
+    classes[:, 0], classes[:, 2, :3] = 0.5, 0.9
+    assert outlined_in(classes) == Outlined(1, pytest.approx(0.3), 1.0)
+    assert outlined_in(binary[:0]) is None
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(

@@ -43,6 +43,49 @@ def test_an_empty_mask_with_an_empty_answer_costs_nothing() -> None:
     assert float(bce_dice(torch.full((1, 1, 16, 16), -30.0), labels)) == pytest.approx(0, abs=1e-3)
 
 
+def _with_an_empty_picture(classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    labels = _square(classes)
+    labels[1] = 0
+    logits = torch.randn(2, classes, 32, 32, generator=torch.Generator().manual_seed(0))
+    logits[1, :, 8:16, 8:16] = 8.0  # claimed falsely where the mask is empty
+    return logits.requires_grad_(), labels
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_where_there_is_nothing_to_find_the_overlap_has_no_say(classes: int) -> None:
+    logits, labels = _with_an_empty_picture(classes)
+    (slope,) = torch.autograd.grad(soft_dice(logits, labels), logits)
+    assert float(slope[1].abs().max()) == 0
+    assert float(slope[0].abs().max()) > 0
+    torch.testing.assert_close(soft_dice(logits, labels), 0.5 * soft_dice(logits[:1], labels[:1]))
+
+
+def test_a_class_that_is_absent_leaves_the_overlap_of_the_others_as_it_is() -> None:
+    labels = _square()  # of three classes the last is nowhere
+    logits = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    p, t = torch.softmax(logits, 1)[:, 1], (labels == 1).float()
+    own = 1 - (2 * (p * t).sum((1, 2)) + 1) / (p.sum((1, 2)) + t.sum((1, 2)) + 1)
+    torch.testing.assert_close(soft_dice(logits, labels), 0.5 * own.mean())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_false_region_of_an_empty_picture_is_pulled_down_as_hard_as_cross_entropy_does(name: str) -> None:
+    logits, labels = _with_an_empty_picture(1)
+    (slope,) = torch.autograd.grad(LOSSES[name](logits, labels), logits)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits[1], torch.zeros(1, 32, 32))
+    (wanted,) = torch.autograd.grad(entropy / 2, logits)
+    torch.testing.assert_close(slope[1], wanted[1])
+    assert bool((slope[1, 0, 8:16, 8:16] > 0.99 / (2 * 32 * 32)).all())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_loss_of_a_batch_is_the_mean_of_its_halves_though_one_of_them_is_empty(name: str, classes: int) -> None:
+    logits, labels = _with_an_empty_picture(classes)
+    halves = [LOSSES[name](logits[i : i + 1], labels[i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(LOSSES[name](logits, labels), (halves[0] + halves[1]) / 2)
+
+
 def test_the_structure_loss_weighs_a_mistake_at_the_contour_more() -> None:
     labels = torch.zeros(1, 64, 64, dtype=torch.int64)
     labels[:, 16:48, 16:48] = 1

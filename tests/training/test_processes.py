@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ ACCELERATE = (
 )  # fmt: skip
 RECIPE = (
     "--schedule", "32x2", "--batch", "4", "--val-fraction", "0.25", "--val-every", "1", "--checkpoint-every", "1",
-    "--warmup-steps", "2", "--learning-rate", "1e-2", "--threads", "1",
+    "--warmup-steps", "2", "--learning-rate", "1e-2", "--threads", "1", "--empty-share", "0.5",
 )  # fmt: skip
 
 
@@ -88,6 +89,8 @@ def test_two_processes_train_as_one_does_and_speak_with_one_voice(launcher: tupl
     assert one.returncode == two.returncode == 0, two.stderr
     assert len(two.stdout.splitlines()) == len(one.stdout.splitlines()) == 1
     assert two.stderr.count("12 pictures to train on, 4 held out") == 1
+    assert (able := re.search(r"(\d+) of 12 training pictures have a part without foreground", two.stderr))
+    assert int(able[1]) >= 3
     assert "Warning" not in two.stderr
     runs = [place / f"{n}_{name}" for n in ("one", "two")]
     assert sorted(p.name for p in runs[1].iterdir()) == sorted(p.name for p in runs[0].iterdir())

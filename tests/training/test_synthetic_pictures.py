@@ -25,7 +25,7 @@ from lawder_edge.data.provenance import (
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.evaluation.overlap import find_overlap
 from lawder_edge.files import write_png
-from lawder_edge.training.batches import SyntheticPart, TrainData, pictures_of_pass
+from lawder_edge.training.batches import SyntheticPart, TrainData, augmented_batch, pictures_of_pass
 from lawder_edge.training.checkpoint import read_weights
 from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.loop import train
@@ -42,7 +42,7 @@ CONFIG = TrainConfig(
 def _pair(seed: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     image = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
     mask = np.zeros((side, side), np.uint8)
-    mask[4:20, 6:18] = 255
+    mask[4:12, 6:18] = 255
     return image, mask
 
 
@@ -100,6 +100,17 @@ def test_they_are_trained_on_never_validated_on_and_recorded_as_what_they_are(tm
     overlap = find_overlap([*evaluated, (fakes[0], None)], record.trained_on())
     assert overlap.trained == ("moved/hospital_b_0001", fakes[0])
     assert overlap.sequence == ("b/other",)
+
+
+def test_parts_of_them_without_foreground_stand_in_for_them_too(tmp_path: Path) -> None:
+    data = _prepared(tmp_path, _fakes(tmp_path / "fakes"), config=dataclasses.replace(CONFIG, empty_share=0.5)).train
+    places = np.arange(len(data) - 5, len(data))
+    empty = [
+        not labels.any()
+        for p in range(4)
+        for labels in augmented_batch(data, places, size=32, seed=0, pass_index=p, config=None, empty_share=0.5).labels
+    ]
+    assert 0 < sum(empty) < 20
 
 
 def _keep(folder: Path, *kept: int) -> Path:

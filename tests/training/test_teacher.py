@@ -111,6 +111,13 @@ def test_a_taught_network_answers_for_the_true_masks_and_for_its_teachers() -> N
     torch.testing.assert_close(trainee.loss(logits, batch), expected)
 
 
+def test_where_picture_and_teacher_show_nothing_cross_entropy_alone_pulls() -> None:
+    logits = torch.zeros(1, 1, 32, 32, requires_grad=True)
+    (slope,) = torch.autograd.grad(from_teacher(logits, torch.zeros(1, 32, 32), temperature=2.0), logits)
+    least = torch.sigmoid(torch.logit(torch.tensor(1 / 510)) / 2)
+    torch.testing.assert_close(slope, torch.full_like(slope, float((0.5 - least) / 2 / 32**2)))
+
+
 def test_without_colour_or_geometry_a_batch_holds_what_the_teacher_said(tmp_path: Path, train_data: TrainData) -> None:
     data = taught_by(loaded(Bright()), train_data, cache=tmp_path)
     batch = augmented_batch(data, np.array([3, 1]), size=64, seed=0, pass_index=0, config=None)
