@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lawder_edge.bench.stages import split_file
 from lawder_edge.bench.svg import COLOURS, Axis, Line, panels, plot
 from lawder_edge.cli.progress import progress
 from lawder_edge.data.datasets import pick_evenly, read_split
@@ -160,12 +161,6 @@ def load(network: Network, *, threads: int) -> Loaded:
     return Loaded(network, predictor, read_record(network.file, read_header(network.file)), load_model(path).sha256)
 
 
-def split_path(data: Path, name: str) -> Path:
-    """Of this repository where it has one of that name, else of the data folder."""
-    ours = HERE / "splits" / name
-    return ours if ours.is_file() else data / "splits" / name
-
-
 def listed(
     spec: ImageList, loaded: Sequence[Loaded], *, data: Path, limit: int, sheets: Path | None
 ) -> list[ListReport]:
@@ -175,9 +170,9 @@ def listed(
     missing = tuple(name for name in meant if name not in {found.network.name for found in able})
     if not able:
         return [ListReport(spec.name, spec.about, (), missing)]
-    samples = pick_evenly(listed_samples(data, [split_path(data, name) for name in spec.splits]), limit)
+    samples = pick_evenly(listed_samples(data, [split_file(name, home=HERE, data=data) for name in spec.splits]), limit)
     clear = [s for s in samples if next(clear_crops(read_pairs([s])), None) is not None]
-    parts = [(part, frozenset(read_split(split_path(data, part.split)))) for part in spec.parts]
+    parts = [(part, frozenset(read_split(split_file(part.split, home=HERE, data=data)))) for part in spec.parts]
     whole = [(found, found.report(read_pairs(samples), total=len(samples), label=spec.name)) for found in able]
     reports = lists_of(spec, whole, missing, parts=parts)
     if sheets is not None:

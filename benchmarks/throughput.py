@@ -1,20 +1,26 @@
 """What the training loop gains over a plain one: pictures a second of one network, a step of each in turn (A B A B).
 
     python benchmarks/throughput.py --model unet order --data DIR --split TRAIN --turns 8
+    python benchmarks/throughput.py --model order --data DIR --split TRAIN --mixed-precision bf16
 
-One process, one thread, the processor's time of the process, in which other work on the machine is not. Both loops take
-the same batch, size, augmentation, loss and clipping. `training.loop.train` is timed from step to step as it stands,
-with its moving average and its checkpoints. The plain loop decodes its pictures at each step, gives the network NCHW
-tensors, has each convolution as the papers draw it, and steps an AdamW as its constructor makes it.
+Each loop in a process of its own, one thread, the processor's time of the process, in which other work on the machine
+is not. All take the same batch, size, augmentation, loss and clipping. `training.loop.train` is timed from step to step
+as it stands, with its moving average, and its share of a checkpoint with its curves, one of `checkpoint_every` steps.
+The plain loop decodes its pictures at each step, gives the network NCHW tensors, has each convolution as the papers
+draw it, steps an AdamW as its constructor makes it, and keeps nothing. With --mixed-precision both are measured in it
+too, and held against the plain loop in float32.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,51 +37,61 @@ from lawder_edge.data.cache import resize_labels
 from lawder_edge.data.datasets import Sample, find_samples, select_listed
 from lawder_edge.data.load import load_pair
 from lawder_edge.models import blocks, create_model
-from lawder_edge.training.batches import Batch, TrainData, augmented_batch
+from lawder_edge.threads import limit_threads
+from lawder_edge.training import loop
+from lawder_edge.training.batches import TrainData, augmented_batch
 from lawder_edge.training.config import Progress, TrainConfig
-from lawder_edge.training.loop import parameter_groups, train
+from lawder_edge.training.curves import write_curves
 from lawder_edge.training.losses import LOSSES, supervised
 from lawder_edge.training.prepare import CACHE_SIDE, load_part
+from lawder_edge.training.state import write_run
 
 # Memory is laid out and kernels are chosen in the first steps.
 WARM_UP = 2
 
 
-class EnoughError(Exception):
-    """All turns are measured."""
+@dataclass(frozen=True)
+class Step:
+    """The processor's seconds of one. whole_s: of all of it. data_s: in it, reading files, bringing them to size and
+    augmenting them. kept_s: in it, writing a checkpoint and curves.
+    """
+
+    whole_s: float
+    data_s: float
+    kept_s: float = 0.0
 
 
 @dataclass
 class Times:
-    """Of one loop, milliseconds a picture, a turn each.
+    """Of one loop, milliseconds a picture, a turn each. checkpoint_every: steps; each of those measured wrote one."""
 
-    whole: of the step. data: in it, reading files, bringing them to size and augmenting them.
-    """
-
+    pictures: int
+    checkpoint_every: int
     whole: list[float] = field(default_factory=list)
-    data: list[float] = field(default_factory=list)
+    network: list[float] = field(default_factory=list)
 
-    def add(self, whole_s: float, data_s: float, pictures: int) -> None:
-        self.whole.append(1e3 * whole_s / pictures)
-        self.data.append(1e3 * data_s / pictures)
-
-    @property
-    def network(self) -> list[float]:
-        """What is left: forward, loss, backward, optimiser."""
-        return [whole - data for whole, data in zip(self.whole, self.data, strict=True)]
+    def add(self, step: Step) -> None:
+        """network: forward, loss, backward, optimiser, and in this loop the moving average."""
+        bare_s = step.whole_s - step.kept_s
+        self.whole.append(1e3 * (bare_s + step.kept_s / self.checkpoint_every) / self.pictures)
+        self.network.append(1e3 * (bare_s - step.data_s) / self.pictures)
 
 
 class Clocked:
-    """`augmented_batch`, and the processor's seconds that it has taken so far."""
+    """A function, and the processor's seconds that it has taken since `take`."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function, self._seconds = function, 0.0
 
-    def __call__(self, *given: Any, **options: Any) -> Batch:
+    def __call__(self, *given: Any, **options: Any) -> Any:
         started = time.process_time()
-        batch = augmented_batch(*given, **options)
-        self.seconds += time.process_time() - started
-        return batch
+        found = self._function(*given, **options)
+        self._seconds += time.process_time() - started
+        return found
+
+    def take(self) -> float:
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
 
 
 def depthwise(x: Tensor, weight: Tensor) -> Tensor:
@@ -88,69 +104,122 @@ def paired(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 class PlainLoop:
-    """samples: that the steps go through in their order."""
+    """samples: the batch of each step."""
 
     def __init__(self, config: TrainConfig, samples: Sequence[Sample]) -> None:
         self._config, self._samples, self._steps = config, samples, 0
         self._model = create_model(config.model).train()
-        self._optimizer = torch.optim.AdamW(parameter_groups(self._model, config.weight_decay), lr=config.learning_rate)
+        groups = loop.parameter_groups(self._model, config.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
-    def step(self) -> float:
-        """Returns: the processor's seconds that its pictures took."""
+    def step(self) -> Step:
         c = self._config
         started = time.process_time()
-        chosen = [self._samples[(self._steps * c.batch + i) % len(self._samples)] for i in range(c.batch)]
-        pairs = [load_pair(sample) for sample in chosen]
+        pairs = [load_pair(sample) for sample in self._samples]
         side = (CACHE_SIDE, CACHE_SIDE)
         images = np.stack([resize(pair.image, side) for pair in pairs])
         labels = np.stack([resize_labels(pair.labels, side) for pair in pairs])
-        data = TrainData(images, labels, tuple(s.id for s in chosen), np.zeros(c.batch, np.int64))
+        data = TrainData(images, labels, tuple(s.id for s in self._samples), np.zeros(c.batch, np.int64))
         batch = augmented_batch(
             data, np.arange(c.batch), size=c.size_at(0), seed=c.seed, pass_index=self._steps, config=AugmentConfig()
         )
-        took = time.process_time() - started
+        has_data = time.process_time()
         self._steps += 1
         with mock.patch.multiple(blocks, depthwise=depthwise, paired=paired):
-            loss = supervised(LOSSES[c.loss], self._model(batch.frames.contiguous()), batch.labels)
+            with torch.autocast("cpu", torch.bfloat16, enabled=c.mixed_precision == "bf16"):
+                logits = self._model(batch.frames.contiguous())
+            loss = supervised(LOSSES[c.loss], logits.float(), batch.labels)
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), c.clip_norm)
         self._optimizer.step()
         float(loss.detach())
-        return took
+        return Step(time.process_time() - started, has_data - started)
 
 
-def measured(config: TrainConfig, samples: Sequence[Sample], *, turns: int) -> tuple[Times, Times]:
-    """Of the plain loop and of this one, step by step after `WARM_UP` of each."""
-    plain, ours = Times(), Times()
-    loop, clocked = PlainLoop(config, samples), Clocked()
-    mark, steps = 0.0, 0
+def run_plain(config: TrainConfig, samples: Sequence[Sample], parent: Connection) -> None:
+    """A step for each word from the parent."""
+    limit_threads(1)
+    plain = PlainLoop(config, samples)
+    while parent.recv():
+        parent.send(plain.step())
 
-    def turn(_: Progress) -> None:
-        nonlocal mark, steps
-        now = time.process_time()
-        steps += 1
-        data = loop.step()
-        after = time.process_time()
-        if steps > WARM_UP:
-            ours.add(now - mark, clocked.seconds, config.batch)
-            plain.add(after - now, data, config.batch)
-        if steps == turns + WARM_UP:
+
+class EnoughError(Exception):
+    """The parent wants no more."""
+
+
+def run_this(config: TrainConfig, samples: Sequence[Sample], parent: Connection) -> None:
+    """As `run_plain`. Each step is a pass of one batch, so that each writes what a run writes."""
+    limit_threads(1)
+    data, run, curves = Clocked(augmented_batch), Clocked(write_run), Clocked(write_curves)
+    mark = 0.0
+
+    def wait() -> None:
+        nonlocal mark
+        if not parent.recv():
             raise EnoughError
-        clocked.seconds = 0.0
+        for clocked in (data, run, curves):
+            clocked.take()
         mark = time.process_time()
+
+    def told(_: Progress) -> None:
+        whole = time.process_time() - mark
+        parent.send(Step(whole, data.take(), run.take() + curves.take()))
+        wait()
 
     with tempfile.TemporaryDirectory() as folder:
         part = load_part(
             samples, side=CACHE_SIDE, channels=3, num_classes=1, domains=sorted({s.dataset for s in samples}),
             cache=Path(folder), skip_bad=False, progress=lambda done, total: None,
         )  # fmt: skip
+        wait()
         try:
-            with mock.patch("lawder_edge.training.loop.augmented_batch", clocked):
-                train(config, part.data, val=part.data, out=Path(folder), on_step=turn, cpu=True)
+            with mock.patch.multiple(loop, augmented_batch=data, write_run=run, write_curves=curves):
+                loop.train(config, part.data, val=part.data, out=Path(folder), on_step=told, cpu=True)
         except EnoughError:
-            return plain, ours
-    raise SystemExit(f"--turns {turns} is more than {config.passes} passes hold.")
+            return
+
+
+class LoopProcess:
+    """A loop that waits in a process of its own. name: for people."""
+
+    def __init__(self, name: str, run: Callable[..., None], config: TrainConfig, samples: Sequence[Sample]) -> None:
+        self.name, self.times = name, Times(config.batch, config.checkpoint_every)
+        context = multiprocessing.get_context("spawn")
+        self._child, theirs = context.Pipe()
+        self._process = context.Process(target=run, args=(config, samples, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def step(self) -> Step:
+        """Raises EOFError or OSError where the process has ended."""
+        self._child.send(True)
+        found: Step = self._child.recv()
+        return found
+
+    def end(self) -> None:
+        self._child.send(False)
+        self._process.join()
+
+
+def measured(
+    config: TrainConfig, samples: Sequence[Sample], *, turns: int, precisions: Sequence[str]
+) -> list[LoopProcess]:
+    """Every loop in each precision, step by step in turn after `WARM_UP` of each."""
+    found = [
+        LoopProcess(f"{name}, {said}", run, dataclasses.replace(config, mixed_precision=precision), samples)
+        for precision, said in ((p, "fp32" if p == "no" else p) for p in precisions)
+        for name, run in (("plain", run_plain), ("this", run_this))
+    ]
+    for turn in range(WARM_UP + turns):
+        for process in found:
+            step = process.step()
+            if turn >= WARM_UP:
+                process.times.add(step)
+    for process in found:
+        process.end()
+    return found
 
 
 def faster(ms: Sequence[float], baseline: Sequence[float]) -> str:
@@ -165,24 +234,28 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", default=["order"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", type=Path, nargs="*", default=())
-    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--size", type=int, nargs="+", default=[256])
     parser.add_argument("--turns", type=int, default=8)
+    parser.add_argument("--mixed-precision", choices=["no", "bf16"], default="no", help="measured beside float32")
     args = parser.parse_args()
-    torch.set_num_threads(1)
     samples = select_listed(find_samples(args.data), args.split)
     print(
         "| network | loop | ms a picture | pictures a second | times faster [95 %] | network ms | times faster [95 %] |"
     )
     print("|---|---|---|---|---|---|---|")
-    for name in args.model:
-        passes = args.turns + WARM_UP
-        config = TrainConfig(model=name, schedule=f"{args.size}x{passes}", val_every=passes)
-        plain, ours = measured(config, samples[: 2 * config.batch], turns=args.turns)
-        for loop, times in (("plain", plain), ("this", ours)):
+    for name, size in ((n, s) for n in args.model for s in args.size):
+        # One more than is measured: the last step of all validates.
+        passes = WARM_UP + args.turns + 1
+        config = TrainConfig(model=name, schedule=f"{size}x{passes}", val_every=passes)
+        batch = samples[: config.batch]
+        found = measured(config, batch, turns=args.turns, precisions=tuple(dict.fromkeys(("no", args.mixed_precision))))
+        plain = found[0].times
+        for process in found:
+            times = process.times
             ms = float(np.median(times.whole))
-            cells = [name, loop, f"{ms:.1f}", f"{1e3 / ms:.1f}", faster(times.whole, plain.whole)]
-            cells += [f"{np.median(times.network):.1f}", faster(times.network, plain.network)]
-            print("| " + " | ".join(cells) + " |", flush=True)
+            cells = [f"{name}, {size}x{size}", process.name, f"{ms:.1f}", f"{1e3 / ms:.1f}"]
+            cells += [faster(times.whole, plain.whole), f"{np.median(times.network):.1f}"]
+            print("| " + " | ".join([*cells, faster(times.network, plain.network)]) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -154,3 +154,13 @@ def SixKeptTokens16(**options: Any) -> Order:  # noqa: N802
 def SixKeptNarrow(**options: Any) -> Order:  # noqa: N802
     """8 channels at H/2. 41,428 parameters."""
     return Order(widths=(8, 12, 16, 16, 20), skips=(6, 12, 16, 16), **options)
+
+
+def NoAdapters(**options: Any) -> Order:  # noqa: N802
+    """ORDER whose skips do not attend, and nothing in their place. 40,228 parameters."""
+    return Order(late_levels=(), **options)
+
+
+def NoAdaptersWide(**options: Any) -> Order:  # noqa: N802
+    """The same, its parameters spent on channels at H/8 instead. 41,783 parameters."""
+    return Order(widths=(12, 12, 17, 16, 16), late_levels=(), **options)

@@ -5,7 +5,14 @@ import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.errors import BadInput
-from lawder_edge.intervals import Interval, QuantileInterval, bootstrap_difference, bootstrap_mean, bootstrap_quantile
+from lawder_edge.intervals import (
+    Interval,
+    QuantileInterval,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_quantile,
+    paired_runs,
+)
 
 
 def clustered(rng: np.random.Generator, *, clusters: int, size: int) -> tuple[NDArray[np.float64], list[str | None]]:
@@ -143,3 +150,28 @@ def test_a_quantile_in_pieces_is_the_same_and_one_of_no_share_is_refused(monkeyp
     assert bootstrap_quantile(values, 0.95) == whole
     with pytest.raises(BadInput, match="quantile is 1"):
         bootstrap_quantile(values, 1.0)
+
+
+def test_paired_runs_are_a_paired_t_test() -> None:
+    from scipy import stats
+
+    a, b = [0.71, 0.68, 0.74, 0.70], [0.69, 0.67, 0.70, 0.71]
+    found = paired_runs(a, b)
+    theirs = stats.ttest_rel(a, b).confidence_interval(0.95)
+    np.testing.assert_allclose((found.mean, found.low, found.high), (0.015, theirs.low, theirs.high))
+    assert found.runs == 4
+
+
+def test_a_detectable_difference_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(0)
+    unit = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0]) * np.sqrt(5 / 6)
+    least = paired_runs(unit, np.zeros(6)).detectable
+    tried = [paired_runs(rng.normal(least, 1, 6), np.zeros(6)) for _ in range(400)]
+    assert 0.74 <= np.mean([t.low > 0 for t in tried]) <= 0.86
+
+
+def test_one_run_is_no_pair() -> None:
+    with pytest.raises(BadInput, match="2 or more"):
+        paired_runs([0.7], [0.6])
+    with pytest.raises(BadInput, match="both sides"):
+        paired_runs([0.7, 0.6], [0.6])

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of a PyTorch module, counted from the operators that it runs."""
+"""Parameters, multiply-accumulates and memory of a PyTorch module, counted from the operators that it runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lawder_edge.bench.alive import Lifetimes
+from lawder_edge.bench.rows import Static
+
 aten: Any = torch.ops.aten
 
 
@@ -22,18 +25,25 @@ class Cost:
 
     params: scalars in its parameters (not in buffers). macs: multiply-accumulates of one image, by rows.CONVENTION.
     activations: scalars that the counted operators write. moved: that they read and write, weights included.
-    by_operator: (operator, macs), largest first.
+    peak_activations: scalars that are alive at once at the most, by alive.Lifetimes. by_operator: (operator, macs),
+    largest first.
     """
 
     params: int
     macs: int
     activations: int
     moved: int
+    peak_activations: int
     by_operator: tuple[tuple[str, int], ...]
 
     @property
     def flops(self) -> int:
         return 2 * self.macs
+
+    @property
+    def static(self) -> Static:
+        """What a row keeps of it."""
+        return Static(self.params, self.macs, self.activations, self.moved, self.peak_activations)
 
 
 def _convolution(args: Sequence[Any], out: Any) -> int:
@@ -82,10 +92,11 @@ _RULES: dict[Any, Callable[[Sequence[Any], Any], int]] = {
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the MACs of the operators that run below it."""
+    """Adds up the MACs of the operators that run below it. lifetimes: of the memory that they read and write."""
 
-    def __init__(self) -> None:
+    def __init__(self, lifetimes: Lifetimes) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._lifetimes = lifetimes
         self.macs: Counter[str] = Counter()
         self.activations = self.moved = 0
 
@@ -99,8 +110,10 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 parts = func.decompose(*args, **kwargs)  # composite operators: linear, matmul, einsum
             if parts is not NotImplemented:
                 return parts
-            return func(*args, **kwargs)
         out = func(*args, **kwargs)
+        self._lifetimes.ran((args, kwargs), out)
+        if rule is None:
+            return out
         self.macs[func.overloadpacket.__name__] += rule(args, out)
         written = (out[0] if isinstance(out, tuple) else out).numel()
         self.activations += written
@@ -119,8 +132,10 @@ def count(module: nn.Module, size: tuple[int, int], *, channels: int = 3) -> Cos
     # On its fast path nn.MultiheadAttention is one operator, in which no product can be seen.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), _Counter() as counter:
-            twin(torch.zeros(1, channels, *size))
+        image = torch.zeros(1, channels, *size)
+        lifetimes = Lifetimes(image)
+        with torch.no_grad(), _Counter(lifetimes) as counter:
+            output = twin(image)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)
     return Cost(
@@ -128,5 +143,6 @@ def count(module: nn.Module, size: tuple[int, int], *, channels: int = 3) -> Cos
         macs=sum(counter.macs.values()),
         activations=counter.activations,
         moved=counter.moved,
+        peak_activations=lifetimes.most(output),
         by_operator=tuple(counter.macs.most_common()),
     )

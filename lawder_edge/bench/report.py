@@ -68,6 +68,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Measured], str]], ...] = (
     ("post ms", lambda m: _milliseconds(m.post.p50_ms)),
     ("frame p50 ms", lambda m: _milliseconds(m.frame.p50_ms)),
     ("memory MB", lambda m: _number(m.memory.added_bytes, 1e6, 1)),
+    ("plan kB", lambda m: _number(m.peak_activation_bytes, 1e3, 1)),
 )
 HEADINGS = ("model", *(name for name, _ in _COLUMNS), "of roof %", "times faster [95 %]", "times less cpu [95 %]")
 # The columns that hold numbers, for aligning them to the right.
@@ -212,6 +213,8 @@ def _row_fields(row: Row) -> dict[str, Any]:
         "activations": static.get("activations"),
         "moved": static.get("moved"),
         "flops_per_byte": None if m.static is None else m.static.intensity,
+        "peak_activations": static.get("peak_activations"),
+        "peak_activation_bytes": m.peak_activation_bytes,
         "load_ms": m.load_ms,
         "memory": {**dataclasses.asdict(m.memory), "added_bytes": m.memory.added_bytes},
         "infer": phase(m.infer),
@@ -244,7 +247,8 @@ _PHASES = ("infer", "cpu", "pre", "post", "frame")
 _ACCURACY = ("status", "images", "dice", "dice_drop", "mask_dice", "mask_dice_worst")
 CSV_COLUMNS = (
     *("source", "status", "reason", "runtime", "model", "precision", "file", "sha256", "size_bytes"),
-    *("height", "width", "channels", "params", "macs", "flops", "activations", "moved", "flops_per_byte", "load_ms"),
+    *("height", "width", "channels", "params", "macs", "flops", "activations", "moved", "flops_per_byte"),
+    *("peak_activations", "peak_activation_bytes", "load_ms"),
     *(f"{p}_{name}" for p in _PHASES for name in ("count", *(f"{k}_ms" for k in _PHASE_MS), "fps")),
     *("memory_baseline_bytes", "memory_peak_bytes", "memory_added_bytes"),
     *("times_faster", "times_faster_low", "times_faster_high"),

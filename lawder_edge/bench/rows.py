@@ -18,7 +18,10 @@ TIMED = (
     "the first infer after it; neither is in another number. jitter is the mean difference of an infer from the one "
     "before. cpu is the processor's time in infer, in which other work on the machine is not. memory is the most that "
     "was resident above what was before load. of roof is the share of what the processor's products and memory, both "
-    "measured, allow a network of these FLOPs and bytes in float32."
+    "measured, allow a network of these FLOPs and bytes in float32. plan is counted, not measured: the most bytes of "
+    "activations that are alive at once, input and output with them and weights not, operator by operator as PyTorch "
+    "runs them, at the row's precision; of C, the arena that was planned with the file, beside which the caller keeps "
+    "picture and mask."
 )
 
 CONVENTION = (
@@ -72,7 +75,9 @@ class Artifact:
 
     runtime: name and version of what runs it. model: architecture, as `create_model` takes it. precision: of the
     arithmetic. file: name of the model file, "" for weights made on the spot. sha256: of that file, "" without one.
-    size_bytes: with what belongs to it, None without one. accuracy: None without a certificate.
+    size_bytes: with what belongs to it, None without one. accuracy: None without a certificate. scalar_bytes: of an
+    activation while it computes: 4 for fp32, and for weights that are only stored smaller. arena_bytes: of activations,
+    as they were planned with the file; None where the runtime plans them.
     """
 
     runtime: str
@@ -82,6 +87,8 @@ class Artifact:
     sha256: str
     size_bytes: int | None
     accuracy: Accuracy | None = None
+    scalar_bytes: int = 4
+    arena_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,13 +96,15 @@ class Static:
     """What an architecture costs at the size measured, in PyTorch and before any folding.
 
     macs: multiply-accumulates of one image. activations: scalars that convolutions and products write. moved: scalars
-    that these read and write, weights and all, were every operator to go through memory.
+    that these read and write, weights and all, were every operator to go through memory. peak_activations: scalars that
+    are alive at once at the most, while operators run one after the other as they stand: see alive.Lifetimes.
     """
 
     params: int
     macs: int
     activations: int
     moved: int
+    peak_activations: int
 
     @property
     def intensity(self) -> float:
@@ -125,6 +134,13 @@ class Measured:
     post: LatencyStats
     frame: LatencyStats
     memory: PeakMemory
+
+    @property
+    def peak_activation_bytes(self) -> int | None:
+        """By the plan of its file where it has one, or else by the architecture's operators, at its precision."""
+        if self.artifact.arena_bytes is not None or self.static is None:
+            return self.artifact.arena_bytes
+        return self.static.peak_activations * self.artifact.scalar_bytes
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,7 @@ def main(task_json: str) -> None:
             found.append(None)
             continue
         module = create_model(a.model, in_channels=a.channels, num_classes=a.classes)
-        cost = count(module, (a.height, a.width), channels=a.channels)
-        found.append(Static(cost.params, cost.macs, cost.activations, cost.moved))
+        found.append(count(module, (a.height, a.width), channels=a.channels).static)
     print(json.dumps(dataclasses.asdict(Counts(tuple(found)))))
 
 

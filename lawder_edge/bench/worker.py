@@ -147,8 +147,7 @@ def _count(runner: Runner, module: nn.Module | None, model: str) -> Static | Non
     if model in MODELS:
         # Not the loaded module, which is of the deploy form where its weights are quantised.
         module = create_model(model, in_channels=runner.channels, num_classes=runner.classes)
-    cost = count(module, runner.size, channels=runner.channels)
-    return Static(cost.params, cost.macs, cost.activations, cost.moved)
+    return count(module, runner.size, channels=runner.channels).static
 
 
 def load_subject(source: str, threads: int) -> Subject:
@@ -181,7 +180,7 @@ def _load_fresh(name: str, threads: int) -> Subject:
 def _describe(predictor: Predictor, file: Path) -> Artifact:
     """file: the checkpoint that it was loaded from."""
     if predictor.bundle is not None:
-        return _describe_bundle(predictor.bundle)
+        return _describe_bundle(predictor.bundle, predictor.runner)
     data = file.read_bytes()
     return Artifact(
         runtime=_named("torch"),
@@ -193,7 +192,7 @@ def _describe(predictor: Predictor, file: Path) -> Artifact:
     )
 
 
-def _describe_bundle(bundle: Bundle) -> Artifact:
+def _describe_bundle(bundle: Bundle, runner: Runner) -> Artifact:
     from lawder_edge.targets.registry import get_target
 
     manifest = bundle.manifest
@@ -207,6 +206,8 @@ def _describe_bundle(bundle: Bundle) -> Artifact:
         sha256=manifest.model_entry.sha256,
         size_bytes=target.size_bytes(manifest),
         accuracy=_accuracy(bundle),
+        scalar_bytes=target.scalar_bytes(manifest.precision),
+        arena_bytes=runner.arena_bytes,
     )
 
 

@@ -30,8 +30,11 @@ class Runner(ABC):
 
     size: (height, width) in pixels that `predict` resizes frames to. channels: 3 (RGB) or 1 (luma). classes: channels
     of the output. threshold: probability from which a pixel is foreground. kind: what `infer` returns; of a network
-    that gives masks nothing but masks and labels can be had.
+    that gives masks nothing but masks and labels can be had. arena_bytes: that its activations were planned to take,
+    None where the runtime plans by itself.
     """
+
+    arena_bytes: int | None = None
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ TARGET = Target(
     activations="uint8, asymmetric, one scale a tensor",
     beside=(".bin",),
     watches=True,
+    stores_only=("fp16",),
 )
 
 

@@ -120,7 +120,8 @@ class Target:
     why not). integer_edges: its int8 files are int8 from input to output, where nothing else is asked for. programs:
     one of which has to be here to run it, and how to install the first. exact: computes the integer reference, and is
     held to it bit for bit in PyTorch's place. drawing: of bundles, which the module's function `draw` makes, if any.
-    watches: whether the module's function `watch` gives the inner tensors of int8 bundles.
+    watches: whether the module's function `watch` gives the inner tensors of int8 bundles. stores_only: precisions that
+    weights are stored in, while float32 is computed in.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Target:
     exact: bool = False
     drawing: Drawing | None = None
     watches: bool = False
+    stores_only: tuple[str, ...] = ()
 
     @property
     def usual_precision(self) -> str:
@@ -164,6 +166,10 @@ class Target:
     def form(self, precision: str) -> Form | None:
         """What a file of that precision is written from and other targets' too; None for the network itself."""
         return dict(self.forms).get(precision)
+
+    def scalar_bytes(self, precision: str) -> int:
+        """Of an activation while a file of that precision is computed."""
+        return 4 if precision in self.stores_only else {"fp32": 4, "fp16": 2, "int8": 1}[precision]
 
     def missing(self, packages: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `packages` that are not installed here. Imports none of them."""

@@ -72,7 +72,7 @@ def measured(artifact: Artifact) -> Measured:
         size=(256, 256),
         channels=3,
         classes=1,
-        static=Static(params=42_016, macs=52_940_336, activations=1_000_000, moved=2_000_000),
+        static=Static(params=42_016, macs=52_940_336, activations=1_000_000, moved=2_000_000, peak_activations=500_000),
         load_ms=123.0,
         infer=stats,
         cpu=stats,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -20,7 +21,7 @@ from lawder_edge.bench.report import (
     to_json,
     to_markdown,
 )
-from lawder_edge.bench.rows import BenchReport
+from lawder_edge.bench.rows import BenchReport, Measured
 
 
 def test_json_has_the_phases_with_unit_spread_and_every_value(bench_report: BenchReport) -> None:
@@ -39,6 +40,7 @@ def test_json_has_the_phases_with_unit_spread_and_every_value(bench_report: Benc
     assert document["noise"]["spread_percent"] == pytest.approx(4.0)
     assert good["flops"] == 2 * good["macs"] == 105_880_672
     assert good["memory"]["added_bytes"] == 20_000_000
+    assert (good["peak_activations"], good["peak_activation_bytes"]) == (500_000, 2_000_000)
     assert bad["status"] == "failed"
     assert "infer" not in bad
 
@@ -51,6 +53,7 @@ def test_csv_has_the_same_columns_for_every_row_and_raw_numbers(bench_report: Be
     assert good["macs"] == "52940336"
     assert good["sha256"] == "ab" * 32
     assert good["memory_added_bytes"] == "20000000"
+    assert good["peak_activation_bytes"] == "2000000"
     assert bad["reason"] == "its process was killed by SIGSEGV"
     assert bad["infer_p50_ms"] == bad["params"] == ""
     assert all(fast[name] != "" for name in CSV_COLUMNS if name != "reason")
@@ -65,6 +68,7 @@ def test_a_row_for_people_has_a_cell_for_every_heading(bench_report: BenchReport
     assert shown["MACs M"] == "52.9"
     assert shown["FLOPs M"] == "105.9"
     assert shown["file kB"] == "1.2"
+    assert shown["plan kB"] == "2,000.0"
     assert shown["p50 ms"] == "5.00"
     assert shown["fps"] == "200.0"
     assert (shown["Dice"], shown["drop"]) == ("0.8100", "0.0100")
@@ -75,6 +79,18 @@ def test_a_row_for_people_has_a_cell_for_every_heading(bench_report: BenchReport
     assert faster["times less cpu [95 %]"] == "2.50 [2.40, 2.60]"
     assert bad[:2] == ("bad", "failed")
     assert {HEADINGS[i] for i in NUMERIC}.isdisjoint({"model", "runtime", "precision", "input"})
+
+
+def test_memory_by_plan_is_the_files_own_arena_or_else_counted_at_the_precision_computed_in(measured: Measured) -> None:
+    def shown(scalar_bytes: int, *, arena_bytes: int | None = None, is_counted: bool = True) -> int | None:
+        artifact = dataclasses.replace(measured.artifact, scalar_bytes=scalar_bytes, arena_bytes=arena_bytes)
+        static = measured.static if is_counted else None
+        return dataclasses.replace(measured, artifact=artifact, static=static).peak_activation_bytes
+
+    assert [shown(size) for size in (4, 2, 1)] == [2_000_000, 1_000_000, 500_000]
+    assert shown(1, arena_bytes=142_624) == 142_624
+    assert shown(1, arena_bytes=142_624, is_counted=False) == 142_624
+    assert shown(4, is_counted=False) is None
 
 
 def test_the_header_says_what_is_timed_how_flops_are_counted_and_on_what(bench_report: BenchReport) -> None:

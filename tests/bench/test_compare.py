@@ -38,6 +38,16 @@ def test_numbers_that_shrank_break_no_limit(bench_report: BenchReport) -> None:
     assert exceeded(found, limits) == ()
 
 
+def test_a_report_from_before_memory_by_plan_is_compared_as_ever(bench_report: BenchReport) -> None:
+    document = json.loads(to_json(bench_report))
+    for row in document["rows"]:
+        for name in ("peak_activations", "peak_activation_bytes", "scalar_bytes", "arena_bytes"):
+            row.pop(name, None)
+    old = read_saved(json.dumps(document), source="old.json")
+    found = changes(old, bench_report, [parse_limit("memory>5%")])
+    assert {c.name for c in found if c.source == "good"} == {"infer.p50", "infer.p95", "memory.added_bytes"}
+
+
 @pytest.mark.parametrize(
     ("text", "path", "percent"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import tomllib
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from lawder_edge.bench.flops import count
+from lawder_edge.bench.rows import Measured, Row
 from lawder_edge.models import MODELS
 from lawder_edge.targets.registry import targets
 
@@ -47,6 +50,18 @@ def test_the_usual_export_is_opened_in_a_default_session_and_measured(baselines:
     assert measured is not None, said[-1].row.reason
     assert measured.size == (64, 96)
     assert measured.artifact.model == "unet"
+
+
+def test_a_network_that_the_bench_does_not_know_is_counted_from_the_module_that_was_exported(
+    baselines: ModuleType, measured: Measured
+) -> None:
+    made = baselines.SuiteRow("net-usual", "unet", "usual")
+    counted = Row("known", "ok", measured=measured)
+    assert baselines.counted(counted, made) == counted
+    row = Row("unknown", "ok", measured=dataclasses.replace(measured, static=None, size=(64, 64)))
+    found = baselines.counted(row, made).measured
+    assert found.static == count(baselines.module_of(made), (64, 64)).static
+    assert found.static.params == MODELS["unet"].params
 
 
 def test_a_network_whose_package_is_not_here_is_told_how_to_get(

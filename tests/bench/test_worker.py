@@ -210,6 +210,7 @@ def test_a_users_own_network_is_measured_in_a_process_whose_stdout_is_a_line_of_
     assert row.measured.static.macs == 32 * 64 * 27
     assert row.measured.static.activations == 32 * 64
     assert row.measured.static.moved == 32 * 64 * (1 + 3) + 28
+    assert row.measured.static.peak_activations == 32 * 64 * (1 + 3)
     assert row.measured.artifact.runtime.startswith("torch ")
     assert row.measured.infer.first_ms > 0
     assert row.measured.memory.added_bytes > 0
@@ -239,11 +240,14 @@ def test_a_bundle_that_was_changed_after_it_was_made_is_refused(tmp_path: Path, 
     assert "sha256" in row.reason
 
 
-def test_a_bundle_is_described_with_the_distribution_that_its_runtime_comes_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_bundle_is_described_with_the_distribution_that_its_runtime_comes_from_and_its_planned_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Runner
 ) -> None:
     bundle = write_onnx_bundle(tmp_path / "bundle")
-    loaded = SimpleNamespace(runner=None, module=None, bundle=bundle)
+    runner.arena_bytes = 4096
+    loaded = SimpleNamespace(runner=runner, module=None, bundle=bundle)
     monkeypatch.setattr(loading, "load_predictor", lambda source, threads: loaded)
     monkeypatch.setattr(worker, "tool_of", lambda module: Tool(f"{module}-gpu", "1.23.0"))
-    assert load_subject(str(bundle.path), 1).describe().runtime == "onnxruntime-gpu 1.23.0"
+    described = load_subject(str(bundle.path), 1).describe()
+    assert described.runtime == "onnxruntime-gpu 1.23.0"
+    assert (described.scalar_bytes, described.arena_bytes) == (4, 4096)

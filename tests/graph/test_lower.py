@@ -20,7 +20,10 @@ Function = Callable[[Tensor], Tensor]
 
 
 class Net(nn.Module):
-    """A convolution, any function of (1, 8, 12, 16), and a head where that gives a picture again."""
+    """A convolution, any function of (1, 8, 12, 16), and a head where that gives a picture again.
+
+    Seeded, and so are the weights of a function that has some: it may have been made before any seed was set.
+    """
 
     def __init__(self, function: Function, *, head: bool = False) -> None:
         super().__init__()
@@ -29,6 +32,9 @@ class Net(nn.Module):
         self.weight = nn.Parameter(torch.randn(8, 1, 1))
         self.function = function
         self.head = nn.Conv2d(8, 2, 1) if head else nn.Identity()
+        for part in function.modules() if isinstance(function, nn.Module) else ():
+            if isinstance(part, nn.Conv2d):
+                part.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(self.function(self.stem(x)))

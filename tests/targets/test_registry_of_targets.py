@@ -26,6 +26,13 @@ def test_every_record_is_complete_and_its_module_has_both_functions() -> None:
         assert json.dumps(dataclasses.asdict(record))
 
 
+def test_activations_take_what_is_computed_in_and_not_what_weights_are_stored_in() -> None:
+    bytes_of = {(name, p): record.scalar_bytes(p) for name, record in targets().items() for p in record.precisions}
+    assert {size for (_, precision), size in bytes_of.items() if precision == "fp32"} == {4}
+    assert {size for (_, precision), size in bytes_of.items() if precision == "int8"} == {1}
+    assert (bytes_of["tensorrt", "fp16"], bytes_of["openvino", "fp16"]) == (2, 4)
+
+
 def test_a_record_says_which_of_the_further_functions_its_module_has() -> None:
     for record in targets().values():
         module = importlib.import_module(record.module)

@@ -14,6 +14,7 @@ class CRunner(ManifestRunner):
     def __init__(self, manifest: Manifest, network: Network) -> None:
         super().__init__(manifest)
         self.network = network
+        self.arena_bytes = network.arena_bytes
 
     def infer(self, tensor: Float) -> Float:
         """By the C function `lw_NAME_logits`: the int8 logits before probabilities become bytes, times their scale."""

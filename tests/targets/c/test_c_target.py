@@ -110,6 +110,10 @@ def test_version_and_hash_in_the_header_are_the_manifests(exported: Bundle, runn
     assert runner.network.sha256 == exported.manifest.model_entry.sha256
 
 
+def test_the_runner_tells_the_arena_of_the_header(exported: Bundle, runner: CRunner) -> None:
+    assert f"#define LW_TESTS_TINY_ARENA_BYTES {runner.arena_bytes}\n" in (exported.path / "tests_tiny.h").read_text()
+
+
 def test_it_is_certified_against_the_quantised_network(exported: Bundle) -> None:
     certificate = read_certificate(exported)
     assert certificate is not None

@@ -1,0 +1,214 @@
+"""The LAW experiment: generators that differ in how their loss is weighted, and what ORDER learns from their pictures.
+
+    python benchmarks/law.py --data DIR --work runs/law --part few-a
+
+Arms fork from one base of the part with common pictures, noise and seeds. Each stage is a command of lawder-edge,
+printed before it runs; what is done is not done again, so that a stopped call goes on when it is repeated. Parts may
+run side by side. `--dry-run` lists the commands, `--gpu` takes those of full size for a workstation. When all stages of
+a part are done, or with --report, its numbers are written to WORK/PART.json, of which law_report.py makes the table.
+
+Parts: `full` learns from the usual 1,450 training pictures; `few-a` and `few-b` from 100 of Kvasir-SEG, generator and
+ORDER alike, disjoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lawder_edge.bench.stages import Stage, run_stages, shown, split_file
+from lawder_edge.errors import LawderError
+from lawder_edge.files import write_file
+
+HERE = Path(__file__).resolve().parent
+SEEDS = (1, 2, 3)
+# Of a polyp or not, alike in all arms: ten validation pictures are too few to choose one.
+THRESHOLD = "0.5"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the runs are. base, few_base, full_fork, few_fork: steps of the optimiser.
+
+    n: pictures that each generator draws.
+    """
+
+    size: int
+    base: int
+    few_base: int
+    full_fork: int
+    few_fork: int
+    n: int
+    sampler_steps: int
+    options: tuple[str, ...]
+
+
+# Two cores in about ten hours; a graphics card. The second is what the first would be at the size of the paper, and was
+# not run.
+CPU = Scale(128, 4000, 2000, 1250, 1000, 400, 15, ("--threads", "1", "--mixed-precision", "bf16"))
+GPU = Scale(256, 60_000, 20_000, 20_000, 10_000, 1450, 20, ("--mixed-precision", "bf16"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """train: lists that generator and segmenter learn from; held: those that distances are measured against.
+
+    tests: lists that ORDER's Dice is measured on, the first of them the endpoint. arms: those with all seeds; once:
+    those with the first alone. passes: of ORDER on the real pictures alone, and with synthetic ones, about equal in
+    steps. per_pass: synthetic pictures in a pass.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    held: tuple[str, ...]
+    tests: tuple[tuple[str, tuple[str, ...]], ...]
+    arms: tuple[str, ...]
+    once: tuple[str, ...]
+    passes: tuple[int, int]
+    per_pass: int
+
+    def runs(self) -> tuple[tuple[str, int], ...]:
+        """(arm, seed) of every generator."""
+        return tuple((arm, s) for s in SEEDS for arm in self.arms) + tuple((arm, SEEDS[0]) for arm in self.once)
+
+
+KVASIR = ("Kvasir-100", ("pranet_test_kvasir_100.txt",))
+CLINIC = ("ClinicDB, another hospital", ("clinicdb_sequences_01_15.txt", "clinicdb_sequences_16_29.txt"))
+FEW_ARMS = ("uniform", "regions", "law")
+PARTS = (
+    Part(
+        "full",
+        ("pranet_train_kvasir_900.txt", "pranet_train_clinicdb_550.txt"),
+        ("pranet_test_kvasir_100.txt", "pranet_test_clinicdb_62.txt"),
+        (KVASIR, ("ClinicDB-62 (leaky)", ("pranet_test_clinicdb_62.txt",))),
+        ("uniform", "ratio", "regions", "law"),
+        ("law_regions", "law_joint"),
+        (40, 31),
+        400,
+    ),
+    *(
+        Part(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), FEW_ARMS, (), (375, 175), 90)
+        for x in "ab"
+    ),
+)
+
+
+def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
+    """All commands of a part, in an order in which each finds what it reads."""
+    home = work / part.name
+
+    def lists(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(str(split_file(name, home=HERE, data=data)) for name in names)
+
+    base = home / "base"
+    real = ("--data", str(data), "--split", *lists(part.train))
+    few = part.name != "full"
+
+    def generator(arm: str, seed: int, out: Path, steps: int, *start: str) -> Stage:
+        options = ("--arm", arm, "--seed", str(seed), "--steps", str(steps), "--size", str(scale.size), *scale.options)
+        return Stage(f"{out.name} generator", ("synth", "train", *real, "--out", str(out), *options, *start))
+
+    def segmenter(out: Path, seed: int, *synthetic: str) -> list[Stage]:
+        passes = part.passes[1 if synthetic else 0]
+        train = (
+            *("train", *real, "--out", str(out / "order"), "--model", "order", "--schedule", f"{scale.size}x{passes}"),
+            *("--learning-rate", "4e-3", "--seed", str(seed), "--val-every", str(passes), *scale.options, *synthetic),
+        )
+        found = [Stage(f"{out.name} ORDER", train)]
+        for place, (_, names) in enumerate(part.tests):
+            test = (
+                *("eval", "--model", str(out / "order" / "best.safetensors"), "--data", str(data), "--split"),
+                *(*lists(names), "--threshold", THRESHOLD, "--format", "json"),
+            )
+            found.append(Stage(f"{out.name} test {place + 1}", test, out / f"test{place + 1}.json"))
+        return found
+
+    plan: list[Stage] = []
+    for seed in SEEDS:
+        plan += segmenter(home / f"real-{seed}", seed)
+    plan.append(generator("uniform", 0, base, scale.few_base if few else scale.base))
+    for arm, seed in part.runs():
+        out = home / f"{arm}-{seed}"
+        pictures = out / "pictures"
+        init = ("--init", str(base / "generator.safetensors"))
+        plan.append(generator(arm, seed, out, scale.few_fork if few else scale.full_fork, *init))
+        sample = (
+            *("synth", "sample", "--model", str(out / "generator.safetensors"), "--masks", "augmented", *real),
+            *("-n", str(scale.n), "--seed", str(seed), "--steps", str(scale.sampler_steps), "--out", str(pictures)),
+            *(("--threads", "1") if scale is CPU else ()),
+        )
+        plan.append(Stage(f"{out.name} pictures", sample))
+        score = (
+            *("synth", "score", str(pictures), "--data", str(data), "--train", *lists(part.train)),
+            *("--held-out", *lists(part.held), "--judge", "order", "--format", "json"),
+        )
+        plan.append(Stage(f"{out.name} score", score, out / "score.json"))
+        plan += segmenter(out, seed, "--synth", str(pictures), "--synth-per-pass", str(part.per_pass))
+    return plan
+
+
+def gathered(part: Part, *, work: Path) -> dict[str, object]:
+    """What the report reads: of every run that is done, its score and its Dice on every test list."""
+    runs = []
+    for arm, seed in [("real", s) for s in SEEDS] + list(part.runs()):
+        home = work / part.name / f"{arm}-{seed}"
+        dice = []
+        for place in range(len(part.tests)):
+            file = home / f"test{place + 1}.json"
+            dice.append(json.loads(file.read_text())["dice"]["mean"] if file.is_file() else None)
+        score = json.loads((home / "score.json").read_text()) if (home / "score.json").is_file() else None
+        runs.append({"arm": arm, "seed": seed, "dice": dice, "score": score and summary(score)})
+    return {"part": part.name, "tests": [name for name, _ in part.tests], "runs": runs}
+
+
+def summary(score: dict[str, object]) -> dict[str, object]:
+    """Of the report of `synth score`, without its pictures."""
+    views = {d["view"]: d for d in score["distances"]}  # type: ignore[attr-defined]
+    frame, crop, fidelity, near = views["frame"], views["lesion crop"], score["fidelity"], score["memorised"]
+    return {
+        "features": score["features"],
+        "kid_frame": frame["to_held"]["mean"],
+        "kid_crop": crop["to_held"]["mean"],
+        "floor_frame": frame["floor"]["mean"],
+        "floor_crop": crop["floor"]["mean"],
+        "frechet_frame": frame["frechet_to_held"],
+        "frechet_crop": crop["frechet_to_held"],
+        "fidelity": fidelity["synthetic"]["mean"],  # type: ignore[index]
+        "fidelity_real": fidelity["held_out"]["mean"],  # type: ignore[index]
+        "memorised": len(near["flagged"]),  # type: ignore[index]
+        "pictures": score["synthetic"],
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with kvasir-seg/, cvc-clinicdb/ and splits/")
+    parser.add_argument("--work", type=Path, required=True, help="folder of all runs, which hold patients' images")
+    parser.add_argument("--part", nargs="+", choices=[p.name for p in PARTS], default=[p.name for p in PARTS])
+    parser.add_argument("--gpu", action="store_true", help="the sizes for a workstation's graphics card")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
+    parser.add_argument(
+        "--report", action="store_true", help="write WORK/PART.json of what is done so far, run nothing"
+    )
+    args = parser.parse_args(argv)
+    for part in (p for p in PARTS if p.name in args.part):
+        plan = stages(part, GPU if args.gpu else CPU, data=args.data, work=args.work)
+        if args.dry_run:
+            print("\n".join(shown(stage.argv) for stage in plan))
+            continue
+        if not args.report:
+            (args.work / part.name).mkdir(parents=True, exist_ok=True)
+            try:
+                run_stages(plan, args.work / part.name / "done.txt")
+            except LawderError as error:
+                sys.exit(f"error: {error}")
+        text = json.dumps(gathered(part, work=args.work), indent=1) + "\n"
+        write_file(args.work / f"{part.name}.json", text.encode())
+
+
+if __name__ == "__main__":
+    main()

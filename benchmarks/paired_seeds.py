@@ -1,0 +1,199 @@
+"""ORDER and others trained alike with several seeds, to tell what a change gains from what a seed gains.
+
+    PYTHONPATH=benchmarks python benchmarks/paired_seeds.py networks --data DIR --work runs/seeds --out DIR
+
+Studies: `networks`, by one recipe; `recipe`, ORDER with one change each, measured where recipes may be chosen: on
+half of the sequences of another hospital. Every row is trained on Kvasir-SEG's 900 training images, once a seed; a
+seed draws the same validation images, order and augmentation for all. Each stage is a command of lawder-edge; a
+stopped call goes on when it is repeated. Writes seeds_STUDY.md with the differences between the first row and each
+other one, paired by seed; what stands in it below "## What it says" is kept. --report writes it from what is done so
+far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lawder_edge.bench.stages import Stage, run_stages, split_file
+from lawder_edge.errors import LawderError
+from lawder_edge.evaluation.comparison import kept_words
+from lawder_edge.evaluation.tables import markdown_table
+from lawder_edge.files import write_file
+from lawder_edge.intervals import PairedRuns, paired_runs
+
+HERE = Path(__file__).resolve().parent
+TRAIN = "pranet_train_kvasir_900.txt"
+RECIPE = (
+    *("--schedule", "128x20", "--learning-rate", "4e-3", "--mixed-precision", "bf16", "--val-every", "4"),
+    *("--threads", "1"),
+)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A list of images that no training here saw. splits: files in benchmarks/splits, or else in DIR/splits."""
+
+    key: str
+    name: str
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A row. options: of `train`, besides the recipe."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """rows: the first is the one that the others are held against."""
+
+    name: str
+    title: str
+    rows: tuple[Trained, ...]
+    tests: tuple[Tested, ...]
+    seeds: tuple[int, ...]
+
+
+FIRST_HALF = "clinicdb_sequences_01_15.txt"
+STUDIES = (
+    Study(
+        "networks",
+        "What a network gains, and what a seed",
+        tuple(
+            Trained(name, ("--model", name))
+            for name in ("order", "variants:NoAdapters", "variants:NoAdaptersWide", "mk_unet_wide", "mk_unet_t")
+        ),
+        (
+            Tested("kvasir", "Kvasir-100", ("pranet_test_kvasir_100.txt",)),
+            Tested("clinicdb", "ClinicDB, another hospital", (FIRST_HALF, "clinicdb_sequences_16_29.txt")),
+        ),
+        (0, 1, 2, 3, 4),
+    ),
+    Study(
+        "recipe",
+        "What a change of the recipe gains, and what a seed",
+        (
+            Trained("order", ()),
+            Trained("a tenth of the pictures empty", ("--empty-share", "0.1")),
+            Trained("structure loss", ("--loss", "structure")),
+            Trained("deep supervision", ("--deep-supervision",)),
+            Trained("weight decay 0.05", ("--weight-decay", "0.05")),
+        ),
+        (Tested("clinicdb", "ClinicDB, another hospital, sequences 1 to 15", (FIRST_HALF,)),),
+        (0, 1, 2),
+    ),
+)
+
+
+def folder(work: Path, row: Trained, seed: int) -> Path:
+    return work / f"{re.sub(r'[^A-Za-z0-9.]+', '_', row.name)}-{seed}"
+
+
+def stages(study: Study, *, data: Path, work: Path) -> list[Stage]:
+    """All rows of a seed before the next seed, so that what is done so far compares."""
+    plan = []
+    for seed in study.seeds:
+        for row in study.rows:
+            out = folder(work, row, seed)
+            train = (
+                *("train", "--data", str(data), "--split", str(split_file(TRAIN, home=HERE, data=data))),
+                *("--out", str(out), "--seed", str(seed), *RECIPE, *row.options),
+            )
+            plan.append(Stage(f"{row.name} {seed}", train))
+            for test in study.tests:
+                lists = tuple(str(split_file(name, home=HERE, data=data)) for name in test.splits)
+                score = (
+                    *("eval", "--model", str(out / "best.safetensors"), "--data", str(data), "--split", *lists),
+                    *("--format", "json"),
+                )
+                plan.append(Stage(f"{row.name} {seed} on {test.key}", score, out / f"{test.key}.json"))
+    return plan
+
+
+def dice_of(work: Path, row: Trained, seed: int, test: Tested) -> float | None:
+    """None where it is not measured yet."""
+    file = folder(work, row, seed) / f"{test.key}.json"
+    return float(json.loads(file.read_text())["dice"]["mean"]) if file.is_file() else None
+
+
+def compared(study: Study, row: Trained, test: Tested, *, work: Path) -> PairedRuns | None:
+    """The first row less `row`, over the seeds that both have; None for fewer than two."""
+    pairs = [
+        (ours, theirs)
+        for seed in study.seeds
+        if (ours := dice_of(work, study.rows[0], seed, test)) is not None
+        and (theirs := dice_of(work, row, seed, test)) is not None
+    ]
+    if len(pairs) < 2:
+        return None
+    return paired_runs(*zip(*pairs, strict=True))
+
+
+def table(study: Study, *, work: Path) -> str:
+    """Mean Dice over seeds with the standard deviation, and what the first row has more, in points."""
+    rows = []
+    for row in study.rows:
+        cells: list[str] = [row.name]
+        for test in study.tests:
+            there = [d for seed in study.seeds if (d := dice_of(work, row, seed, test)) is not None]
+            spread = f" ({np.std(there, ddof=1):.3f})" if len(there) > 1 else ""
+            cells.append(f"{np.mean(there):.3f}{spread}, {len(there)} seeds" if there else "-")
+            gap = None if row == study.rows[0] else compared(study, row, test, work=work)
+            cells.append("-" if gap is None else f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]")
+        rows.append(tuple(cells))
+    header = ["trained"]
+    for test in study.tests:
+        header += [f"Dice on {test.name}", f"{study.rows[0].name} less it, points"]
+    return markdown_table(header, rows)
+
+
+def document(study: Study, *, work: Path, words: str) -> str:
+    """seeds_STUDY.md."""
+    options = "\n".join(
+        f"- {row.name}: `{' '.join(row.options)}`" for row in study.rows if row.options and row.options[-1] != row.name
+    )
+    return (
+        f"# {study.title}\n\n"
+        f"    PYTHONPATH=benchmarks python benchmarks/paired_seeds.py {study.name} --data DIR --work runs/{study.name} "
+        "--out benchmarks/results\n\n"
+        f"Each trained on Kvasir-SEG's 900 training images with `{' '.join(RECIPE)}`, seeds "
+        f"{', '.join(map(str, study.seeds))}. Mean Dice over seeds (standard deviation); what the first has more, "
+        "paired by seed, mean [95 % interval by Student's t over the seeds].\n\n"
+        f"{table(study, work=work)}" + (f"\n{options}\n" if options else "") + words
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=[s.name for s in STUDIES])
+    parser.add_argument("--data", type=Path, required=True, help="folder with kvasir-seg/, cvc-clinicdb/ and splits/")
+    parser.add_argument("--work", type=Path, required=True, help="folder of all runs of this study")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the result, which is replaced")
+    parser.add_argument("--report", action="store_true", help="run nothing, report what is done")
+    args = parser.parse_args(argv)
+    study = next(s for s in STUDIES if s.name == args.study)
+    if not args.report:
+        args.work.mkdir(parents=True, exist_ok=True)
+        try:
+            run_stages(stages(study, data=args.data, work=args.work), args.work / "done.txt")
+        except LawderError as error:
+            sys.exit(f"error: {error}")
+    file = args.out / f"seeds_{study.name}.md"
+    words = kept_words(file.read_text()) if file.is_file() else ""
+    write_file(file, document(study, work=args.work, words=words).encode())
+    print(f"{file}: written")
+
+
+if __name__ == "__main__":
+    main()

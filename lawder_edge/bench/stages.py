@@ -1,0 +1,76 @@
+"""Experiments of many commands of lawder-edge, one after another, gone on with where they were stopped.
+
+Runs processes, writes what they print and which of them are done.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lawder_edge.errors import LawderError
+from lawder_edge.files import write_file
+
+
+class StageFailed(LawderError):
+    """A command of an experiment failed."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command, without `lawder-edge`. name: unique in its experiment.
+
+    file: where its standard output is kept, if that is a result.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    file: Path | None = None
+
+
+def split_file(name: str, *, home: Path, data: Path) -> Path:
+    """A list of pictures: that of `home`/splits where it has one of that name, else of `data`/splits."""
+    ours = home / "splits" / name
+    return ours if ours.is_file() else data / "splits" / name
+
+
+def shown(argv: Sequence[str]) -> str:
+    """As a person would type it."""
+    return f"lawder-edge {shlex.join(argv)}"
+
+
+def run_stages(plan: Sequence[Stage], done: Path) -> None:
+    """Run every stage that `done` does not name yet, and name it there.
+
+    A command with --out whose folder holds the beginning of a run is told to --resume.
+
+    Raises: StageFailed naming the stage and its exit code; what is done stays done.
+    """
+    finished = set(done.read_text().splitlines()) if done.is_file() else set()
+    for place, stage in enumerate(plan):
+        if stage.name in finished:
+            continue
+        argv = _resumed(stage)
+        print(f"[{place + 1}/{len(plan)}] {stage.name}: {shown(argv)}", flush=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "lawder_edge", *argv], stdout=subprocess.PIPE if stage.file else None, check=False
+        )
+        if result.returncode:
+            raise StageFailed(f"{stage.name}: exit {result.returncode}. Mend what it says and repeat this call.")
+        if stage.file is not None:
+            write_file(stage.file, result.stdout)
+        with done.open("a") as file:
+            file.write(stage.name + "\n")
+
+
+def _resumed(stage: Stage) -> tuple[str, ...]:
+    if "--out" not in stage.argv:
+        return stage.argv
+    out = Path(stage.argv[stage.argv.index("--out") + 1])
+    # A run of `train` and `synth train`; pictures of `synth sample`.
+    begun = any((out / name).exists() for name in ("last.safetensors", "manifest.json", "images"))
+    return (*stage.argv, "--resume") if begun else stage.argv
