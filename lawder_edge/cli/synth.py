@@ -33,7 +33,7 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
         out: Path = Path("runs/synth"),
         config: Path | None = None,
         recipe: Annotated[SynthConfig, tyro.conf.arg(name="")] = base,
-        init: Path | None = None,
+        init: str | None = None,
         teacher: Path | None = None,
         teacher_weight: float | None = None,
         resume: bool = False,
@@ -57,7 +57,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
                 out what a segmenter will be tested on.
             out: run folder: generator, preview, curves, state to resume from.
             config: TOML file with any of the recipe's options below; the command line stands above it.
-            init: generator to start from, of the same size and widths.
+            init: generator to start from, of the same size and widths: a file, or the name of one that the package
+                carries, such as polyp128.
             teacher: generator trained with --condition lowpass, of the same size, to learn from beside the pictures.
             teacher_weight: what the teacher's word counts in the target, above 0 to 1, by default 0.5; the picture
                 counts the rest.
@@ -68,6 +69,7 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
             threads: of this process; 0 leaves the choice to PyTorch.
         """
         from lawder_edge.cli.progress import progress, run_progress
+        from lawder_edge.synthesis.generator import generator_file
         from lawder_edge.synthesis.prepare import prepare_pictures
         from lawder_edge.synthesis.train import RUN_FILE
         from lawder_edge.synthesis.train import train as fit
@@ -78,9 +80,10 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
             raise BadInput("--teacher-weight says what a teacher's word counts: give --teacher.")
         weight = 0.5 if teacher_weight is None else teacher_weight
         limit_threads(threads)
+        start = None if init is None else generator_file(init)
         with progress("decoding", shown=is_first()) as report:
             pictures = prepare_pictures(
-                recipe, data=data, splits=split, out=out, start=init, teacher=teacher, teacher_weight=weight,
+                recipe, data=data, splits=split, out=out, start=start, teacher=teacher, teacher_weight=weight,
                 resume=resume, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=cpu,
             )  # fmt: skip
         for note in pictures.notes:
@@ -91,7 +94,7 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
                 report(p.step, p.steps, f"loss {p.loss:.4f}")
 
             result = fit(
-                recipe, pictures.data, out=out, start=init, teacher=teacher, teacher_weight=weight,
+                recipe, pictures.data, out=out, start=start, teacher=teacher, teacher_weight=weight,
                 resume=resume, on_step=on_step, cpu=cpu,
             )  # fmt: skip
         if is_first():
@@ -108,8 +111,8 @@ def train_command(argv: Sequence[str]) -> Callable[..., int]:
 
 
 def sample(
-    model: Annotated[Path, tyro.conf.arg(aliases=["-m"])],
     out: Path,
+    model: Annotated[str, tyro.conf.arg(aliases=["-m"])] = "polyp128",
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 16,
     base: str = "",
     masks: str = "procedural",
@@ -127,15 +130,17 @@ def sample(
 ) -> int:
     """Draw pictures for masks, in the layout that `train` reads, marked as synthetic.
 
-    Example: lawder-edge synth sample --model runs/synth/generator.safetensors -n 1450 --out synthetic
+    Example: lawder-edge synth sample -n 16 --out synthetic
 
+    From a generator of your own: --model runs/synth/generator.safetensors
     The masks of a folder as they are: --masks polyps/masks; bent, moved and flipped: --masks augmented --data polyps.
     Several GPUs: accelerate launch --num_processes 2 -m lawder_edge synth sample ...
     Several processes on a CPU: torchrun --standalone --nproc-per-node 2 -m lawder_edge synth sample ... --cpu
 
     Args:
-        model: generator.safetensors of `synth train`.
         out: dataset folder to make: images/, masks/ and manifest.json.
+        model: generator.safetensors of `synth train`, or the name of one that the package carries: polyp128, polyps of
+            128x128 pixels.
         n: number of pictures.
         base: of a controlnet generator, where Stable Diffusion lies now, if not where it was in training.
         masks: procedural (drawn like the training masks' shapes), augmented (of --data), or a folder of masks, taken in
@@ -153,7 +158,7 @@ def sample(
         threads: of this process; 0 leaves the choice to PyTorch.
     """
     from lawder_edge.cli.progress import progress
-    from lawder_edge.synthesis.generator import load_generator
+    from lawder_edge.synthesis.generator import generator_file, load_generator
     from lawder_edge.synthesis.mask_files import mask_source
     from lawder_edge.synthesis.sample import sample as draw
     from lawder_edge.synthesis.solver import Solver
@@ -161,7 +166,7 @@ def sample(
     from lawder_edge.training.processes import is_first
 
     limit_threads(threads)
-    generator = load_generator(model, base=base)
+    generator = load_generator(generator_file(model), base=base)
     with progress("reading masks", shown=is_first()) as report:
         source, notes = mask_source(masks, generator, data=data, splits=split, progress=report)
     if is_first():

@@ -23,6 +23,7 @@ from lawder_edge.synthesis.weighter import Weighter
 from lawder_edge.training.checkpoint import fingerprint, load_into, read_tensors, write_tensors
 
 FORMAT = "lawder-edge-generator-1"
+BUNDLED = Path(__file__).parent / "weights"
 _SHAPES = "mask_shapes"
 
 
@@ -112,7 +113,34 @@ def save_generator(
     if weighter is not None:
         tensors |= {f"weighter.{name}": value for name, value in weighter.state_dict().items()}
     tensors[_SHAPES] = mask_shapes
-    write_tensors(path, tensors, {"format": FORMAT, "record": json.dumps(dataclasses.asdict(record), sort_keys=True)})
+    _write(path, tensors, record)
+
+
+def pack_generator(source: Path, out: Path) -> StoredGenerator:
+    """The generator of a file in float16, half as large: how the package carries one.
+
+    It is computed with in float32 all the same. Returns: what `out` holds. Raises: BadCheckpoint as `read_generator`.
+    """
+    stored = read_generator(source)
+    half = {name: value if name == _SHAPES else value.half() for name, value in stored.tensors.items()}
+    _write(out, half, stored.record)
+    return read_generator(out)
+
+
+def generator_file(source: str) -> Path:
+    """The file that `source` names: a path, or the name of a generator that the package carries.
+
+    Raises: BadCheckpoint where it is neither.
+    """
+    if Path(source).is_file():
+        return Path(source)
+    bundled = {path.stem: path for path in sorted(BUNDLED.glob("*.safetensors"))}
+    if source not in bundled:
+        raise BadCheckpoint(
+            f"{source}: no such file. Give the generator.safetensors of a run of `lawder-edge synth train`, or the "
+            f"name of one that the package carries: {', '.join(bundled)}."
+        )
+    return bundled[source]
 
 
 def read_generator(path: Path) -> StoredGenerator:
@@ -188,6 +216,10 @@ def start_from(path: Path, generator: Generator, config: SynthConfig) -> StoredG
 def part_of(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     """The tensors whose names start with `kind` and a dot, without it."""
     return {name.removeprefix(f"{kind}."): value for name, value in tensors.items() if name.startswith(f"{kind}.")}
+
+
+def _write(path: Path, tensors: dict[str, Tensor], record: GeneratorRecord) -> None:
+    write_tensors(path, tensors, {"format": FORMAT, "record": json.dumps(dataclasses.asdict(record), sort_keys=True)})
 
 
 def _load_denoiser(denoiser: Any, stored: StoredGenerator) -> None:
