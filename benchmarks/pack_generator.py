@@ -1,6 +1,6 @@
 """A trained generator in the form in which the package carries one: float16, at most 8 MB.
 
-    python benchmarks/pack_generator.py RUN/generator.safetensors lawder_edge/synthesis/weights/polyp128.safetensors
+python benchmarks/pack_generator.py RUN/generator.safetensors lawder_edge/synthesis/weights/polyp128.safetensors
 """
 
 from __future__ import annotations

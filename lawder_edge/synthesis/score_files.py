@@ -44,8 +44,7 @@ def read_sets(
     Raises: BadDataset for a list that is missing or stands on both sides; BadInput for a `lesion_class` that there is
     not; BadImage.
     """
-    manifest = read_manifest(synthetic)
-    classes = 1 if manifest is None or manifest.origin is None else manifest.origin.num_classes
+    classes = _classes(synthetic)
     if not 1 <= lesion_class <= max(1, classes - 1):
         raise BadInput(f"--lesion-class {lesion_class}: {synthetic} is of {classes} classes, of which it is none.")
     if not train or not held_out:
@@ -77,6 +76,20 @@ def read_for_choice(synthetic: Path, *, overwrite: bool) -> Drawn:
             "and --reject-memorised out to score alone."
         )
     return read_drawn(synthetic)
+
+
+def read_pictures(synthetic: Path, *, limit: int) -> TrainData:
+    """The first `limit` pictures of a folder of `synth sample`, at their own size, with their masks.
+
+    Raises: BadDataset, BadImage.
+    """
+    fakes = find_samples(synthetic)[:limit]
+    return _read(fakes, image_size(fakes[0].image), _classes(synthetic), lambda done, total: None)
+
+
+def _classes(synthetic: Path) -> int:
+    manifest = read_manifest(synthetic)
+    return 1 if manifest is None or manifest.origin is None else manifest.origin.num_classes
 
 
 def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:

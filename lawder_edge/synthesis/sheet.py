@@ -1,4 +1,4 @@
-"""A contact sheet of synthetic pictures: mask, picture, and the training picture that is nearest to it."""
+"""Contact sheets of synthetic pictures: with their masks, or with the training picture that is nearest to each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ from lawder_edge.training.batches import TrainData
 
 _TITLES = ("mask", "synthetic", "nearest training picture")
 _COLUMNS = 2
+SHEET_PICTURES = 16
+_SHEET_COLUMNS = 8
+
+
+def picture_sheet(pictures: TrainData) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB: rows of 8 masks, each above its picture, at the pictures' own size. One picture or more."""
+    pairs = [
+        np.concatenate([np.broadcast_to(part, (*part.shape[:2], 3)) for part in (_grey(labels), image)])
+        for image, labels in zip(pictures.images, pictures.labels, strict=True)
+    ]
+    pairs += [np.full_like(pairs[0], BACKGROUND)] * (-len(pairs) % min(_SHEET_COLUMNS, len(pairs)))
+    columns = min(_SHEET_COLUMNS, len(pairs))
+    return np.concatenate([np.concatenate(pairs[i : i + columns], 1) for i in range(0, len(pairs), columns)])
 
 
 def pick_neighbours(neighbours: Sequence[Neighbour], *, nearest: int = 4, others: int = 8) -> tuple[Neighbour, ...]:

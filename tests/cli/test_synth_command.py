@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_calls import BRIEF, Said, blob, call_cli, done, refused
 from PIL import Image
@@ -123,6 +124,19 @@ def test_a_stopped_drawing_goes_on(generator: Path, tmp_path: Path) -> None:
     after = _everything_below(tmp_path / "out" / "images")
     assert len(after) == 4
     assert before.items() <= after.items()
+
+
+def test_pictures_are_drawn_at_once_from_the_generator_that_the_package_carries(tmp_path: Path) -> None:
+    command = ["synth", "sample", "-n", 3, "--out", tmp_path / "out", *DRAW, "--sheet", tmp_path / "sheets" / "s.png"]
+    said = done(command)
+    assert f"{tmp_path / 'out'}: 3 synthetic pictures" in said.out
+    pictures = [np.asarray(Image.open(p)) for p in sorted((tmp_path / "out" / "images").iterdir())]
+    sheet = np.asarray(Image.open(tmp_path / "sheets" / "s.png"))
+    assert sheet.shape == (256, 3 * 128, 3)
+    assert np.array_equal(sheet[128:], np.concatenate(pictures, 1))
+    assert set(np.unique(sheet[:128])) == {0, 255}
+    refused(call_cli([*command[:5], tmp_path / "other", *command[6:]]), "s.png exists")
+    assert not (tmp_path / "other").exists()
 
 
 class TestBadInput:
