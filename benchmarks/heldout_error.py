@@ -10,6 +10,7 @@ what the others are compared to, picture by picture.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.data.cache import load_arrays
 from lawder_edge.data.datasets import find_samples, select_listed
+from lawder_edge.errors import LawderError
 from lawder_edge.intervals import bootstrap_mean
 from lawder_edge.synthesis.condition import with_hint
 from lawder_edge.synthesis.denoiser import mask_planes
@@ -42,7 +44,7 @@ def errors(
         some = slice(start, start + BATCH)
         x0 = normalise(images[some])
         planes = mask_planes(torch.from_numpy(labels[some]).long(), num_classes=config.num_classes)
-        planes = with_hint(planes, config, x0)
+        planes = with_hint(planes, config, x0, first=start)
         for column, time in enumerate(times):
             seeds = [(start + i) * TIMES + time for i in range(len(x0))]
             t = torch.full((len(x0),), time)
@@ -87,11 +89,13 @@ def main() -> None:
     kinds = {(c.size, c.in_channels, c.num_classes) for c in (g.record.config for g in generators)}
     if len(kinds) != 1:
         parser.error("models of several sizes, channels or classes do not compare")
+    if any(g.record.config.denoiser != "small" for g in generators):
+        parser.error("only pictures are compared here, and a generator on Stable Diffusion errs by latents")
     (size, channels, classes), *_ = kinds
     samples = select_listed(find_samples(args.data), args.split)[: args.pictures]
-    known = {i for g in generators for i in g.record.train_ids}
-    if seen := [s.id for s in samples if s.id in known]:
-        parser.error(f"{len(seen)} of these pictures were trained on, {seen[0]} first; give others")
+    known = {i for g in generators for i in (*g.record.train_ids, *g.record.train_groups)}
+    if seen := [s.id for s in samples if s.id in known or s.group in known]:
+        parser.error(f"{len(seen)} of these pictures or their sequences were trained on, {seen[0]} first; give others")
     loaded = load_arrays(
         samples, size=(size, size), channels=channels, num_classes=classes, progress=lambda done, total: None
     )
@@ -103,4 +107,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (LawderError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -10,9 +10,11 @@ step.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
+from lawder_edge.errors import LawderError
 from lawder_edge.files import write_file
 from lawder_edge.synthesis.delta_figure import STEPS, draw_figure, keep_deltas
 from lawder_edge.synthesis.generator import Generator, read_generator, start_from
@@ -40,4 +42,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (LawderError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from lawder_edge.bench.svg import COLOURS, Point, axis, panels, plot
+from lawder_edge.errors import LawderError
 from lawder_edge.evaluation.comparison import kept_words
 from lawder_edge.evaluation.tables import markdown_table
 from lawder_edge.files import write_file
@@ -90,12 +92,17 @@ def difference(runs: Sequence[Run], arm: str, other: str, *, place: int = 0) -> 
     return paired_runs(ours, theirs)
 
 
-def told(found: PairedRuns | None) -> str:
+def told(runs: Sequence[Run], arm: str, other: str, *, place: int) -> str:
+    """The difference over all pairs, and of parts that are several the mean of each."""
+    found = difference(runs, arm, other, place=place)
     if found is None:
         return "-"
+    parts = sorted({r.part for r in runs})
+    means = [(p, difference([r for r in runs if r.part == p], arm, other, place=place)) for p in parts]
+    each = "".join(f"; {p} {100 * m.mean:+.1f}" for p, m in means if m is not None) if len(parts) > 1 else ""
     return (
         f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}], {found.runs} pairs, sd "
-        f"{100 * found.sd:.1f}, would find {100 * found.detectable:.1f}"
+        f"{100 * found.sd:.1f}, would find {100 * found.detectable:.1f}{each}"
     )
 
 
@@ -167,7 +174,7 @@ def document(parts: Sequence[dict[str, Any]], *, words: str) -> str:
     columns = [(name, runs, i) for name, runs in (("100 real", few), ("1,450 real", full)) for i in range(2)]
     tests = {name: parts_tests(parts, few=name == "100 real") for name, _, _ in columns}
     header = ("arms", *(f"{name}: {tests[name][i]}" for name, _, i in columns))
-    rows = [(f"{a} less {b}", *(told(difference(runs, a, b, place=i)) for _, runs, i in columns)) for a, b in COMPARED]
+    rows = [(f"{a} less {b}", *(told(runs, a, b, place=i) for _, runs, i in columns)) for a, b in COMPARED]
     lines += [markdown_table(header, rows)]
     return "\n".join(lines) + words
 
@@ -219,4 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (LawderError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ import numpy as np
 
 from lawder_edge.bench.ratios import ratio
 from lawder_edge.data.phantom import make_frame
+from lawder_edge.errors import LawderError
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.solver import Solver
 
@@ -156,4 +158,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (LawderError, OSError) as error:
+        sys.exit(f"error: {error}")

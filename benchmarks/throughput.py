@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -36,12 +37,14 @@ from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.data.cache import resize_labels
 from lawder_edge.data.datasets import Sample, find_samples, select_listed
 from lawder_edge.data.load import load_pair
+from lawder_edge.errors import LawderError
 from lawder_edge.models import blocks, create_model
 from lawder_edge.threads import limit_threads
 from lawder_edge.training import loop
 from lawder_edge.training.batches import TrainData, augmented_batch
 from lawder_edge.training.config import Progress, TrainConfig
 from lawder_edge.training.curves import write_curves
+from lawder_edge.training.heap import keep_freed_memory
 from lawder_edge.training.losses import LOSSES, supervised
 from lawder_edge.training.prepare import CACHE_SIDE, load_part
 from lawder_edge.training.state import write_run
@@ -152,6 +155,8 @@ class EnoughError(Exception):
 def run_this(config: TrainConfig, samples: Sequence[Sample], parent: Connection) -> None:
     """As `run_plain`. Each step is a pass of one batch, so that each writes what a run writes."""
     limit_threads(1)
+    # As `lawder-edge train` does.
+    keep_freed_memory()
     data, run, curves = Clocked(augmented_batch), Clocked(write_run), Clocked(write_curves)
     mark = 0.0
 
@@ -259,4 +264,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (LawderError, OSError) as error:
+        sys.exit(f"error: {error}")

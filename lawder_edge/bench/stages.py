@@ -5,6 +5,7 @@ Runs processes, writes what they print and which of them are done.
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import subprocess
 import sys
@@ -12,12 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lawder_edge.errors import LawderError
+from lawder_edge.errors import BadInput, LawderError
 from lawder_edge.files import write_file
 
 
 class StageFailed(LawderError):
     """A command of an experiment failed."""
+
+
+class OtherExperiment(BadInput):
+    """A folder holds results of other commands than those that were asked for."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,21 @@ def shown(argv: Sequence[str]) -> str:
 
 
 def run_stages(plan: Sequence[Stage], done: Path) -> None:
-    """Run every stage that `done` does not name yet, and name it there.
+    """Run every stage that `done` does not name yet, and name it there with a digest of its command.
 
     A command with --out whose folder holds the beginning of a run is told to --resume.
 
-    Raises: StageFailed naming the stage and its exit code; what is done stays done.
+    Raises: OtherExperiment where a stage was done by another command; StageFailed naming the stage and its exit code.
+    What is done stays done.
     """
-    finished = set(done.read_text().splitlines()) if done.is_file() else set()
+    lines = done.read_text().splitlines() if done.is_file() else []
+    finished = {name: digest for digest, _, name in (line.partition(" ") for line in lines)}
+    for stage in plan:
+        if stage.name in finished and finished[stage.name] != _digest(stage):
+            raise OtherExperiment(
+                f"{done}: {stage.name} was done by another command than {shown(stage.argv)}. Take another folder for "
+                "these, or remove that stage's results and its line there."
+            )
     for place, stage in enumerate(plan):
         if stage.name in finished:
             continue
@@ -64,7 +77,11 @@ def run_stages(plan: Sequence[Stage], done: Path) -> None:
         if stage.file is not None:
             write_file(stage.file, result.stdout)
         with done.open("a") as file:
-            file.write(stage.name + "\n")
+            file.write(f"{_digest(stage)} {stage.name}\n")
+
+
+def _digest(stage: Stage) -> str:
+    return hashlib.sha256("\0".join(stage.argv).encode()).hexdigest()[:12]
 
 
 def _resumed(stage: Stage) -> tuple[str, ...]:

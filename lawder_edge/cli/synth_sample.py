@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from lawder_edge.errors import BadInput
+
 
 def sample(
     out: Path,
@@ -73,6 +75,8 @@ def sample(
     from lawder_edge.training.processes import is_first
 
     if sheet is not None:
+        if sheet.resolve().is_relative_to(out.resolve()):
+            raise BadInput(f"--sheet {sheet} lies in --out, where only the pictures may be. Name a file beside {out}.")
         make_way(sheet, overwrite=overwrite or resume)
     limit_threads(threads)
     generator = load_generator(generator_file(model), base=base)

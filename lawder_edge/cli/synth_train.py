@@ -65,12 +65,14 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.synthesis.train import RUN_FILE
         from lawder_edge.synthesis.train import train as fit
         from lawder_edge.threads import limit_threads
+        from lawder_edge.training.heap import keep_freed_memory
         from lawder_edge.training.processes import is_first
 
         if teacher is None and teacher_weight is not None:
             raise BadInput("--teacher-weight says what a teacher's word counts: give --teacher.")
         weight = 0.5 if teacher_weight is None else teacher_weight
         limit_threads(threads)
+        keep_freed_memory()
         start = None if init is None else generator_file(init)
         with progress("decoding", shown=is_first()) as report:
             pictures = prepare_pictures(

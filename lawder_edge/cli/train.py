@@ -68,6 +68,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         """
         from lawder_edge.cli.progress import progress, report_step, run_progress
         from lawder_edge.threads import limit_threads
+        from lawder_edge.training.heap import keep_freed_memory
         from lawder_edge.training.loop import RUN_FILE
         from lawder_edge.training.loop import train as fit
         from lawder_edge.training.prepare import prepare_run
@@ -76,6 +77,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.weights import load_model
 
         limit_threads(threads)
+        keep_freed_memory()
         teaching = None if teacher is None else load_model(teacher)
         with progress("decoding", shown=is_first()) as report:
             run = prepare_run(

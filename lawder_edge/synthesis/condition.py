@@ -42,8 +42,11 @@ def draw_hint(pictures: Tensor, config: SynthConfig, *, step: int, places: range
     return hint_planes(pictures, noise.to(pictures.device))
 
 
-def with_hint(planes: Tensor, config: SynthConfig, pictures: Tensor) -> Tensor:
-    """Planes of a mask, and where the recipe has one, the hint of `pictures` with the same noise each time."""
+def with_hint(planes: Tensor, config: SynthConfig, pictures: Tensor, *, first: int = 0) -> Tensor:
+    """Planes of a mask, and where the recipe has one, the hint of `pictures` with the same noise each time.
+
+    first: place of the first of them in its list, which the noise of each goes by.
+    """
     if not config.condition:
         return planes
-    return torch.cat([planes, draw_hint(pictures, config, step=0, places=range(len(pictures)))], 1)
+    return torch.cat([planes, draw_hint(pictures, config, step=0, places=range(first, first + len(pictures)))], 1)

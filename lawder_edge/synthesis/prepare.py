@@ -8,15 +8,11 @@ from pathlib import Path
 
 from lawder_edge.data.datasets import find_samples, select_listed
 from lawder_edge.synthesis.config import SynthConfig
-from lawder_edge.synthesis.delta_figure import FIGURE_FILE, delta_files
 from lawder_edge.synthesis.train import (
-    CURVES_FILE,
     GENERATOR_FILE,
-    PREVIEW_FILE,
     RUN_FILE,
     check_pictures,
     check_recipe,
-    snapshot_name,
 )
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.prepare import CACHE_FOLDER, Report, check_free, load_part, notes_on
@@ -49,7 +45,7 @@ def prepare_pictures(
     """Read the pictures of the splits at the generator's size, all of them to train on, and make `out`.
 
     Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
-    is removed, and nothing else there, once all that can go wrong before training has gone well.
+    is left as it is: `train` removes it, once nothing can go wrong any more before its own first save.
 
     start: the generator that the run will go on from. teacher, teacher_weight: as of `train`.
 
@@ -74,11 +70,6 @@ def prepare_pictures(
             progress=progress,
         )
         check_pictures(config, data=part.data)
-        if processes.is_main_process and not resume:
-            for name in (RUN_FILE, GENERATOR_FILE, CURVES_FILE, PREVIEW_FILE, *map(snapshot_name, config.snapshots)):
-                (out / name).unlink(missing_ok=True)
-            for file in (out / FIGURE_FILE, *delta_files(out).values()):
-                file.unlink(missing_ok=True)
     notes = notes_on([part], total=len(samples))
     if resume and not (out / RUN_FILE).exists():
         notes.append(f"{out} holds no run to go on with: starting one")

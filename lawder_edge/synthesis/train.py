@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -24,7 +25,7 @@ from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.files import write_file
 from lawder_edge.synthesis.condition import draw_hint
 from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
-from lawder_edge.synthesis.delta_figure import FIGURE_FILE, STEPS, draw_figure, keep_deltas
+from lawder_edge.synthesis.delta_figure import FIGURE_FILE, STEPS, delta_files, draw_figure, keep_deltas
 from lawder_edge.synthesis.denoisers import check_denoiser
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
@@ -48,6 +49,9 @@ CURVES_FILE = "curves.csv"
 RUN_FORMAT = "lawder-edge-generator-run-1"
 # Steps that one row of the curves is the mean of.
 _ROW_STEPS = 50
+
+
+_SNAPSHOT = re.compile(r"step-\d{6}\.safetensors")
 
 
 def snapshot_name(step: int) -> str:
@@ -196,6 +200,8 @@ def train(
         if accelerator.scaler is not None and state.loss_scale:
             accelerator.scaler.load_state_dict(state.loss_scale)
     else:
+        if not resume and accelerator.is_main_process:
+            _remove_run(out)
         # From now on the folder tells whose run it holds, and that it can be written.
         save()
         if accelerator.is_main_process:
@@ -256,6 +262,14 @@ def train(
         write_file(out / FIGURE_FILE, draw_figure(config, data, folder=out, last=state.step))
     accelerator.wait_for_everyone()
     return SynthResult(out / GENERATOR_FILE, state.step, state.history)
+
+
+def _remove_run(out: Path) -> None:
+    """What an earlier run left in its folder, and nothing else there."""
+    for name in (RUN_FILE, GENERATOR_FILE, CURVES_FILE, PREVIEW_FILE, FIGURE_FILE):
+        (out / name).unlink(missing_ok=True)
+    for file in (*delta_files(out).values(), *(f for f in out.iterdir() if _SNAPSHOT.fullmatch(f.name))):
+        file.unlink()
 
 
 def _part(config: SynthConfig, on: PartialState) -> int:

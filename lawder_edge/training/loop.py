@@ -26,7 +26,6 @@ from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.training.batches import TrainData, at_size, augmented_batch, clear_parts, normalise, pictures_of_pass
 from lawder_edge.training.config import Outlined, PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import write_curves
-from lawder_edge.training.heap import keep_freed_memory
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.losses import LOSSES
 from lawder_edge.training.processes import any_of_all, join_processes, mean_of_all, value_of_first
@@ -128,7 +127,6 @@ def train(
     """
     if not len(data) or not len(val):
         raise BadDataset(f"{len(data)} training and {len(val)} validation pictures: both need at least one.")
-    keep_freed_memory()
     processes = join_processes(cpu=cpu)
     world, rank = processes.num_processes, processes.process_index
     check_recipe(config, pictures=data.pass_length, on=processes)

@@ -45,8 +45,12 @@ def test_the_error_is_that_of_each_picture_whatever_batch_it_is_in(script: Modul
     # The same noise for a picture in another batch, and its mask beside it.
     torch.testing.assert_close(torch.cat([split[0], split[2]]), parts[0])
     hinted: list[torch.Tensor] = []
+    whole: list[torch.Tensor] = []
     script.errors(_grey(SynthConfig(condition="lowpass"), hinted), images, labels, TIMES)
-    assert hinted[0].shape[1] == 3 + 1 + 3
+    script.BATCH = 3
+    script.errors(_grey(SynthConfig(condition="lowpass"), whole), images, labels, TIMES)
+    assert whole[0].shape[1] == 3 + 1 + 3
+    torch.testing.assert_close(torch.cat([hinted[0], hinted[2]]), whole[0])
 
 
 def test_the_table_weighs_the_times_and_tells_the_difference_to_the_first(script: ModuleType) -> None:

@@ -87,6 +87,7 @@ def test_differences_are_paired_by_part_and_seed(report: ModuleType) -> None:
     assert found.sd == pytest.approx(0, abs=1e-12)
     assert report.difference(runs, "law", "uniform", place=1) is None
     assert report.difference(runs, "law", "ratio") is None
+    assert report.told(runs, "law", "uniform", place=0).endswith("; few-a +3.0; few-b +3.0")
 
 
 def test_the_report_has_a_row_an_arm_and_keeps_the_words_below(report: ModuleType, tmp_path: Path) -> None:

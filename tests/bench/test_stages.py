@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lawder_edge.bench.stages import Stage, StageFailed, run_stages, split_file
+from lawder_edge.bench.stages import OtherExperiment, Stage, StageFailed, run_stages, split_file
 
 
 def test_a_call_goes_on_after_the_stage_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +33,9 @@ def test_a_call_goes_on_after_the_stage_that_failed(tmp_path: Path, monkeypatch:
     assert calls == [["one"], ["two", "--out", str(out)], ["two", "--out", str(out), "--resume"], ["three"]]
     assert (tmp_path / "third.json").read_bytes() == b"{}"
     run_stages(plan, tmp_path / "done.txt")
+    assert len(calls) == 4
+    with pytest.raises(OtherExperiment, match="third was done by another command than lawder-edge three more"):
+        run_stages([*plan[:2], Stage("third", ("three", "more"), tmp_path / "third.json")], tmp_path / "done.txt")
     assert len(calls) == 4
 
 

@@ -136,6 +136,8 @@ def test_pictures_are_drawn_at_once_from_the_generator_that_the_package_carries(
     assert np.array_equal(sheet[128:], np.concatenate(pictures, 1))
     assert set(np.unique(sheet[:128])) == {0, 255}
     refused(call_cli([*command[:5], tmp_path / "other", *command[6:]]), "s.png exists")
+    inside = tmp_path / "other" / "s.png"
+    refused(call_cli([*command[:5], tmp_path / "other", *DRAW, "--sheet", inside]), "lies in --out")
     assert not (tmp_path / "other").exists()
 
 

@@ -325,3 +325,19 @@ def test_the_commands_take_a_base(base: Path, tmp_path: Path, capsys: pytest.Cap
     finally:
         moved.rename(base)
     assert len(list((tmp_path / "fakes" / "images").iterdir())) == 1
+
+
+def test_an_earlier_run_stays_where_a_new_one_fails_before_its_first_save(base: Path, tmp_path: Path) -> None:
+    write_phantom_dataset(tmp_path / "phantom", n=4, size=(64, 64))
+    out = tmp_path / "run"
+    words = ["--size", "64", "--batch", "2", "--steps", "1", "--preview-every", "0", "--cpu", "--threads", "1"]
+    command = ["synth", "train", "--data", str(tmp_path / "phantom"), "--out", str(out), *words]
+    assert run([*command, "--snapshots", "0"]) == 0
+    before = {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
+    assert {"last.safetensors", "generator.safetensors", "step-000000.safetensors", "figure8.png"} <= before.keys()
+    other = [*command, "--overwrite", "--denoiser", "controlnet", "--base", str(base)]
+    # Found out as the network is made, after all that is checked beforehand.
+    assert run([*other, "--prompt", "a " * 100]) == 2
+    assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
+    assert run([*other, "--prompt", "a"]) == 0
+    assert not (out / "step-000000.safetensors").exists()
