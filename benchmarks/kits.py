@@ -40,7 +40,7 @@ from lawder_edge.training.prepare import prepare_run
 CLASSES = 3
 # A fold trains on about 45 slices: a pass is 5 steps, and the default warm-up of 200 would be most of the run.
 RECIPE = TrainConfig(
-    schedule="128x30", batch=8, learning_rate=4e-3, warmup_steps=20, in_channels=1, num_classes=CLASSES,
+    schedule="128x300", batch=8, learning_rate=4e-3, warmup_steps=20, in_channels=1, num_classes=CLASSES,
     val_fraction=0.15, val_every=5,
 )  # fmt: skip
 
