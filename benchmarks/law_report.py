@@ -21,7 +21,7 @@ import numpy as np
 from lawder_edge.bench.svg import COLOURS, Point, axis, panels, plot
 from lawder_edge.errors import LawderError
 from lawder_edge.evaluation.comparison import kept_words
-from lawder_edge.evaluation.tables import markdown_table
+from lawder_edge.evaluation.tables import markdown_table, mean_and_spread
 from lawder_edge.files import write_file
 from lawder_edge.intervals import PairedRuns, paired_runs
 
@@ -106,15 +106,6 @@ def told(runs: Sequence[Run], arm: str, other: str, *, place: int) -> str:
     )
 
 
-def mean_of(values: Sequence[float | None], digits: int, *, times: float = 1) -> str:
-    """Their mean, and behind it the standard deviation between seeds where there are several."""
-    there = [times * v for v in values if v is not None]
-    if not there:
-        return "-"
-    spread = f" ({np.std(there, ddof=1):.{digits}f})" if len(there) > 1 else ""
-    return f"{np.mean(there):.{digits}f}{spread}"
-
-
 def table(part: dict[str, Any]) -> str:
     """A row an arm: mean over its seeds, standard deviation in brackets."""
     runs = runs_of(part)
@@ -126,11 +117,11 @@ def table(part: dict[str, Any]) -> str:
             (
                 arm,
                 str(len(mine)),
-                mean_of([s["kid_frame"] for s in scores], 1, times=1000),
-                mean_of([s["kid_crop"] for s in scores], 1, times=1000),
-                mean_of([s["fidelity"] for s in scores], 3),
-                mean_of([100 * s["memorised"] / s["pictures"] for s in scores], 1),
-                *(mean_of([r.dice[i] for r in mine], 3) for i in range(len(part["tests"]))),
+                mean_and_spread([1000 * s["kid_frame"] for s in scores], digits=1),
+                mean_and_spread([1000 * s["kid_crop"] for s in scores], digits=1),
+                mean_and_spread([s["fidelity"] for s in scores], digits=3),
+                mean_and_spread([100 * s["memorised"] / s["pictures"] for s in scores], digits=1),
+                *(mean_and_spread([r.dice[i] for r in mine], digits=3) for i in range(len(part["tests"]))),
             )
         )
     header = (

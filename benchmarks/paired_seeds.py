@@ -20,12 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lawder_edge.bench.stages import Stage, run_stages, split_file
 from lawder_edge.errors import LawderError
 from lawder_edge.evaluation.comparison import kept_words
-from lawder_edge.evaluation.tables import markdown_table
+from lawder_edge.evaluation.tables import markdown_table, mean_and_spread
 from lawder_edge.files import write_file
 from lawder_edge.intervals import PairedRuns, paired_runs
 
@@ -151,9 +149,9 @@ def table(study: Study, *, work: Path) -> str:
     for row in study.rows:
         cells: list[str] = [row.name]
         for test in study.tests:
-            there = [d for seed in study.seeds if (d := dice_of(work, row, seed, test)) is not None]
-            spread = f" ({np.std(there, ddof=1):.3f})" if len(there) > 1 else ""
-            cells.append(f"{np.mean(there):.3f}{spread}, {len(there)} seeds" if there else "-")
+            found = [dice_of(work, row, seed, test) for seed in study.seeds]
+            seeds = sum(dice is not None for dice in found)
+            cells.append(mean_and_spread(found, digits=3) + (f", {seeds} seeds" if seeds else ""))
             gap = None if row == study.rows[0] else compared(study, row, test, work=work)
             cells.append("-" if gap is None else f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]")
         rows.append(tuple(cells))

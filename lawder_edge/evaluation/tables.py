@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
+import numpy as np
+
 from lawder_edge.evaluation.corruptions import SEVERITIES
 from lawder_edge.evaluation.evaluate import EvalReport, Summary
 from lawder_edge.evaluation.false_positives import AREAS, FalsePositives
@@ -71,6 +73,15 @@ def to_markdown(report: EvalReport) -> str:
 def markdown_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """With a final newline."""
     return "".join("| " + " | ".join(row) + " |\n" for row in (header, ("---",) * len(header), *cells))
+
+
+def mean_and_spread(values: Sequence[float | None], *, digits: int) -> str:
+    """Mean of what is there, and behind it the standard deviation in brackets where it is several; "-" for none."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return "-"
+    spread = f" ({np.std(there, ddof=1):.{digits}f})" if len(there) > 1 else ""
+    return f"{np.mean(there):.{digits}f}{spread}"
 
 
 def to_csv(report: EvalReport, *, per_image: bool = False) -> str:

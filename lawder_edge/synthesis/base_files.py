@@ -78,10 +78,11 @@ def size_step_px(name: str) -> int:
     check_base(name)
     with _told(name, "unet"):
         unet = UNet2DConditionModel.load_config(name, subfolder="unet")
+        channels, text = int(unet.get("in_channels", 4)), unet.get("cross_attention_dim", 1280)
+        levels = len(unet.get("block_out_channels", (320, 640, 1280, 1280)))
     with _told(name, "vae"):
         vae = AutoencoderKL.load_config(name, subfolder="vae")
-    channels, text = int(unet.get("in_channels", 4)), unet.get("cross_attention_dim", 1280)
-    latents, cell = int(vae.get("latent_channels", 4)), 2 ** (len(vae.get("block_out_channels", (64,))) - 1)
+        latents, cell = int(vae.get("latent_channels", 4)), 2 ** (len(vae.get("block_out_channels", (64,))) - 1)
     if unet.get("addition_embed_type") or not isinstance(text, int) or channels != latents or cell != CELL:
         raise BadInput(
             f"--base {name}: its UNet takes {channels} channels and texts of width {text}"
@@ -89,7 +90,7 @@ def size_step_px(name: str) -> int:
             f"one place for {cell}x{cell} px. Wanted as many channels of both, a place for {CELL}x{CELL} px and a text "
             "alone, as in Stable Diffusion 1.5; SDXL and models for inpainting are none of these."
         )
-    return int(cell * 2 ** (len(unet.get("block_out_channels", (320, 640, 1280, 1280))) - 1))
+    return int(cell * 2 ** (levels - 1))
 
 
 def load_base(name: str) -> Base:
@@ -132,7 +133,9 @@ def load_controlnet(name: str, into: nn.Module) -> None:
         )
     with _told(name, "", option="controlnet", wanted=_WANTED_CONTROLNET):
         found = ControlNetModel.from_pretrained(name, use_safetensors=True).float()
-    load_into(into, found.state_dict(), source=f"--controlnet {name}")
+    load_into(
+        into, found.state_dict(), source=f"--controlnet {name}", advice=f"Give {_WANTED_CONTROLNET}, of the same base."
+    )
 
 
 def require_transformers() -> None:
@@ -175,7 +178,7 @@ def _told(name: str, part: str, *, option: str = "base", wanted: str = _WANTED) 
 
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, TypeError, ValueError, SafetensorError) as error:
         what = f"its {part} cannot be read" if part else "cannot be read"
         place = "" if Path(name).is_dir() else " There is no such folder, and as an id on the hub it gave that."
         raise BadInput(

@@ -25,6 +25,7 @@ from lawder_edge.training.checkpoint import fingerprint, load_into, read_tensors
 FORMAT = "lawder-edge-generator-1"
 BUNDLED = Path(__file__).parent / "weights"
 _SHAPES = "mask_shapes"
+_REMAKE = "It was written by another version of lawder-edge, or changed since; copy it again or train anew."
 
 
 class Step(NamedTuple):
@@ -155,10 +156,7 @@ def read_generator(path: Path) -> StoredGenerator:
         record = _record(json.loads(header["record"]))
         record.config.check()
     except (KeyError, TypeError, ValueError, BadInput) as error:
-        raise BadCheckpoint(
-            f"{path}: its header does not say what this generator is ({error}). It was written by another version of "
-            "lawder-edge, or changed since; copy it again or train anew."
-        ) from error
+        raise BadCheckpoint(f"{path}: its header does not say what this generator is ({error}). {_REMAKE}") from error
     if _SHAPES not in tensors:
         raise BadCheckpoint(f"{path}: holds no {_SHAPES}. Copy it again or train anew.")
     return StoredGenerator(path, tensors, record, fingerprint(tensors))
@@ -209,7 +207,7 @@ def start_from(path: Path, generator: Generator, config: SynthConfig) -> StoredG
     # In one arm s is a log of the error, in the other what tanh makes a delta of.
     alike = (stored.record.config.arm == "law_joint") == (config.arm == "law_joint")
     if generator.weighter is not None and weighter and alike:
-        load_into(generator.weighter, weighter, source=str(path))
+        load_into(generator.weighter, weighter, source=str(path), advice=_REMAKE)
     return stored
 
 
@@ -229,7 +227,7 @@ def _load_denoiser(denoiser: Any, stored: StoredGenerator) -> None:
             f"{stored.path}: was trained on the base {stored.record.config.base} whose frozen weights have sha256 "
             f"{was[:12]}; those given have {now[:12]}. Give the same weights with --base."
         )
-    load_into(denoiser, part_of(stored.tensors, "denoiser"), source=str(stored.path))
+    load_into(denoiser, part_of(stored.tensors, "denoiser"), source=str(stored.path), advice=_REMAKE)
 
 
 def _as_option(value: Any) -> str:

@@ -14,7 +14,7 @@ import pytest
 from sd_samples import TINY_SD, write_base, write_controlnet
 
 from lawder_edge.errors import BadCheckpoint, BadInput, Unavailable
-from lawder_edge.synthesis.base_files import encode_prompt, load_base, load_controlnet
+from lawder_edge.synthesis.base_files import encode_prompt, load_base, load_controlnet, size_step_px
 from lawder_edge.synthesis.denoisers import check_denoiser, create_denoiser
 
 
@@ -117,3 +117,11 @@ def test_a_controlnet_of_another_shape_or_none_is_refused(base: Path, tmp_path: 
     other = write_base(tmp_path / "wide", block_out_channels=(8, 8))
     with pytest.raises(BadCheckpoint, match=r"--controlnet .*: these weights are of another model"):
         load_controlnet(str(write_controlnet(tmp_path / "other", other)), controlnet)
+
+
+def test_a_configuration_that_holds_no_number_where_one_belongs_is_told(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base")
+    file = base / "unet" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "in_channels": None}))
+    with pytest.raises(BadInput, match="its unet cannot be read"):
+        size_step_px(str(base))
