@@ -52,7 +52,7 @@ def sample(
             turn.
         data: dataset folder, or folder of masks, for --masks augmented.
         split: files with one folder/stem a line, which choose among the masks of a dataset folder.
-        seed: the same seed gives the same files.
+        seed: the same seed gives the same files, with the same number of threads.
         sampler: dpm is DPM-Solver++ 2M; ddim is DDIM with eta 0.
         steps: of the sampler.
         guidance: how much the mask is insisted on; 1 halves the time.

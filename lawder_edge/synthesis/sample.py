@@ -83,8 +83,9 @@ def sample(
 ) -> SampleResult:
     """Make `n` pictures in `out`/images with their masks in `out`/masks and `out`/manifest.json.
 
-    batch: pictures at a time on a GPU. On a CPU it is one, which takes as long a picture as 16 at a time
-    and makes the same seed give the same bytes; on a GPU a pixel may differ by a grey level between batch sizes.
+    batch: pictures at a time on a GPU. On a CPU it is one, which takes as long a picture as 16 at a time and makes the
+    same seed and number of threads give the same bytes; on a GPU, or with another number of threads, a value may differ
+    by a grey level.
 
     on_done: told the pictures that are done of those that this process has to make.
 
