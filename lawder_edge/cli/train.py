@@ -33,6 +33,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         split: tuple[Path, ...] = (),
         out: Path = Path("runs/train"),
         config: Path | None = None,
+        init: str | None = None,
         teacher: str | None = None,
         synth: tuple[Path, ...] = (),
         synth_per_pass: int = 0,
@@ -54,6 +55,8 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             data: dataset folder (images/ + masks/, or another known layout), or a folder of such folders.
             split: files with one folder/stem a line; all pairs when left out.
             out: run folder: weights, curves, state to resume from.
+            init: a model name or checkpoint of the network that is trained, to go on from its weights; what those were
+                trained on counts as trained on. Take a smaller --learning-rate, such as 5e-4.
             teacher: a model name or checkpoint of a larger binary network to learn from, such as a lite0_unet; what it
                 says of the training pictures is computed once and kept in OUT/cache.
             synth: folders of `synth sample`, whose pictures are trained on beside the real ones and never validated on;
@@ -67,30 +70,44 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             threads: of this process; 0 leaves the choice to PyTorch.
         """
         from lawder_edge.cli.progress import progress, report_step, run_progress
+        from lawder_edge.errors import BadInput
         from lawder_edge.threads import limit_threads
+        from lawder_edge.training.clean import note_on_seen
         from lawder_edge.training.heap import keep_freed_memory
         from lawder_edge.training.loop import RUN_FILE
         from lawder_edge.training.loop import train as fit
         from lawder_edge.training.prepare import prepare_run
         from lawder_edge.training.processes import is_first
-        from lawder_edge.training.teacher import Teacher, prepare_taught
+        from lawder_edge.training.teacher import prepare_taught
+        from lawder_edge.training.trainee import FloatTrainee, TrainedNetwork, check_start
         from lawder_edge.weights import load_model
 
         limit_threads(threads)
         keep_freed_memory()
         teaching = None if teacher is None else load_model(teacher)
+        start = None
+        if init is not None:
+            found = load_model(init)
+            if found.quantized is not None:
+                raise BadInput(f"{init}: quantised weights; training starts from those in floating point.")
+            start = TrainedNetwork(found.module, found.record, found.sha256)
+            check_start(recipe, start)
         with progress("decoding", shown=is_first()) as report:
             run = prepare_run(
                 recipe, data=data, splits=split, out=out, resume=resume, overwrite=overwrite, skip_bad=skip_bad,
                 progress=report, synthetic=synth, synthetic_per_pass=synth_per_pass, cpu=cpu,
             )  # fmt: skip
-        for note in run.notes:
+        notes = list(run.notes)
+        if start is not None and is_first():
+            seen = start.record
+            notes += filter(None, [note_on_seen(run.val, ids=seen.train_ids, groups=seen.train_groups, by=str(init))])
+        for note in notes:
             print(note, file=sys.stderr)
-        trainee = None
+        trainee = FloatTrainee(recipe, start)
         if teaching is not None:
-            known = Teacher(teaching.computed, teaching.record, teaching.sha256)
+            known = TrainedNetwork(teaching.computed, teaching.record, teaching.sha256)
             with progress("asking the teacher", shown=is_first()) as report:
-                run, trainee = prepare_taught(recipe, run, known, out=out, progress=report, cpu=cpu)
+                run, trainee = prepare_taught(recipe, run, known, out=out, start=start, progress=report, cpu=cpu)
         with run_progress("training", run_file=out / RUN_FILE) as report:
             result = fit(
                 recipe, run.train, val=run.val, out=out, resume=resume, trainee=trainee,

@@ -13,8 +13,8 @@ from lawder_edge.data.images import image_size
 from lawder_edge.data.kept import KEPT, KeptList, read_kept
 from lawder_edge.data.provenance import MANIFEST, Manifest, ManifestRow, Origin, Request, hash_files, read_manifest
 from lawder_edge.errors import BadDataset, BadImage
-from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.training.batches import SyntheticPart, TrainData
+from lawder_edge.training.clean import note_on_seen
 from lawder_edge.training.record import SyntheticSource
 
 # First folder of every synthetic picture's id; `find_samples` gives real ones that of their dataset.
@@ -81,13 +81,8 @@ def notes_on_synthetic(
             f"synthetic pictures of {', '.join(map(str, small))} px are enlarged to {side} px, which blurs them; the "
             "real ones stay sharp"
         )
-    overlap = find_overlap([(id, None) for id in val.ids], TrainedOn.of(ids=part.seen_ids, groups=part.seen_groups))
-    if overlap.trained or set(val.groups) & set(part.seen_groups):
-        notes.append(
-            f"validation is not clean: {len(overlap.trained)} of its {len(val)} pictures, or others of their patients, "
-            "were trained on by the generator, so the pass and the threshold are chosen by what it has seen"
-        )
-    return tuple(notes)
+    unclean = note_on_seen(val, ids=part.seen_ids, groups=part.seen_groups, by="the generator")
+    return (*notes, *([unclean] if unclean else []))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,9 @@ from lawder_edge.training.losses import near_contour, soft_dice
 from lawder_edge.training.prepare import CACHE_FOLDER, PreparedRun
 from lawder_edge.training.processes import first_alone, join_processes
 from lawder_edge.training.record import WeightsRecord
-from lawder_edge.training.trainee import FloatTrainee
+from lawder_edge.training.trainee import FloatTrainee, TrainedNetwork
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A trained network to learn from: what it computes, the record of its weights, and their fingerprint."""
-
-    network: nn.Module
-    record: WeightsRecord
-    fingerprint: str
 
 
 @torch.no_grad()
@@ -69,7 +59,7 @@ def teach(
 
 
 def taught_by(
-    teacher: Teacher, data: TrainData, *, cache: Path, progress: Callable[[int, int], None] | None = None
+    teacher: TrainedNetwork, data: TrainData, *, cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> TrainData:
     """The data with what the teacher says of each picture, computed once and kept in the folder `cache`.
 
@@ -96,15 +86,17 @@ def taught_by(
 def prepare_taught(
     config: TrainConfig,
     run: PreparedRun,
-    teacher: Teacher,
+    teacher: TrainedNetwork,
     *,
     out: Path,
+    start: TrainedNetwork | None = None,
     progress: Callable[[int, int], None] | None = None,
     cpu: bool = False,
 ) -> tuple[PreparedRun, TaughtTrainee]:
     """The run with the teacher's masks of its training pictures, and what learns from them.
 
-    Of several processes the first asks the teacher; the others then read what it kept in `out`. Raises: BadInput.
+    Of several processes the first asks the teacher; the others then read what it kept in `out`. start: weights of the
+    student to go on from. Raises: BadInput.
     """
     processes = join_processes(cpu=cpu)
     with first_alone(processes):
@@ -112,7 +104,7 @@ def prepare_taught(
         train = taught_by(teacher, run.train, cache=out / CACHE_FOLDER, progress=progress)
     return (
         dataclasses.replace(run, train=train),
-        TaughtTrainee(config, teacher.record, fingerprint=teacher.fingerprint),
+        TaughtTrainee(config, teacher.record, fingerprint=teacher.fingerprint, start=start),
     )
 
 
@@ -143,15 +135,17 @@ class TaughtTrainee(FloatTrainee):
     """A float network that learns from the true masks and from a teacher.
 
     teacher: the record of its weights; the student's record tells that it has indirectly seen their pictures too.
-    fingerprint: of its weights.
+    fingerprint: of its weights. start: as of FloatTrainee.
     """
 
-    def __init__(self, config: TrainConfig, teacher: WeightsRecord, *, fingerprint: str) -> None:
-        super().__init__(config)
+    def __init__(
+        self, config: TrainConfig, teacher: WeightsRecord, *, fingerprint: str, start: TrainedNetwork | None = None
+    ) -> None:
+        super().__init__(config, start)
         self._teacher, self._fingerprint = teacher, fingerprint
 
     def facts(self) -> dict[str, Any]:
-        return {"teacher": self._fingerprint[:16]}
+        return {**super().facts(), "teacher": self._fingerprint[:16]}
 
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
         if batch.taught is None:

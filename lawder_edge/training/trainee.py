@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,14 +40,38 @@ class Trainee(Protocol):
         """Restore in place what `save` wrote. Raises: BadCheckpoint."""
 
 
-class FloatTrainee:
-    """The network that the configuration names, in floating point."""
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """Weights to start from or to learn from: what computes, its record, and the fingerprint of its tensors."""
 
-    def __init__(self, config: TrainConfig) -> None:
-        self._config = config
+    network: nn.Module
+    record: WeightsRecord
+    fingerprint: str
+
+
+def check_start(config: TrainConfig, start: TrainedNetwork) -> None:
+    """Raises: BadInput where `start` is not of the network that the configuration names."""
+    wanted = (config.model, config.in_channels, config.num_classes)
+    got = (start.record.model, start.record.in_channels, start.record.num_classes)
+    if got != wanted:
+        said = ["model {}, {} channels in, {} classes".format(*what) for what in (got, wanted)]
+        raise BadInput(
+            f"the weights to start from are of {said[0]}; this run trains {said[1]}. Give --model, --in-channels and "
+            "--num-classes as those weights have them, or leave --init out."
+        )
+
+
+class FloatTrainee:
+    """The network that the configuration names, in floating point.
+
+    start: weights of that network to go on from, None for new ones. The record then tells what those had seen too.
+    """
+
+    def __init__(self, config: TrainConfig, start: TrainedNetwork | None = None) -> None:
+        self._config, self._start = config, start
 
     def facts(self) -> dict[str, Any]:
-        return {}
+        return {} if self._start is None else {"start": self._start.fingerprint[:16]}
 
     def create(self) -> nn.Module:
         c = self._config
@@ -55,7 +80,9 @@ class FloatTrainee:
             if not hasattr(model, "deep_supervision"):
                 raise BadInput(f"model {c.model!r} has no auxiliary heads; leave --deep-supervision out.")
             model.deep_supervision = True
-        if c.model in MODELS and MODELS[c.model].imagenet:
+        if self._start is not None:
+            load_into(model, self._start.network.state_dict(), source="the weights to start from")
+        elif c.model in MODELS and MODELS[c.model].imagenet:
             fill_lite0(getattr(model, MODELS[c.model].imagenet))
         network: nn.Module = model
         return network
@@ -67,7 +94,7 @@ class FloatTrainee:
         """Nothing changes on the way."""
 
     def save(self, path: Path, model: nn.Module, record: WeightsRecord) -> None:
-        save_weights(path, model, record)
+        save_weights(path, model, record if self._start is None else record.having_seen(self._start.record))
 
     def load(self, path: Path, model: nn.Module) -> WeightsRecord:
         tensors, record = read_weights(path)

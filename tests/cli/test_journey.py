@@ -20,6 +20,7 @@ from PIL import Image
 import lawder_edge
 from lawder_edge.bundle.store import open_bundle, read_certificate
 from lawder_edge.targets.onnx import OnnxRunner
+from lawder_edge.weights import bundled_weights
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,24 @@ def test_training_taught_the_network_something(trained: Path, checkpoint: Path, 
     areas = {i["predicted_area_fraction"] for i in _numbers(checkpoint, phantom, "--per-image")["images"]}
     assert len(areas) > 12
     assert max(areas) < 0.95
+
+
+def test_training_goes_on_from_weights_and_tells_where_validation_is_not_clean(
+    checkpoint: Path, phantom: Path, tmp_path: Path
+) -> None:
+    command = ["train", "--data", phantom, *RECIPE, "--schedule", "64x1", "--init"]
+    again = done([*command, checkpoint, "--out", tmp_path / "again", "--learning-rate", "1e-6"])
+    assert "not clean" not in again.err
+    # The rates of the two runs differ ten-thousandfold: what is kept is what was started from.
+    assert _numbers(tmp_path / "again" / "best.safetensors", phantom)["dice"]["mean"] == pytest.approx(
+        _numbers(checkpoint, phantom)["dice"]["mean"], abs=0.03
+    )
+    other = done([*command, checkpoint, "--out", tmp_path / "other", "--seed", 1])
+    assert "validation is not clean" in other.err
+    refused(call_cli([*command, "mk_unet_t", "--out", tmp_path / "no"]), "the package carries no weights")
+    quantised = bundled_weights("order", int8=True)
+    refused(call_cli([*command, quantised, "--out", tmp_path / "no"]), "quantised weights")
+    assert not (tmp_path / "no").exists()
 
 
 def test_an_evaluation_gives_numbers_in_every_format(checkpoint: Path, phantom: Path) -> None:

@@ -18,7 +18,8 @@ from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.loop import train
 from lawder_edge.training.losses import bce_dice
 from lawder_edge.training.record import WeightsRecord
-from lawder_edge.training.teacher import TaughtTrainee, Teacher, from_teacher, taught_by, teach
+from lawder_edge.training.teacher import TaughtTrainee, from_teacher, taught_by, teach
+from lawder_edge.training.trainee import TrainedNetwork
 
 CONFIG = TrainConfig(
     model="mk_unet_t", schedule="32x2", batch=4, warmup_steps=2, checkpoint_every=1, val_every=1, ema_decay=0.9
@@ -37,9 +38,9 @@ class Bright(nn.Module):
         return 40 * (x.mean(1, keepdim=True) - self.cut)
 
 
-def loaded(model: nn.Module, **record: object) -> Teacher:
+def loaded(model: nn.Module, **record: object) -> TrainedNetwork:
     told = WeightsRecord(model="bright", size=64, train_ids=("hospital/1",), val_ids=("hospital/2",))
-    return Teacher(model, dataclasses.replace(told, **record), fingerprint(dict(model.state_dict())))  # type: ignore[arg-type]
+    return TrainedNetwork(model, dataclasses.replace(told, **record), fingerprint(dict(model.state_dict())))  # type: ignore[arg-type]
 
 
 def test_the_teachers_word_is_the_mean_over_flips_put_back_in_place() -> None:
