@@ -89,6 +89,7 @@ STUDIES = (
         (
             Trained("order"),
             Trained("a tenth of the pictures empty", options=("--empty-share", "0.1")),
+            Trained("polyps from farther away", options=("--smallest-scale", "0.5")),
             Trained("structure loss", options=("--loss", "structure")),
             Trained("deep supervision", options=("--deep-supervision",)),
             Trained("weight decay 0.05", options=("--weight-decay", "0.05")),

@@ -69,6 +69,7 @@ class TrainConfig:
     in_channels: int = 3  # 3 or 1
     num_classes: int = 1  # 1 is polyp or not; more are class indices with 0 as background
     augment: bool = True  # geometry, colour, optics, compression
+    smallest_scale: float = 0.75  # that augmentation draws; below it, polyps are shown from farther away
     empty_share: float = 0.0  # of the pictures: in their place their largest part without foreground, if 25 % of them
     teacher_weight: float = 1.0  # of the teacher's masks beside the true ones', where there is a teacher
     temperature: float = 2.0  # softens the teacher's probabilities and the student's
@@ -106,6 +107,8 @@ class TrainConfig:
             raise BadInput(
                 f"multi_scale is {self.multi_scale}; wanted one or more factors above 0, such as 0.75 1 1.25."
             )
+        if not 0.1 <= self.smallest_scale <= 1:
+            raise BadInput(f"smallest_scale is {self.smallest_scale}; wanted a factor from 0.1 to 1.")
         if self.in_channels not in (1, 3):
             raise BadInput(f"in_channels is {self.in_channels}; wanted 3 (RGB) or 1 (grey).")
         if self.mixed_precision not in ("no", "fp16", "bf16"):

@@ -155,7 +155,8 @@ def train(
         "validation list": val.said(),
     }
 
-    augmentation = AugmentConfig() if config.augment else None
+    scale = (config.smallest_scale, AugmentConfig.scale[1])
+    augmentation = AugmentConfig(scale=scale) if config.augment else None
     val_size = config.stages[-1].size
     val_images, stored_labels = at_size(val, val_size)
     val_labels = torch.from_numpy(stored_labels).long()

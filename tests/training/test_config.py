@@ -56,6 +56,12 @@ def test_the_shipped_recipe_reads(project_root: Path) -> None:
     assert read_config(project_root / "benchmarks" / "recipes" / "polyps.toml", TrainConfig()).stages[-1].size == 256
 
 
+@pytest.mark.parametrize("scale", [0.0, 1.2])
+def test_a_smallest_scale_that_is_none_is_refused(scale: float) -> None:
+    with pytest.raises(BadInput, match="smallest_scale is"):
+        TrainConfig(smallest_scale=scale).check()
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_an_empty_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(BadInput, match=r"empty_share is .*; wanted a number from 0 to below 1"):

@@ -177,6 +177,32 @@ def test_an_area_is_outlined_where_the_probability_reaches_the_threshold_or_a_cl
     assert outlined_in(binary[:0]) is None
 
 
+class ForegroundSeen(FloatTrainee):
+    """Keeps the share of foreground in each batch."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        self.shares: list[float] = []
+
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
+        self.shares.append(float(batch.labels.float().mean()))
+        return super().loss(outputs, batch)
+
+
+def test_with_a_smaller_scale_foreground_is_seen_smaller(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData
+) -> None:
+    found = []
+    for scale in (0.75, 0.2):
+        config = dataclasses.replace(CONFIG, smallest_scale=scale)
+        trainee = ForegroundSeen(config)
+        out = tmp_path / str(scale)
+        out.mkdir()
+        train(config, train_data, val=val_data, out=out, trainee=trainee, cpu=True)
+        found.append(sum(trainee.shares) / len(trainee.shares))
+    assert found[1] < 0.9 * found[0]
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     tmp_path: Path, train_data: TrainData, val_data: TrainData
 ) -> None:
