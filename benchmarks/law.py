@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from law_runs import PartRuns, Run, Score
+
 from lawder_edge.bench.stages import Stage, run_stages, shown, split_file
 from lawder_edge.errors import LawderError
 from lawder_edge.files import write_file
@@ -152,37 +154,17 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
     return plan
 
 
-def gathered(part: Part, *, work: Path) -> dict[str, object]:
+def gathered(part: Part, *, work: Path) -> PartRuns:
     """What the report reads: of every run that is done, its score and its Dice on every test list."""
     runs = []
     for arm, seed in [("real", s) for s in SEEDS] + list(part.runs()):
         home = work / part.name / f"{arm}-{seed}"
-        dice = []
-        for place in range(len(part.tests)):
-            file = home / f"test{place + 1}.json"
-            dice.append(json.loads(file.read_text())["dice"]["mean"] if file.is_file() else None)
-        score = json.loads((home / "score.json").read_text()) if (home / "score.json").is_file() else None
-        runs.append({"arm": arm, "seed": seed, "dice": dice, "score": score and summary(score)})
-    return {"part": part.name, "tests": [name for name, _ in part.tests], "runs": runs}
-
-
-def summary(score: dict[str, object]) -> dict[str, object]:
-    """Of the report of `synth score`, without its pictures."""
-    views = {d["view"]: d for d in score["distances"]}  # type: ignore[attr-defined]
-    frame, crop, fidelity, near = views["frame"], views["lesion crop"], score["fidelity"], score["memorised"]
-    return {
-        "features": score["features"],
-        "kid_frame": frame["to_held"]["mean"],
-        "kid_crop": crop["to_held"]["mean"],
-        "floor_frame": frame["floor"]["mean"],
-        "floor_crop": crop["floor"]["mean"],
-        "frechet_frame": frame["frechet_to_held"],
-        "frechet_crop": crop["frechet_to_held"],
-        "fidelity": fidelity["synthetic"]["mean"],  # type: ignore[index]
-        "fidelity_real": fidelity["held_out"]["mean"],  # type: ignore[index]
-        "memorised": len(near["flagged"]),  # type: ignore[index]
-        "pictures": score["synthetic"],
-    }
+        files = [home / f"test{place + 1}.json" for place in range(len(part.tests))]
+        dice = tuple(json.loads(f.read_text())["dice"]["mean"] if f.is_file() else None for f in files)
+        scored = home / "score.json"
+        score = Score.of(json.loads(scored.read_text())) if scored.is_file() else None
+        runs.append(Run(part.name, arm, seed, dice, score))
+    return PartRuns(part.name, tuple(name for name, _ in part.tests), tuple(runs))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -207,8 +189,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 run_stages(plan, args.work / part.name / "done.txt")
             except LawderError as error:
                 sys.exit(f"error: {error}")
-        text = json.dumps(gathered(part, work=args.work), indent=1) + "\n"
-        write_file(args.work / f"{part.name}.json", text.encode())
+        text = gathered(part, work=args.work).to_json()
+        write_file(args.work / f"{part.name}.json", f"{text}\n".encode())
 
 
 if __name__ == "__main__":

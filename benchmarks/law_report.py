@@ -12,11 +12,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from law_runs import PartRuns, Run
 
 from lawder_edge.bench.svg import COLOURS, Point, axis, panels, plot
 from lawder_edge.errors import LawderError
@@ -61,23 +61,6 @@ each arm, 1,450 pictures of each generator).
 COMPARED = (("law", "uniform"), ("law", "regions"), ("regions", "uniform"), ("uniform", "real"), ("law", "real"))
 
 
-@dataclass(frozen=True)
-class Run:
-    """dice: on each list of the part, None where it is not there yet; score: as law.py's `summary`, None of `real`."""
-
-    part: str
-    arm: str
-    seed: int
-    dice: tuple[float | None, ...]
-    score: dict[str, Any] | None
-
-
-def runs_of(part: dict[str, Any]) -> list[Run]:
-    """Those of a part of which anything is known."""
-    found = [Run(part["part"], r["arm"], r["seed"], tuple(r["dice"]), r["score"]) for r in part["runs"]]
-    return [r for r in found if r.score is not None or any(d is not None for d in r.dice)]
-
-
 def difference(runs: Sequence[Run], arm: str, other: str, *, place: int = 0) -> PairedRuns | None:
     """Of Dice on the list at `place`, over the pairs that are there; None for fewer than two."""
     known = {(r.part, r.seed, r.arm): r.dice[place] for r in runs}
@@ -106,9 +89,13 @@ def told(runs: Sequence[Run], arm: str, other: str, *, place: int) -> str:
     )
 
 
-def table(part: dict[str, Any]) -> str:
+def begun(part: PartRuns) -> list[Run]:
+    return [run for run in part.runs if run.begun]
+
+
+def table(part: PartRuns) -> str:
     """A row an arm: mean over its seeds, standard deviation in brackets."""
-    runs = runs_of(part)
+    runs = begun(part)
     rows = []
     for arm in (a for a in ARMS if any(r.arm == a for r in runs)):
         mine = [r for r in runs if r.arm == arm]
@@ -117,30 +104,30 @@ def table(part: dict[str, Any]) -> str:
             (
                 arm,
                 str(len(mine)),
-                mean_and_spread([1000 * s["kid_frame"] for s in scores], digits=1),
-                mean_and_spread([1000 * s["kid_crop"] for s in scores], digits=1),
-                mean_and_spread([s["fidelity"] for s in scores], digits=3),
-                mean_and_spread([100 * s["memorised"] / s["pictures"] for s in scores], digits=1),
-                *(mean_and_spread([r.dice[i] for r in mine], digits=3) for i in range(len(part["tests"]))),
+                mean_and_spread([1000 * s.kid_frame for s in scores], digits=1),
+                mean_and_spread([1000 * s.kid_crop for s in scores], digits=1),
+                mean_and_spread([s.fidelity for s in scores], digits=3),
+                mean_and_spread([100 * s.memorised / s.pictures for s in scores], digits=1),
+                *(mean_and_spread([r.dice[i] for r in mine], digits=3) for i in range(len(part.tests))),
             )
         )
     header = (
         *("ORDER learns from, besides the real pictures", "seeds", "KID frame", "KID lesion crop", "mask fidelity"),
-        *("memorised, %", *(f"Dice on {name}" for name in part["tests"])),
+        *("memorised, %", *(f"Dice on {name}" for name in part.tests)),
     )
     text = markdown_table(header, rows)
     scores = [r.score for r in runs if r.score is not None]
     if scores:
         s = scores[0]
         text += (
-            f"\nReal training against held-out pictures: KID {1000 * s['floor_frame']:.1f} of the frame and "
-            f"{1000 * s['floor_crop']:.1f} of the crop; the judge's Dice on held-out pictures "
-            f"{s['fidelity_real']:.3f}.\n"
+            f"\nReal training against held-out pictures: KID {1000 * s.floor_frame:.1f} of the frame and "
+            f"{1000 * s.floor_crop:.1f} of the crop; the judge's Dice on held-out pictures "
+            f"{s.fidelity_real:.3f}.\n"
         )
     return text
 
 
-def document(parts: Sequence[dict[str, Any]], *, words: str) -> str:
+def document(parts: Sequence[PartRuns], *, words: str) -> str:
     """law.md."""
     lines = [
         BEFORE,
@@ -149,18 +136,18 @@ def document(parts: Sequence[dict[str, Any]], *, words: str) -> str:
         "![Dice of ORDER over the distance of the pictures it learned from](law.svg)",
         "",
     ]
-    scores = [r.score for part in parts for r in runs_of(part) if r.score is not None]
+    scores = [r.score for part in parts for r in begun(part) if r.score is not None]
     if scores:
         lines += [
             f"Mean over seeds, standard deviation between them in brackets. Distances times 1,000, with features of "
-            f"{scores[0]['features']}: they compare with each other alone. Mask fidelity is the Dice between the mask "
+            f"{scores[0].features}: they compare with each other alone. Mask fidelity is the Dice between the mask "
             "asked for and what the bundled ORDER, which saw no synthetic picture, finds.",
             "",
         ]
     for part in parts:
-        lines += [f"### {part['part']}", "", table(part)]
-    few = [r for part in parts if part["part"] != "full" for r in runs_of(part)]
-    full = [r for part in parts if part["part"] == "full" for r in runs_of(part)]
+        lines += [f"### {part.name}", "", table(part)]
+    few = [r for part in parts if part.name != "full" for r in begun(part)]
+    full = [r for part in parts if part.name == "full" for r in begun(part)]
     lines += ["### Paired differences in Dice, points", ""]
     columns = [(name, runs, i) for name, runs in (("100 real", few), ("1,450 real", full)) for i in range(2)]
     tests = {name: parts_tests(parts, few=name == "100 real") for name, _, _ in columns}
@@ -170,30 +157,28 @@ def document(parts: Sequence[dict[str, Any]], *, words: str) -> str:
     return "\n".join(lines) + words
 
 
-def parts_tests(parts: Sequence[dict[str, Any]], *, few: bool) -> list[str]:
+def parts_tests(parts: Sequence[PartRuns], *, few: bool) -> list[str]:
     """The names of the test lists of the parts of a kind; "-" where there is no such part."""
-    found = [part["tests"] for part in parts if (part["part"] != "full") == few]
+    found = [part.tests for part in parts if (part.name != "full") == few]
     return list(found[0]) if found else ["-", "-"]
 
 
-def drawn(parts: Sequence[dict[str, Any]]) -> str | None:
+def drawn(parts: Sequence[PartRuns]) -> str | None:
     """A mark for every run: KID of the lesion crop, Dice on the first list; None where no run has both."""
     charts = []
     for part in parts:
-        runs = [r for r in runs_of(part) if r.score is not None and r.dice[0] is not None]
+        runs = [r for r in begun(part) if r.score is not None and r.dice[0] is not None]
         if not runs:
             continue
-        xs = [1000 * r.score["kid_crop"] for r in runs if r.score is not None]
+        xs = [1000 * r.score.kid_crop for r in runs if r.score is not None]
         ys = [r.dice[0] for r in runs if r.dice[0] is not None]
         points = [
             Point(f"{r.arm} {r.seed}", x, y, COLOURS[ARMS.index(r.arm)]) for r, x, y in zip(runs, xs, ys, strict=True)
         ]
-        alone = [r.dice[0] for r in runs_of(part) if r.arm == "real" and r.dice[0] is not None]
-        title = f"{part['part']}: Dice on {part['tests'][0]}" + (f", real alone {np.mean(alone):.3f}" if alone else "")
+        alone = [r.dice[0] for r in begun(part) if r.arm == "real" and r.dice[0] is not None]
+        title = f"{part.name}: Dice on {part.tests[0]}" + (f", real alone {np.mean(alone):.3f}" if alone else "")
         charts.append(
-            plot(
-                axis(f"{part['part']}: KID of the lesion crop x 1,000", xs), axis(title, ys), points=points, title=title
-            )
+            plot(axis(f"{part.name}: KID of the lesion crop x 1,000", xs), axis(title, ys), points=points, title=title)
         )
     names = [(arm, COLOURS[i]) for i, arm in enumerate(ARMS) if arm != "real"]
     return panels(charts, names=names, title="Dice of ORDER over KID of its synthetic pictures") if charts else None
@@ -204,13 +189,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("parts", type=Path, nargs="+", help="full.json, few-a.json, few-b.json of law.py")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results, which are replaced")
     args = parser.parse_args(argv)
-    parts = [json.loads(path.read_text()) for path in args.parts]
+    parts = []
+    for path in args.parts:
+        try:
+            parts.append(PartRuns.from_json(path.read_text()))
+        except (ValueError, KeyError, TypeError) as error:
+            sys.exit(f"error: {path}: {error!r}; wanted what law.py wrote.")
     file = args.out / "law.md"
     chart = drawn(parts)
     write_file(
         file, document(parts, words=kept_words(file.read_text()) if file.is_file() else "").rstrip().encode() + b"\n"
     )
-    write_file(args.out / "law.json", (json.dumps(parts, indent=1) + "\n").encode())
+    write_file(args.out / "law.json", (json.dumps([asdict(part) for part in parts], indent=1) + "\n").encode())
     if chart is not None:
         write_file(args.out / "law.svg", (chart + "\n").encode())
     print(f"{file}: written")

@@ -110,7 +110,7 @@ def bench_report(machine: Machine, measured: Measured) -> BenchReport:
 
 @pytest.fixture(scope="session")
 def benchmark_script(project_root: Path) -> Callable[[str], ModuleType]:
-    """A script of benchmarks/ as a module, by its name."""
+    """A script of benchmarks/ as a module, by its name. It finds its neighbours, as where it is called."""
 
     def load(name: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, project_root / "benchmarks" / f"{name}.py")
@@ -118,7 +118,9 @@ def benchmark_script(project_root: Path) -> Callable[[str], ModuleType]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(project_root / "benchmarks")
+            spec.loader.exec_module(module)
         return module
 
     return load

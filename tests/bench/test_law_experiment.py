@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,12 @@ def law(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.fixture
 def report(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
     return benchmark_script("law_report")
+
+
+@pytest.fixture
+def records(law: ModuleType) -> ModuleType:
+    """The module that the scripts share."""
+    return sys.modules["law_runs"]
 
 
 def option(argv: tuple[str, ...], name: str) -> str:
@@ -64,23 +70,27 @@ def test_the_lists_of_100_are_disjoint(project_root: Path) -> None:
     assert not set(lists[0]) & set(lists[1])
 
 
-def scored(value: float) -> dict[str, Any]:
-    names = ("kid_frame", "kid_crop", "floor_frame", "floor_crop", "frechet_frame", "frechet_crop")
-    rest = {"features": "Some-Net", "fidelity": 0.7, "fidelity_real": 0.9, "memorised": 2, "pictures": 400}
-    return {**dict.fromkeys(names, value), **rest}
+def few(records: ModuleType, name: str) -> Any:
+    """Two seeds of three arms; the second list is not measured."""
 
+    def score(value: float) -> Any:
+        return records.Score("Some-Net", *[value] * 6, fidelity=0.7, fidelity_real=0.9, memorised=2, pictures=400)
 
-def few(name: str) -> dict[str, Any]:
     runs = [
-        {"arm": arm, "seed": seed, "dice": [0.6 + gain + 0.01 * seed, None], "score": score}
-        for arm, gain, score in (("real", 0.0, None), ("uniform", 0.02, scored(0.02)), ("law", 0.05, scored(0.01)))
+        records.Run(name, arm, seed, (0.6 + gain + 0.01 * seed, None), None if kid is None else score(kid))
+        for arm, gain, kid in (("real", 0.0, None), ("uniform", 0.02, 0.02), ("law", 0.05, 0.01))
         for seed in (1, 2)
     ]
-    return {"part": name, "tests": ["near", "far"], "runs": runs}
+    return records.PartRuns(name, ("near", "far"), tuple(runs))
 
 
-def test_differences_are_paired_by_part_and_seed(report: ModuleType) -> None:
-    runs = [r for name in ("few-a", "few-b") for r in report.runs_of(few(name))]
+def test_a_part_is_read_as_it_was_written(records: ModuleType) -> None:
+    part = few(records, "few-a")
+    assert records.PartRuns.from_json(part.to_json()) == part
+
+
+def test_differences_are_paired_by_part_and_seed(report: ModuleType, records: ModuleType) -> None:
+    runs = [r for name in ("few-a", "few-b") for r in few(records, name).runs]
     found = report.difference(runs, "law", "uniform")
     assert found.runs == 4
     assert found.mean == pytest.approx(0.03)
@@ -90,9 +100,11 @@ def test_differences_are_paired_by_part_and_seed(report: ModuleType) -> None:
     assert report.told(runs, "law", "uniform", place=0).endswith("; few-a +3.0; few-b +3.0")
 
 
-def test_the_report_has_a_row_an_arm_and_keeps_the_words_below(report: ModuleType, tmp_path: Path) -> None:
+def test_the_report_has_a_row_an_arm_and_keeps_the_words_below(
+    report: ModuleType, records: ModuleType, tmp_path: Path
+) -> None:
     file = tmp_path / "few-a.json"
-    file.write_text(json.dumps(few("few-a")))
+    file.write_text(few(records, "few-a").to_json())
     report.main([str(file), "--out", str(tmp_path)])
     text = (tmp_path / "law.md").read_text()
     (tmp_path / "law.md").write_text(text + "\n## What it says\n\nNothing yet.\n")

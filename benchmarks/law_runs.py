@@ -1,0 +1,88 @@
+"""The finished runs of the LAW experiment, as law.py writes them and law_report.py reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Score:
+    """What `synth score` said of a generator's pictures, means.
+
+    features: of the distances. kid_*: to held-out pictures; floor_*: of the real training pictures to those.
+    frechet_*: beside it. fidelity: Dice of the mask asked for and the one found; fidelity_real: of the judge on
+    held-out pictures. memorised: how many of `pictures` are near a training picture.
+    """
+
+    features: str
+    kid_frame: float
+    kid_crop: float
+    floor_frame: float
+    floor_crop: float
+    frechet_frame: float
+    frechet_crop: float
+    fidelity: float
+    fidelity_real: float
+    memorised: int
+    pictures: int
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Score:
+        """From the JSON of `synth score`."""
+        views = {d["view"]: d for d in report["distances"]}
+        frame, crop = views["frame"], views["lesion crop"]
+        return cls(
+            features=report["features"],
+            kid_frame=frame["to_held"]["mean"],
+            kid_crop=crop["to_held"]["mean"],
+            floor_frame=frame["floor"]["mean"],
+            floor_crop=crop["floor"]["mean"],
+            frechet_frame=frame["frechet_to_held"],
+            frechet_crop=crop["frechet_to_held"],
+            fidelity=report["fidelity"]["synthetic"]["mean"],
+            fidelity_real=report["fidelity"]["held_out"]["mean"],
+            memorised=len(report["memorised"]["flagged"]),
+            pictures=report["synthetic"],
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """part: that it is of. arm: of its generator, or `real` without one. dice: of ORDER on each list of the part, None
+    where it is not there yet. score: None of `real`, and where it is not there yet.
+    """
+
+    part: str
+    arm: str
+    seed: int
+    dice: tuple[float | None, ...]
+    score: Score | None
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it is known."""
+        return self.score is not None or any(d is not None for d in self.dice)
+
+
+@dataclass(frozen=True)
+class PartRuns:
+    """tests: names of the lists that Dice is on, the first of them the endpoint."""
+
+    name: str
+    tests: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> PartRuns:
+        fields = json.loads(text)
+        runs = [
+            Run(r["part"], r["arm"], r["seed"], tuple(r["dice"]), None if r["score"] is None else Score(**r["score"]))
+            for r in fields["runs"]
+        ]
+        return cls(fields["name"], tuple(fields["tests"]), tuple(runs))
