@@ -27,7 +27,7 @@ import numpy as np
 
 from lawder_edge.bench.ratios import ratio
 from lawder_edge.data.phantom import make_frame
-from lawder_edge.errors import LawderError
+from lawder_edge.errors import BadInput, LawderError
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.solver import Solver
 
@@ -62,9 +62,12 @@ def serve(pipe: Connection, model: Path, solver: Solver) -> None:
 def turn(pipes: Sequence[Connection], *, seed: int, pictures: int) -> tuple[float, float]:
     """`pictures` shared evenly by the processes. Returns: seconds a picture, of the wall and of the processors."""
     started = time.perf_counter()
-    for place, pipe in enumerate(pipes):
-        pipe.send((seed + place, pictures // len(pipes)))
-    processor = sum(pipe.recv() for pipe in pipes)
+    try:
+        for place, pipe in enumerate(pipes):
+            pipe.send((seed + place, pictures // len(pipes)))
+        processor = sum(pipe.recv() for pipe in pipes)
+    except (EOFError, OSError) as error:
+        raise BadInput("a process ended before it had drawn its pictures; what it died of stands above.") from error
     return (time.perf_counter() - started) / pictures, processor / pictures
 
 
@@ -77,6 +80,7 @@ def measured(model: Path, solver: Solver, *, turns: int, pictures: int) -> tuple
         ours, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, model, solver), daemon=True)
         process.start()
+        theirs.close()
         pipes.append(ours)
         processes.append(process)
     turn(pipes, seed=0, pictures=2)

@@ -37,7 +37,7 @@ from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.data.cache import resize_labels
 from lawder_edge.data.datasets import Sample, find_samples, select_listed
 from lawder_edge.data.load import load_pair
-from lawder_edge.errors import LawderError
+from lawder_edge.errors import BadInput, LawderError
 from lawder_edge.models import blocks, create_model
 from lawder_edge.threads import limit_threads
 from lawder_edge.training import loop
@@ -198,9 +198,12 @@ class LoopProcess:
         theirs.close()
 
     def step(self) -> Step:
-        """Raises EOFError or OSError where the process has ended."""
-        self._child.send(True)
-        found: Step = self._child.recv()
+        """Raises: BadInput where the process has ended; what it died of stands above."""
+        try:
+            self._child.send(True)
+            found: Step = self._child.recv()
+        except (EOFError, OSError) as error:
+            raise BadInput(f"the process of {self.name!r} ended before its measurement did; see above.") from error
         return found
 
     def end(self) -> None:

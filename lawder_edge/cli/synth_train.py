@@ -62,6 +62,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.cli.progress import progress, run_progress
         from lawder_edge.synthesis.generator import generator_file
         from lawder_edge.synthesis.prepare import prepare_pictures
+        from lawder_edge.synthesis.teacher import TEACHER_WEIGHT
         from lawder_edge.synthesis.train import RUN_FILE
         from lawder_edge.synthesis.train import train as fit
         from lawder_edge.threads import limit_threads
@@ -70,7 +71,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
 
         if teacher is None and teacher_weight is not None:
             raise BadInput("--teacher-weight says what a teacher's word counts: give --teacher.")
-        weight = 0.5 if teacher_weight is None else teacher_weight
+        weight = TEACHER_WEIGHT if teacher_weight is None else teacher_weight
         limit_threads(threads)
         keep_freed_memory()
         start = None if init is None else generator_file(init)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lawder_edge.data.datasets import find_samples, select_listed
 from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.teacher import TEACHER_WEIGHT
 from lawder_edge.synthesis.train import (
     GENERATOR_FILE,
     RUN_FILE,
@@ -35,7 +36,7 @@ def prepare_pictures(
     out: Path,
     start: Path | None,
     teacher: Path | None = None,
-    teacher_weight: float = 0.5,
+    teacher_weight: float = TEACHER_WEIGHT,
     resume: bool,
     overwrite: bool,
     skip_bad: bool,

@@ -36,6 +36,9 @@ from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.generator import GeneratorRecord, load_generator
 
+# What its word counts in the target where nobody says.
+TEACHER_WEIGHT = 0.5
+
 
 @dataclass(frozen=True)
 class Teacher:

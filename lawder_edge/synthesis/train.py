@@ -34,7 +34,7 @@ from lawder_edge.synthesis.memory import memory_told
 from lawder_edge.synthesis.preview import draw_preview
 from lawder_edge.synthesis.shapes import measure_shapes
 from lawder_edge.synthesis.step import StepLoss, step_loss
-from lawder_edge.synthesis.teacher import Teacher, load_teacher
+from lawder_edge.synthesis.teacher import TEACHER_WEIGHT, Teacher, load_teacher
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.curves import rows_as_csv
 from lawder_edge.training.interrupt import Interrupt
@@ -98,7 +98,7 @@ def check_recipe(
     on: PartialState,
     start: Path | None = None,
     teacher: Path | None = None,
-    teacher_weight: float = 0.5,
+    teacher_weight: float = TEACHER_WEIGHT,
 ) -> None:
     """Raises: BadInput where the recipe cannot be run by these processes; BadCheckpoint where it cannot go on from
     `start` or learn from `teacher`; Unavailable without diffusers.
@@ -126,7 +126,7 @@ def train(
     out: Path,
     start: Path | None = None,
     teacher: Path | None = None,
-    teacher_weight: float = 0.5,
+    teacher_weight: float = TEACHER_WEIGHT,
     resume: bool = False,
     on_step: Callable[[SynthProgress], None] | None = None,
     cpu: bool = False,

@@ -161,11 +161,19 @@ def notes_on(parts: Sequence[LoadedPart], *, total: int) -> list[str]:
 
 
 def note_on_empty(train: TrainData, *, share: float) -> str:
-    """How many pictures can give way to a part without foreground, and so how many will. share: of the recipe."""
-    able = sum(clear_part(labels) is not None for labels in train.labels)
+    """How many pictures can give way to a part without foreground, and so what share of a pass will.
+
+    share: of the recipe. Of synthetic pictures, of which a pass may take a part, the mean over passes.
+    """
+    able = np.array([clear_part(labels) is not None for labels in train.labels])
+    taken = np.ones(len(train))
+    part = train.synthetic
+    if part is not None and part.pictures:
+        taken[-part.pictures :] = part.per_pass / part.pictures
+    emptied = share * (able * taken).sum() / taken.sum()
     return (
-        f"{able} of {len(train)} training pictures have a part without foreground that is large enough: with an empty "
-        f"share of {share:g}, {share * able / len(train):.1%} of what is trained on shows nothing to find"
+        f"{able.sum()} of {len(train)} training pictures have a part without foreground that is large enough: with an "
+        f"empty share of {share:g}, {emptied:.1%} of what is trained on shows nothing to find"
     )
 
 

@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from lawder_edge.errors import BadInput
+
 
 @pytest.fixture
 def script(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
@@ -41,3 +43,12 @@ def test_the_table_has_medians_ratios_and_what_a_thousand_pictures_cost(script: 
     assert columns == {9}
     assert lines[2] == "| 1 | 0.83 | 1.20 | 1.00 | 1.00 | 20 min | 17 min | 0.28 |"
     assert lines[3] == "| 2 | 1.67 | 0.60 | 2.00 [2.00, 2.00] | 1.20 | 10 min | 20 min | 0.33 |"
+
+
+def test_a_process_that_ended_is_told(script: ModuleType) -> None:
+    class Ended(Answers):
+        def recv(self) -> float:
+            raise EOFError
+
+    with pytest.raises(BadInput, match="ended before it had drawn"):
+        script.turn([Answers(1.0), Ended(1.0)], seed=0, pictures=2)

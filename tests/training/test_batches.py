@@ -12,8 +12,18 @@ from torch import Tensor, nn
 from lawder_edge.bundle import processing
 from lawder_edge.data.augment import AugmentConfig, Example
 from lawder_edge.data.clear import clear_part
-from lawder_edge.training.batches import Batch, TrainData, at_size, augmented_batch, clear_parts, emptied, normalise
+from lawder_edge.training.batches import (
+    Batch,
+    SyntheticPart,
+    TrainData,
+    at_size,
+    augmented_batch,
+    clear_parts,
+    emptied,
+    normalise,
+)
 from lawder_edge.training.loop import predict_probabilities
+from lawder_edge.training.prepare import note_on_empty
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -134,3 +144,16 @@ def test_the_clear_parts_of_a_set_are_those_of_the_pictures_that_have_one(
     assert first is not None
     np.testing.assert_array_equal(parts[0], processing.resize(first.frame, (32, 32)))
     assert clear_parts(train_data, 32).shape == (0, 32, 32, 3)
+
+
+def test_the_share_told_beforehand_is_of_a_pass_which_takes_some_of_the_synthetic_pictures(
+    sparse_data: TrainData,
+) -> None:
+    labels = sparse_data.labels.copy()
+    labels[:3] = 1  # of the six real ones, three have no part without foreground
+    data = dataclasses.replace(sparse_data, labels=labels)
+    assert "9 of 12 training pictures" in note_on_empty(data, share=0.2)
+    assert "15.0% of what" in note_on_empty(data, share=0.2)
+    part = SyntheticPart(pictures=6, per_pass=2, sources=(), seen_ids=(), seen_groups=())
+    # 3 of 6 real ones and 2 synthetic ones of a pass of 8.
+    assert "12.5% of what" in note_on_empty(dataclasses.replace(data, synthetic=part), share=0.2)
