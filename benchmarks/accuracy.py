@@ -22,7 +22,7 @@ from lawder_edge.bench.stages import split_file
 from lawder_edge.bench.svg import COLOURS, Axis, Line, panels, plot
 from lawder_edge.cli.progress import progress
 from lawder_edge.data.clear import MIN_SHARE
-from lawder_edge.data.datasets import pick_evenly, read_split
+from lawder_edge.data.datasets import listed_samples, pick_evenly, read_split
 from lawder_edge.errors import LawderError
 from lawder_edge.evaluation.comparison import (
     ListReport,
@@ -33,7 +33,7 @@ from lawder_edge.evaluation.comparison import (
     to_values,
 )
 from lawder_edge.evaluation.evaluate import EvalPair, EvalReport, evaluate, report_of
-from lawder_edge.evaluation.folder import listed_samples, read_pairs
+from lawder_edge.evaluation.folder import read_pairs
 from lawder_edge.evaluation.negatives import clear_crops, clear_phantoms
 from lawder_edge.evaluation.sheet import cases_of, contact_sheet, pick_cases
 from lawder_edge.files import write_file, write_png

@@ -168,8 +168,9 @@ def counted(row: Row, made: SuiteRow) -> Row:
 
 def dice_of(rows: dict[str, SuiteRow], data: Path, split: Path, limit: int) -> dict[str, float]:
     """Mean Dice of each row's masks, by source, of those with trained weights. limit: evenly picked images."""
+    from lawder_edge.data.datasets import listed_samples
     from lawder_edge.evaluation.evaluate import evaluate
-    from lawder_edge.evaluation.folder import listed_samples, read_pairs
+    from lawder_edge.evaluation.folder import read_pairs
     from lawder_edge.loading import load_predictor
     from lawder_edge.weights import bundled_weights
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from lawder_edge.data.cache import load_arrays
-from lawder_edge.data.datasets import find_samples, select_listed
+from lawder_edge.data.datasets import listed_samples
 from lawder_edge.errors import LawderError
 from lawder_edge.intervals import bootstrap_mean
 from lawder_edge.synthesis.condition import with_hint
@@ -92,7 +92,7 @@ def main() -> None:
     if any(g.record.config.denoiser != "small" for g in generators):
         parser.error("only pictures are compared here, and a generator on Stable Diffusion errs by latents")
     (size, channels, classes), *_ = kinds
-    samples = select_listed(find_samples(args.data), args.split)[: args.pictures]
+    samples = listed_samples(args.data, args.split)[: args.pictures]
     known = {i for g in generators for i in (*g.record.train_ids, *g.record.train_groups)}
     if seen := [s.id for s in samples if s.id in known or s.group in known]:
         parser.error(f"{len(seen)} of these pictures or their sequences were trained on, {seen[0]} first; give others")

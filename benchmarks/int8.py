@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lawder_edge.data.datasets import listed_samples
 from lawder_edge.evaluation.evaluate import EvalReport, evaluate
-from lawder_edge.evaluation.folder import listed_samples, read_pairs
+from lawder_edge.evaluation.folder import read_pairs
 from lawder_edge.evaluation.tables import interval
 from lawder_edge.intervals import bootstrap_difference
 from lawder_edge.loading import load_predictor

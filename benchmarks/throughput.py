@@ -35,7 +35,7 @@ from lawder_edge.bench.ratios import ratio
 from lawder_edge.bundle.processing import resize
 from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.data.cache import resize_labels
-from lawder_edge.data.datasets import Sample, find_samples, select_listed
+from lawder_edge.data.datasets import Sample, listed_samples
 from lawder_edge.data.load import load_pair
 from lawder_edge.errors import BadInput, LawderError
 from lawder_edge.models import blocks, create_model
@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--mixed-precision", choices=["no", "bf16"], default="no", help="measured beside float32")
     args = parser.parse_args()
-    samples = select_listed(find_samples(args.data), args.split)
+    samples = listed_samples(args.data, args.split)
     print(
         "| network | loop | ms a picture | pictures a second | times faster [95 %] | network ms | times faster [95 %] |"
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lawder_edge.data.datasets import listed_samples
 from lawder_edge.evaluation.evaluate import evaluate
-from lawder_edge.evaluation.folder import listed_samples, read_pairs
+from lawder_edge.evaluation.folder import read_pairs
 from lawder_edge.exporting.outcome import export_verified
 from lawder_edge.exporting.request import ExportRequest
 from lawder_edge.loading import load_predictor

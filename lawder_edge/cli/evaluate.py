@@ -59,10 +59,11 @@ def evaluate(
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.reading import ReadingNotes
     from lawder_edge.cli.tables import print_table
+    from lawder_edge.data.datasets import listed_samples
     from lawder_edge.errors import BadInput
     from lawder_edge.evaluation import tables
     from lawder_edge.evaluation.evaluate import evaluate as score
-    from lawder_edge.evaluation.folder import listed_samples, read_pairs
+    from lawder_edge.evaluation.folder import read_pairs
     from lawder_edge.evaluation.report import to_json
     from lawder_edge.files import make_way
     from lawder_edge.loading import load_predictor

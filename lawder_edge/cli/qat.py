@@ -56,6 +56,7 @@ def qat(
         run = prepare_run(
             recipe_of(loaded.computed, loaded.record, options=options), data=data, splits=split, out=out,
             resume=resume, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=cpu,
+            earlier=[(model, loaded.record)],
         )  # fmt: skip
     for note in run.notes:
         print(note, file=sys.stderr)

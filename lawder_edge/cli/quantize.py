@@ -54,6 +54,7 @@ def quantize(
         run = prepare_run(
             recipe_of(loaded.computed, loaded.record, options=options), data=data, splits=split, out=out,
             resume=False, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=True,
+            earlier=[(model, loaded.record)],
         )  # fmt: skip
     for note in run.notes:
         print(note, file=sys.stderr)

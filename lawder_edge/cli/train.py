@@ -72,42 +72,43 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         from lawder_edge.cli.progress import progress, report_step, run_progress
         from lawder_edge.errors import BadInput
         from lawder_edge.threads import limit_threads
-        from lawder_edge.training.clean import note_on_seen
         from lawder_edge.training.heap import keep_freed_memory
         from lawder_edge.training.loop import RUN_FILE
         from lawder_edge.training.loop import train as fit
         from lawder_edge.training.prepare import prepare_run
         from lawder_edge.training.processes import is_first
-        from lawder_edge.training.teacher import prepare_taught
+        from lawder_edge.training.record import WeightsRecord
+        from lawder_edge.training.teacher import check_teacher, prepare_taught
         from lawder_edge.training.trainee import FloatTrainee, TrainedNetwork, check_start
         from lawder_edge.weights import load_model
 
         limit_threads(threads)
         keep_freed_memory()
-        teaching = None if teacher is None else load_model(teacher)
-        start = None
+        earlier: list[tuple[str, WeightsRecord]] = []
+        teaching = start = None
+        if teacher is not None:
+            found = load_model(teacher)
+            teaching = TrainedNetwork(found.computed, found.record, found.sha256)
+            check_teacher(recipe, teaching)
+            earlier.append(("the teacher", found.record))
         if init is not None:
             found = load_model(init)
             if found.quantized is not None:
                 raise BadInput(f"{init}: quantised weights; training starts from those in floating point.")
             start = TrainedNetwork(found.module, found.record, found.sha256)
             check_start(recipe, start)
+            earlier.append((init, found.record))
         with progress("decoding", shown=is_first()) as report:
             run = prepare_run(
                 recipe, data=data, splits=split, out=out, resume=resume, overwrite=overwrite, skip_bad=skip_bad,
-                progress=report, synthetic=synth, synthetic_per_pass=synth_per_pass, cpu=cpu,
+                progress=report, synthetic=synth, synthetic_per_pass=synth_per_pass, cpu=cpu, earlier=earlier,
             )  # fmt: skip
-        notes = list(run.notes)
-        if start is not None and is_first():
-            seen = start.record
-            notes += filter(None, [note_on_seen(run.val, ids=seen.train_ids, groups=seen.train_groups, by=str(init))])
-        for note in notes:
+        for note in run.notes:
             print(note, file=sys.stderr)
         trainee = FloatTrainee(recipe, start)
         if teaching is not None:
-            known = TrainedNetwork(teaching.computed, teaching.record, teaching.sha256)
             with progress("asking the teacher", shown=is_first()) as report:
-                run, trainee = prepare_taught(recipe, run, known, out=out, start=start, progress=report, cpu=cpu)
+                run, trainee = prepare_taught(recipe, run, teaching, out=out, start=start, progress=report, cpu=cpu)
         with run_progress("training", run_file=out / RUN_FILE) as report:
             result = fit(
                 recipe, run.train, val=run.val, out=out, resume=resume, trainee=trainee,
@@ -117,7 +118,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
             print(f"{result.weights}: {result.said()}")
             # The code of a network of one's own is imported only where it is named.
             named = f"{recipe.model}={result.weights}" if ":" in recipe.model else result.weights
-            print(f"next: lawder-edge eval --model {named} --data {data}", file=sys.stderr)
+            print(f"next: lawder-edge eval --model {named} --data {data} --split TEST", file=sys.stderr)
         return 0
 
     return train

@@ -38,6 +38,19 @@ class Sample:
     slice_index: int | None = None
 
 
+def listed_samples(root: Path, splits: Sequence[Path], *, require_masks: bool = True) -> list[Sample]:
+    """The samples that the split files list, in their order; all samples where no file is given.
+
+    Folders that no list names are not looked at, so that one without masks beside them is in nobody's way. Arguments
+    and errors as in `find_samples` and `select_listed`.
+    """
+    folders: Sequence[DatasetFolder] = find_folders(root)
+    named = {id.rpartition("/")[0] for path in splits for id in read_split(path)}
+    if named and named <= {folder.name for folder in folders}:
+        folders = [folder for folder in folders if folder.name in named]
+    return select_listed(_samples_in(root, folders, require_masks=require_masks), splits)
+
+
 def find_samples(root: Path, *, require_masks: bool = True) -> list[Sample]:
     """Samples of one dataset folder or of a folder of them, sorted by id.
 
@@ -49,7 +62,11 @@ def find_samples(root: Path, *, require_masks: bool = True) -> list[Sample]:
         BadDataset: no dataset found, no masks, images without a mask, or two images of one name.
         BadImage: a KiTS19 volume that cannot be read.
     """
-    samples = [sample for folder in find_folders(root) for sample in samples_of(folder, require_masks=require_masks)]
+    return _samples_in(root, find_folders(root), require_masks=require_masks)
+
+
+def _samples_in(root: Path, folders: Sequence[DatasetFolder], *, require_masks: bool) -> list[Sample]:
+    samples = [sample for folder in folders for sample in samples_of(folder, require_masks=require_masks)]
     if not samples:
         raise BadDataset(f"{root}: the folders hold no images; wanted {LAYOUTS}")
     return sorted(samples, key=lambda sample: sample.id)
@@ -169,12 +186,13 @@ def unpaired(folder: DatasetFolder) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def group_names(folder: DatasetFolder) -> dict[str, str]:
     """Group of each stem whose sequence or patient is known.
 
-    CVC-ClinicDB is recognised by a folder name with "clinic" in it, by frames that are exactly 1 to 612, or in
-    PraNet's TrainDataset by the numeric names among Kvasir-SEG's; KiTS19 by case numbers.
+    CVC-ClinicDB is recognised by a folder name with "clinicdb" in it, however its words are joined, by frames that are
+    exactly 1 to 612, or in PraNet's TrainDataset by the numeric names among Kvasir-SEG's; KiTS19 by case numbers.
     """
     stems = [stem for stem, _ in folder.images]
     frames = {stem: frame for stem in stems if (frame := clinicdb.frame_number(stem)) is not None}
-    clinic = "clinic" in folder.path.resolve().name.lower() and len(frames) == len(stems)
+    letters = re.sub("[^a-z]", "", folder.path.resolve().name.lower())
+    clinic = "clinicdb" in letters and len(frames) == len(stems)
     complete = len(frames) == len(stems) and sorted(frames.values()) == list(range(1, clinicdb.NUM_FRAMES + 1))
     pranet = folder.path.name == "TrainDataset" and all(stem in frames or stem.startswith("cju") for stem in stems)
     groups: dict[str, str] = {}

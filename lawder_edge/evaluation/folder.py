@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lawder_edge.data.datasets import Sample, find_samples, select_listed
+from lawder_edge.data.datasets import Sample
 from lawder_edge.data.load import Pair, load_image, load_pair
 from lawder_edge.errors import BadDataset, BadImage
 from lawder_edge.evaluation.evaluate import EvalPair, EvalReport
 from lawder_edge.evaluation.sheet import Case, cases_of, pick_cases
-
-
-def listed_samples(data: Path, splits: Sequence[Path], *, require_masks: bool = True) -> list[Sample]:
-    """The samples of a folder, or those of them that the split files list. Raises BadDataset."""
-    return select_listed(find_samples(data, require_masks=require_masks), splits)
 
 
 def read_pairs(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# Stems of digits, and short ones, mean another image in another folder; Kvasir-SEG's have 25 characters.
+# Counters, alone or after a word that any recorder writes (IMG_0001, frame_000123), and short stems mean another image
+# in another folder; Kvasir-SEG's have 25 characters.
 _TELLING_STEM = 8
+_COUNTER = re.compile(r"(?:img|image|frame|dscn?|photo|pic(?:ture)?|scan|slice|capture|snapshot|video|still)?[\W_]*\d*")
 
 
 @dataclass(frozen=True)
 class TrainedOn:
     """What weights were made from. ids: `folder/stem` that they were fitted to; groups: the sequences or patients of
-    those. selection_*: held-out images on which the epoch and the threshold were chosen.
+    those. selection_*: held-out images on which the epoch and the threshold were chosen. unlisted: whether they were
+    made from something else too that is not recorded.
     """
 
     ids: frozenset[str]
     groups: frozenset[str] = frozenset()
     selection_ids: frozenset[str] = frozenset()
     selection_groups: frozenset[str] = frozenset()
+    unlisted: bool = False
 
     @classmethod
     def of(
@@ -28,20 +33,21 @@ class TrainedOn:
         groups: Iterable[str] = (),
         selection_ids: Iterable[str] = (),
         selection_groups: Iterable[str] = (),
+        unlisted: bool = False,
     ) -> TrainedOn | None:
         """None where no id is recorded."""
         found = frozenset(ids)
         if not found:
             return None
-        return cls(found, frozenset(groups), frozenset(selection_ids), frozenset(selection_groups))
+        return cls(found, frozenset(groups), frozenset(selection_ids), frozenset(selection_groups), unlisted)
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Evaluated ids that training touched; each id stands in the first tuple that fits it.
+    """Evaluated ids that training touched; each id stands in the first that fits it of trained, sequence, selected.
 
-    known: whether the weights say what they were trained on. trained: fitted to these very images, under this name or
-    in a folder of another name. selected: the epoch and the threshold were chosen on these, or on their sequence.
+    known: whether the weights say all that they were trained on. trained: fitted to these very images, under this name
+    or in a folder of another name. selected: the epoch and the threshold were chosen on these, or on their sequence.
     sequence: other frames of the same sequence, or slices of the same patient, were trained on. note: one or two
     sentences for a reader of the scores.
     """
@@ -74,12 +80,15 @@ def find_overlap(evaluated: Sequence[tuple[str, str | None]], trained_on: Traine
         elif names & chosen or group in trained_on.selection_groups:
             selected.append(id)
     found = (tuple(trained), tuple(selected), tuple(sequence))
-    return Overlap(True, *found, _note(len(evaluated), *found))
+    note = _note(len(evaluated), *found)
+    if trained_on.unlisted:
+        note += " What else went into these weights is not recorded: more of them may be among it."
+    return Overlap(not trained_on.unlisted, *found, note)
 
 
 def _telling(ids: Iterable[str]) -> set[str]:
     stems = (id.rsplit("/", 1)[-1].casefold() for id in ids)
-    return {stem for stem in stems if len(stem) >= _TELLING_STEM and not stem.isdigit()}
+    return {stem for stem in stems if len(stem) >= _TELLING_STEM and not _COUNTER.fullmatch(stem)}
 
 
 def _note(n: int, trained: Sequence[str], selected: Sequence[str], sequence: Sequence[str]) -> str:

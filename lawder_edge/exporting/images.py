@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lawder_edge.data.datasets import pick_evenly
+from lawder_edge.data.datasets import listed_samples, pick_evenly
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.evaluation.folder import listed_samples, read_pairs
+from lawder_edge.evaluation.folder import read_pairs
 from lawder_edge.exporting.verify import PHANTOM_FRAMES, VerifyImages, phantom_images
 
 

@@ -25,7 +25,7 @@ from lawder_edge.quantization.recipe import QatOptions
 from lawder_edge.quantization.scales import Scales
 from lawder_edge.training.batches import TrainData, at_size, resized
 from lawder_edge.training.config import Progress, TrainConfig, TrainResult
-from lawder_edge.training.loop import BEST_FILE, mean_dice, predict_probabilities, train
+from lawder_edge.training.loop import BEST_FILE, clear_run, mean_dice, predict_probabilities, train
 from lawder_edge.training.prepare import PreparedRun
 from lawder_edge.training.record import WeightsRecord, hash_ids
 
@@ -109,6 +109,7 @@ def run_ptq(network: nn.Module, record: WeightsRecord, *, run: PreparedRun, opti
     if record.num_classes == 1:
         choice = choose_threshold(list(probabilities[:, 0].numpy()), list(labels > 0))
         made = dataclasses.replace(made, threshold=choice.threshold)
+    clear_run(out)
     trainee.save(out / BEST_FILE, rounded, made)
     write_report(out, rounded.scales(), ids)
     return mean_dice(probabilities, torch.from_numpy(labels).long(), threshold=made.threshold)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lawder_edge.data.cache import Progress, resize_labels
-from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
+from lawder_edge.data.datasets import Sample, first_few, listed_samples, select_listed
 from lawder_edge.data.images import MaskFile, read_mask
 from lawder_edge.data.layouts import IMAGE_SUFFIXES, LAYOUTS, DatasetFolder, find_folders
 from lawder_edge.errors import BadDataset, BadInput
@@ -93,7 +93,7 @@ def _samples(folder: Path, splits: Sequence[Path]) -> list[Sample]:
         if not files:
             raise BadDataset(f"{folder}: no masks in this folder; wanted mask files, or {LAYOUTS}")
         return select_listed([Sample(f"{name}/{f.stem}", f, f, name, None) for f in files], splits)
-    return select_listed(find_samples(folder), splits)
+    return listed_samples(folder, splits)
 
 
 def _folders(folder: Path) -> Sequence[DatasetFolder]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lawder_edge.data.datasets import find_samples, select_listed
+from lawder_edge.data.datasets import listed_samples
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.teacher import TEACHER_WEIGHT
 from lawder_edge.synthesis.train import (
@@ -57,7 +57,7 @@ def prepare_pictures(
     with first_alone(processes):
         if processes.is_main_process:
             check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=GENERATOR_FILE)
-        samples = select_listed(find_samples(data), splits)
+        samples = listed_samples(data, splits)
         check_recipe(config, on=processes, start=start, teacher=teacher, teacher_weight=teacher_weight)
         out.mkdir(parents=True, exist_ok=True)
         part = load_part(

@@ -78,6 +78,13 @@ class TrainData:
             more = f", {self.synthetic.pictures} of them synthetic and {self.synthetic.per_pass} a pass"
         return f"{len(self)} pictures{more}, sha256 {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
 
+    def pixels_sha256(self) -> str:
+        """Over the decoded pictures and labels, which a file of the same name may have changed."""
+        digest = hashlib.sha256()
+        for planes in (self.images, self.labels):
+            digest.update(np.ascontiguousarray(planes).data)
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -25,13 +25,13 @@ from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.training.batches import TrainData, at_size, augmented_batch, clear_parts, normalise, pictures_of_pass
 from lawder_edge.training.config import Outlined, PassRecord, Progress, TrainConfig, TrainResult
-from lawder_edge.training.curves import write_curves
+from lawder_edge.training.curves import CURVE_FILES, write_curves
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.losses import LOSSES
 from lawder_edge.training.processes import any_of_all, join_processes, mean_of_all, value_of_first
 from lawder_edge.training.record import WeightsRecord
 from lawder_edge.training.state import Ema, RunState, read_run, run_state, write_run
-from lawder_edge.training.trainee import FloatTrainee, Trainee
+from lawder_edge.training.trainee import FloatTrainee, Trainee, untrained
 
 RUN_FILE = "last.safetensors"
 BEST_FILE = "best.safetensors"
@@ -104,7 +104,13 @@ def check_recipe(config: TrainConfig, *, pictures: int, on: PartialState) -> Non
         raise BadInput(f"batch {config.batch} is more than the {pictures} training pictures. Take a smaller --batch.")
     if config.mixed_precision == "fp16" and on.device.type == "cpu":
         raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
-    _try(FloatTrainee(config).create(), config, pictures=min(config.batch // processes, pictures))
+    _try(untrained(config), config, pictures=min(config.batch // processes, pictures))
+
+
+def clear_run(out: Path) -> None:
+    """Remove an earlier run from the folder, and nothing else: last, once nothing can go wrong before the new one."""
+    for name in (RUN_FILE, BEST_FILE, *CURVE_FILES):
+        (out / name).unlink(missing_ok=True)
 
 
 def train(
@@ -152,7 +158,9 @@ def train(
         **dataclasses.asdict(config),
         **trainee.facts(),
         "training list": data.said(),
+        "training pictures": data.pixels_sha256(),
         "validation list": val.said(),
+        "validation pictures": val.pixels_sha256(),
     }
 
     scale = (config.smallest_scale, AugmentConfig.scale[1])
@@ -185,6 +193,8 @@ def train(
         if accelerator.scaler is not None and state.loss_scale:
             accelerator.scaler.load_state_dict(state.loss_scale)
     else:
+        if accelerator.is_main_process:
+            clear_run(out)
         # From now on the folder tells whose run it holds, and that it can be written.
         save_run()
     mark = time.monotonic()

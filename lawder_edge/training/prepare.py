@@ -11,14 +11,16 @@ import numpy as np
 
 from lawder_edge.data.cache import load_arrays
 from lawder_edge.data.clear import clear_part
-from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
+from lawder_edge.data.datasets import Sample, first_few, listed_samples
 from lawder_edge.data.splits import hold_out
 from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.training.batches import TrainData
+from lawder_edge.training.clean import note_on_history
 from lawder_edge.training.config import TrainConfig
-from lawder_edge.training.curves import CURVE_FILES
 from lawder_edge.training.loop import BEST_FILE, RUN_FILE, check_recipe
 from lawder_edge.training.processes import first_alone, is_first, join_processes, launched_alone
+from lawder_edge.training.record import WeightsRecord
 from lawder_edge.training.synthetic import notes_on_synthetic, read_synthetic, with_synthetic
 
 CACHE_SIDE = 256
@@ -52,15 +54,17 @@ def prepare_run(
     progress: Report,
     synthetic: Sequence[Path] = (),
     synthetic_per_pass: int = 0,
+    earlier: Sequence[tuple[str, WeightsRecord]] = (),
     cpu: bool = False,
 ) -> PreparedRun:
     """Read the pictures of the splits, hold out validation by seed, and make `out`.
 
     synthetic: folders of `synth sample` whose pictures are trained on too, none of them held out. synthetic_per_pass:
-    how many of those each pass takes, 0 for all.
+    how many of those each pass takes, 0 for all. earlier: weights that the new ones are made from, by what a person
+    calls them; validation pictures that those know are told.
 
     Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
-    is removed, and nothing else there, once all that can go wrong before training has gone well.
+    is left as it is: what trains removes it (`loop.clear_run`), once all that can go wrong before has gone well.
 
     Raises: OutputExists when `out` holds something and neither resume nor overwrite is set; BadInput, BadDataset,
     BadImage; SystemExit in the other processes when the first has failed.
@@ -69,7 +73,7 @@ def prepare_run(
     with first_alone(processes):
         if processes.is_main_process:
             check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=BEST_FILE)
-        samples = select_listed(find_samples(data), splits)
+        samples = listed_samples(data, splits)
         fit, held = hold_out(samples, fraction=config.val_fraction, seed=config.seed)
         drawn = read_synthetic(synthetic, channels=config.in_channels, num_classes=config.num_classes)
         fakes = [sample for folder in drawn for sample in folder.samples]
@@ -93,9 +97,6 @@ def prepare_run(
             )
             for offset, part in ((0, fit), (len(fit), held))
         ]  # fmt: skip
-        if processes.is_main_process and not resume:
-            for name in (RUN_FILE, BEST_FILE, *CURVE_FILES):
-                (out / name).unlink(missing_ok=True)
     notes = notes_on(parts, total=total)
     if resume and not (out / RUN_FILE).exists():
         notes.append(f"{out} holds no run to go on with: starting one")
@@ -104,6 +105,8 @@ def prepare_run(
     if drawn:
         train = with_synthetic(train, drawn, per_pass=synthetic_per_pass)
         notes += notes_on_synthetic(drawn, train=train, val=val, side=max(stage.size for stage in config.stages))
+    notes += filter(None, [note_on_history(val, record, by=name) for name, record in earlier])
+    notes += filter(None, [note_on_twins(train, val), note_on_warm_up(config, pictures=train.pass_length)])
     if config.empty_share and is_first():
         notes.append(note_on_empty(train, share=config.empty_share))
     return PreparedRun(train, val, tuple(notes) if is_first() else ())
@@ -158,6 +161,28 @@ def notes_on(parts: Sequence[LoadedPart], *, total: int) -> list[str]:
             "only this one process was started; for several on a CPU: torchrun --standalone --nproc-per-node N"
         )
     return notes
+
+
+def note_on_twins(train: TrainData, val: TrainData) -> str | None:
+    """What a person should know where one picture stands in two folders, once to train on and once to validate."""
+    twins = find_overlap([(id, None) for id in val.ids], TrainedOn.of(ids=train.ids)).trained
+    if not twins:
+        return None
+    return (
+        f"{len(twins)} of {len(val)} validation pictures are trained on under the same name in another folder: "
+        f"{first_few(twins)}. Give --split a list that holds each picture once"
+    )
+
+
+def note_on_warm_up(config: TrainConfig, *, pictures: int) -> str | None:
+    """What a person should know where a run is over before its learning rate has fallen. pictures: of a pass."""
+    steps = max(1, pictures // config.batch) * config.passes
+    if config.warmup_steps <= steps // 2:
+        return None
+    return (
+        f"the learning rate rises for {config.warmup_steps} of the {steps} steps of this run and hardly falls. Take "
+        f"--warmup-steps {max(1, steps // 10)}, or more passes"
+    )
 
 
 def note_on_empty(train: TrainData, *, share: float) -> str:

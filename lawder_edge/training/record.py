@@ -57,6 +57,7 @@ class WeightsRecord:
     train_groups: tuple[str, ...] = ()
     val_ids: tuple[str, ...] = ()
     val_groups: tuple[str, ...] = ()
+    unlisted: bool = False
     synthetic: tuple[SyntheticSource, ...] = ()
     recipe: str = "{}"
     notes: str = ""
@@ -68,6 +69,7 @@ class WeightsRecord:
             groups=self.train_groups,
             selection_ids=self.val_ids,
             selection_groups=self.val_groups,
+            unlisted=self.unlisted,
         )
 
     def having_seen(self, earlier: WeightsRecord) -> WeightsRecord:
@@ -82,6 +84,7 @@ class WeightsRecord:
             train_groups=both(earlier.train_groups, self.train_groups),
             val_ids=both(earlier.val_ids, self.val_ids),
             val_groups=both(earlier.val_groups, self.val_groups),
+            unlisted=self.unlisted or earlier.unlisted or not earlier.train_ids,
             synthetic=both(earlier.synthetic, self.synthetic),
         )
 

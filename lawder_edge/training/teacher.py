@@ -8,6 +8,7 @@ alone, so that it learns the teacher's mask under other hospitals' light.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -58,21 +59,32 @@ def teach(
     return said
 
 
+def check_teacher(config: TrainConfig, teacher: TrainedNetwork) -> None:
+    """Raises: BadInput for a student or a teacher of several classes, and for a teacher of other channels."""
+    if config.num_classes != 1:
+        raise BadInput(
+            f"a student of {config.num_classes} classes: --teacher teaches a binary mask. Leave it out, or train with "
+            "--num-classes 1."
+        )
+    record = teacher.record
+    if record.num_classes != 1 or record.in_channels != config.in_channels:
+        raise BadInput(
+            f"the teacher {record.model} has {record.in_channels} channels in and {record.num_classes} classes; wanted "
+            f"{config.in_channels} and 1 (polyp or not). Train one for these pictures, or leave --teacher out."
+        )
+
+
 def taught_by(
     teacher: TrainedNetwork, data: TrainData, *, cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> TrainData:
     """The data with what the teacher says of each picture, computed once and kept in the folder `cache`.
 
-    Raises: BadInput for a teacher of several classes or of another number of channels.
+    teacher: one that `check_teacher` let pass.
     """
     record = teacher.record
-    channels = data.images.shape[3]
-    if record.num_classes != 1 or record.in_channels != channels:
-        raise BadInput(
-            f"the teacher {record.model} has {record.in_channels} channels in and {record.num_classes} classes; wanted "
-            f"{channels} and 1 (polyp or not). Train one for these pictures, or leave --teacher out."
-        )
-    file = cache / f"taught-{teacher.fingerprint[:16]}-{data.said().rsplit(' ', 1)[1]}.npy"
+    pictures = f"{data.said()} {data.pixels_sha256()}"
+    told = hashlib.sha256(f"{teacher.fingerprint} {pictures}".encode()).hexdigest()
+    file = cache / f"taught-{told[:32]}.npy"
     if not file.exists():
         said = teach(teacher.network.eval(), at_size(data, record.size)[0], progress=progress)
         stored = io.BytesIO()

@@ -61,6 +61,17 @@ def check_start(config: TrainConfig, start: TrainedNetwork) -> None:
         )
 
 
+def untrained(config: TrainConfig) -> nn.Module:
+    """The network that the configuration names, its weights from torch's generator. Raises: BadInput."""
+    model: Any = create_model(config.model, in_channels=config.in_channels, num_classes=config.num_classes)
+    if config.deep_supervision:
+        if not hasattr(model, "deep_supervision"):
+            raise BadInput(f"model {config.model!r} has no auxiliary heads; leave --deep-supervision out.")
+        model.deep_supervision = True
+    network: nn.Module = model
+    return network
+
+
 class FloatTrainee:
     """The network that the configuration names, in floating point.
 
@@ -74,16 +85,12 @@ class FloatTrainee:
         return {} if self._start is None else {"start": self._start.fingerprint[:16]}
 
     def create(self) -> nn.Module:
-        c = self._config
-        model: Any = create_model(c.model, in_channels=c.in_channels, num_classes=c.num_classes)
-        if c.deep_supervision:
-            if not hasattr(model, "deep_supervision"):
-                raise BadInput(f"model {c.model!r} has no auxiliary heads; leave --deep-supervision out.")
-            model.deep_supervision = True
+        model: Any = untrained(self._config)
+        known = MODELS.get(self._config.model)
         if self._start is not None:
             load_into(model, self._start.network.state_dict(), source="the weights to start from")
-        elif c.model in MODELS and MODELS[c.model].imagenet:
-            fill_lite0(getattr(model, MODELS[c.model].imagenet))
+        elif known is not None and known.imagenet:
+            fill_lite0(getattr(model, known.imagenet))
         network: nn.Module = model
         return network
 

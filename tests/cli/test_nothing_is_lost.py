@@ -21,8 +21,10 @@ from cli_calls import BRIEF, call_cli, done, process_environment, refused
 
 from lawder_edge.bundle.store import open_bundle
 from lawder_edge.files import write_file
+from lawder_edge.models import create_model
 from lawder_edge.targets import onnx
-from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights
+from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights, save_weights
+from lawder_edge.training.record import WeightsRecord
 
 
 def _everything_below(folder: Path) -> dict[str, bytes]:
@@ -92,6 +94,19 @@ def test_a_data_error_comes_before_an_earlier_run_is_removed(trained: Path, pair
     before = _everything_below(run)
     (pairs / "images" / "p2.png").write_bytes(b"")
     refused(call_cli(["train", "--data", pairs, "--out", run, *BRIEF, "--overwrite"]), "p2.png")
+    assert _everything_below(run) == before
+
+
+def test_a_teacher_that_cannot_teach_is_told_before_an_earlier_run_is_removed(
+    trained: Path, pairs: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("cache"))
+    before = _everything_below(run)
+    teacher = tmp_path / "teacher.safetensors"
+    save_weights(teacher, create_model("mk_unet_t", num_classes=3), WeightsRecord(model="mk_unet_t", num_classes=3))
+    command = ["train", "--data", pairs, "--out", run, *BRIEF, "--overwrite", "--teacher"]
+    refused(call_cli([*command, teacher]), "the teacher mk_unet_t has 3 channels in and 3 classes")
+    refused(call_cli([*command, trained / "best.safetensors", "--num-classes", 2]), "a student of 2 classes")
     assert _everything_below(run) == before
 
 

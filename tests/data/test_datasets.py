@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lawder_edge.data import clinicdb
-from lawder_edge.data.datasets import Sample, find_samples, pick_evenly, read_split, select, select_listed
+from lawder_edge.data.datasets import (
+    Sample,
+    find_samples,
+    listed_samples,
+    pick_evenly,
+    read_split,
+    select,
+    select_listed,
+)
 from lawder_edge.errors import BadDataset
 
 Builder = Callable[..., Path]
@@ -73,6 +82,10 @@ def test_the_pranet_bundle_is_read_with_sequences_of_its_clinicdb_frames(build_f
     }
 
 
+def test_another_clinics_numbered_frames_get_no_sequences(build_folder: Builder) -> None:
+    assert [sample.group for sample in find_samples(build_folder("clinic_oslo", ["1", "26"]))] == [None, None]
+
+
 def test_all_612_numbers_are_recognised_as_clinicdb_under_any_name(build_folder: Builder) -> None:
     folder = build_folder("frames", [])
     for number in range(1, 613):
@@ -101,6 +114,21 @@ def test_datasets_of_one_name_keep_their_path_in_the_id(build_folder: Builder, t
     build_folder("root/b/polyps", ["x"])
     build_folder("root/c", ["x"])
     assert [sample.id for sample in find_samples(tmp_path / "root")] == ["a/polyps/x", "b/polyps/x", "c/x"]
+
+
+def test_a_folder_that_no_list_names_may_lack_its_masks(build_folder: Builder, tmp_path: Path) -> None:
+    build_folder("root/polyps", ["x", "y"])
+    shutil.rmtree(build_folder("root/healthy", ["z"]) / "masks")
+    split = tmp_path / "train.txt"
+    split.write_text("polyps/y\n")
+    assert [sample.id for sample in listed_samples(tmp_path / "root", [split])] == ["polyps/y"]
+    for lists in ([], [tmp_path / "both.txt"]):
+        (tmp_path / "both.txt").write_text("polyps/y\nhealthy/z\n")
+        with pytest.raises(BadDataset, match="healthy: 1 images but no masks"):
+            listed_samples(tmp_path / "root", lists)
+    split.write_text("elsewhere/y\n")
+    with pytest.raises(BadDataset, match="no masks"):
+        listed_samples(tmp_path / "root", [split])
 
 
 def test_images_without_masks_are_an_error_that_names_the_layouts(build_folder: Builder) -> None:

@@ -166,6 +166,14 @@ def test_a_clean_list_and_an_unknown_training_list_are_told_apart() -> None:
     assert "not known" in unknown.note
 
 
+def test_what_else_weights_were_made_from_is_not_called_known() -> None:
+    some = TrainedOn(frozenset({"z/9"}), unlisted=True)
+    overlap = evaluate(perfect, PAIRS, threshold=0.5, trained_on=some).overlap
+
+    assert not overlap.known
+    assert "What else went into these weights is not recorded" in overlap.note
+
+
 def test_an_image_without_a_group_shares_no_sequence() -> None:
     overlap = evaluate(
         perfect, PAIRS[3:], threshold=0.5, trained_on=TrainedOn(frozenset({"x"}), frozenset({"s1"}))
@@ -179,6 +187,12 @@ def test_a_renamed_dataset_folder_hides_no_overlap() -> None:
     ids = [("TrainDataset/CJU0QKWL35piu0993l0dewei2", None), ("other/001", None)]
     overlap = find_overlap(ids, trained)
     assert overlap.trained == (ids[0][0],)
+
+
+@pytest.mark.parametrize("stem", ["00000123", "IMG_0001234", "frame_000123", "Picture 000012"])
+def test_a_recorders_counter_is_another_picture_in_another_folder(stem: str) -> None:
+    overlap = find_overlap([(f"b/{stem}", None), (f"a/{stem}", None)], TrainedOn(frozenset({f"a/{stem}"})))
+    assert overlap.trained == (f"a/{stem}",)
 
 
 def test_a_sequence_that_the_epoch_was_chosen_on_is_told() -> None:

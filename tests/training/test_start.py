@@ -12,9 +12,10 @@ from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.models import create_model
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights
-from lawder_edge.training.clean import note_on_seen
+from lawder_edge.training.clean import note_on_history, note_on_seen
 from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.loop import train
+from lawder_edge.training.prepare import note_on_twins, note_on_warm_up
 from lawder_edge.training.record import WeightsRecord
 from lawder_edge.training.teacher import TaughtTrainee
 from lawder_edge.training.trainee import FloatTrainee, TrainedNetwork, check_start
@@ -75,3 +76,33 @@ def test_validation_pictures_and_patients_that_were_seen_before_are_told(val_dat
     patients = note_on_seen(val_data, ids=("hospital/1",), groups=("b",), by="order")
     assert patients is not None
     assert "trained on by order" in patients
+    assert "1 of its 2 patients" in patients
+
+
+def test_weights_that_do_not_say_what_they_saw_make_none_that_do(val_data: TrainData) -> None:
+    made = WeightsRecord(model="order", train_ids=("ours/1",)).having_seen(WeightsRecord(model="order"))
+    assert made.unlisted
+    trained_on = made.trained_on()
+    assert trained_on is not None
+    assert trained_on.unlisted
+    for record in (made, WeightsRecord(model="order")):
+        assert "not recorded in full" in str(note_on_history(val_data, record, by="order"))
+    assert made.having_seen(made).having_seen(WeightsRecord(model="order", train_ids=("a/1",))).unlisted
+
+
+def test_a_picture_in_two_folders_is_told_where_one_of_them_validates(
+    train_data: TrainData, val_data: TrainData
+) -> None:
+    assert note_on_twins(train_data, val_data) is None
+    train, val = (
+        dataclasses.replace(data, ids=(f"{folder}/cju0qkwl35piu0993l0dewei2", *data.ids[1:]))
+        for folder, data in (("kvasir-seg", train_data), ("TrainDataset", val_data))
+    )
+    assert "1 of 4 validation pictures are trained on" in str(note_on_twins(train, val))
+
+
+def test_a_run_that_is_over_before_its_rate_falls_is_told() -> None:
+    config = dataclasses.replace(CONFIG, schedule="32x100", batch=12, warmup_steps=200)
+    assert "rises for 200 of the 200 steps" in str(note_on_warm_up(config, pictures=30))
+    assert "--warmup-steps 20," in str(note_on_warm_up(config, pictures=30))
+    assert note_on_warm_up(config, pictures=300) is None

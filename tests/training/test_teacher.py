@@ -18,7 +18,7 @@ from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.loop import train
 from lawder_edge.training.losses import bce_dice
 from lawder_edge.training.record import WeightsRecord
-from lawder_edge.training.teacher import TaughtTrainee, from_teacher, taught_by, teach
+from lawder_edge.training.teacher import TaughtTrainee, check_teacher, from_teacher, taught_by, teach
 from lawder_edge.training.trainee import TrainedNetwork
 
 CONFIG = TrainConfig(
@@ -77,10 +77,27 @@ def test_the_teacher_is_asked_once_for_the_same_pictures(tmp_path: Path, train_d
     assert other.asked == 4 * len(train_data)
 
 
+def test_the_teacher_is_asked_anew_where_a_picture_has_changed_under_its_name(
+    tmp_path: Path, train_data: TrainData
+) -> None:
+    taught_by(loaded(Bright()), train_data, cache=tmp_path)
+    changed = dataclasses.replace(train_data, images=255 - train_data.images)
+    again = taught_by(loaded(teacher := Bright()), changed, cache=tmp_path)
+    assert teacher.asked == 4 * len(changed)
+    assert again.taught is not None
+    np.testing.assert_array_equal(again.taught, teach(Bright(), changed.images))
+
+
 @pytest.mark.parametrize("told", [{"num_classes": 3}, {"in_channels": 1}])
-def test_a_teacher_of_other_pictures_is_refused(tmp_path: Path, train_data: TrainData, told: dict[str, int]) -> None:
+def test_a_teacher_of_other_pictures_is_refused(told: dict[str, int]) -> None:
+    check_teacher(CONFIG, loaded(Bright()))
     with pytest.raises(BadInput, match="wanted 3 and 1"):
-        taught_by(loaded(Bright(), **told), train_data, cache=tmp_path)
+        check_teacher(CONFIG, loaded(Bright(), **told))
+
+
+def test_a_student_of_several_classes_has_no_teacher() -> None:
+    with pytest.raises(BadInput, match="a student of 3 classes"):
+        check_teacher(dataclasses.replace(CONFIG, num_classes=3), loaded(Bright()))
 
 
 def test_the_loss_is_least_where_the_student_is_as_sure_as_its_teacher() -> None:
