@@ -164,8 +164,12 @@ def print_report(found: QualityReport) -> None:
         print(f"  quantiles (5, 25, 50, 75, 95 %) over the synthetic pictures: {low}")
     m = found.memorised
     print(
-        f"memorised: {len(m.flagged)} of {found.synthetic} nearer to a training picture than {m.threshold:.4f} (1 - "
-        f"cosine; median {m.median:.4f}, of held-out pictures {m.held_out_median:.4f})"
+        f"memorised: {len(m.flagged)} of {found.synthetic}, turned over or not: nearer to a training picture than "
+        f"{m.threshold:.4f} (1 - cosine; median {m.median:.4f}, of held-out pictures {m.held_out_median:.4f}), or by "
+        f"pixels at less than {m.pixel_threshold:.3f} of the distance to the 50 nearest"
     )
     for n in m.flagged[:10]:
-        print(f"  {n.id} is {n.distance:.4f} from {n.train_id}, {n.pixel_rms:.0f} grey levels")
+        print(
+            f"  {n.id} is {n.distance:.4f} from {n.train_id}, {n.pixel_rms:.0f} grey levels; by pixels "
+            f"{n.pixel_ratio:.3f} from {n.pixel_train_id}"
+        )

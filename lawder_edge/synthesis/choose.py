@@ -64,7 +64,7 @@ def choose(
     if reject_memorised:
         passing -= flagged
     words = [] if keep is None or report.fidelity is None else [f"{keep.says()} {report.fidelity.judge}"]
-    words += [f"no memorised ones by {report.features}"] if reject_memorised else []
+    words += [f"no memorised ones by {report.features} and by pixels"] if reject_memorised else []
     if not words:
         raise BadInput("nothing to choose by: give --keep, --reject-memorised or both.")
     rule = ", ".join(words)

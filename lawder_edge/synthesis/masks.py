@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.synthesis.procedural import draw_mask
-from lawder_edge.synthesis.shapes import implausible, limits_of, measure_shapes
+from lawder_edge.synthesis.shapes import PICTURE, implausible, limits_of, measure_shapes
 
 Labels = NDArray[np.uint8]
 # Of redrawn masks, before it is said that the table cannot be met.
@@ -72,30 +72,41 @@ class GivenMasks:
 
 
 class AugmentedMasks:
-    """The masks in turn, each flipped, scaled, shifted and bent; redrawn until like the given ones, with every class
-    that the mask has.
+    """Masks with a lesion, each flipped, scaled, shifted and bent; redrawn until like the given ones, with every class
+    that the mask has. Every mask once before any again, in an order drawn from the masks themselves: a few pictures of
+    many masks are then of all their datasets.
     """
 
     kind = "augmented"
 
     def __init__(self, masks: KnownMasks) -> None:
         masks.check()
-        with_lesion = np.flatnonzero(masks.labels.any((1, 2)))
+        shapes = measure_shapes(masks.labels)
+        # One of specks alone has no lesion that limits are made of.
+        with_lesion = np.unique(shapes[:, PICTURE]).astype(int)
+        if not len(with_lesion):
+            raise BadDataset(f"all lesions of {len(masks.ids)} masks are specks at {masks.labels.shape[1]} px.")
         self._masks = KnownMasks(masks.labels[with_lesion], tuple(masks.ids[i] for i in with_lesion))
-        self._limits = limits_of(measure_shapes(self._masks.labels))
+        self._limits = limits_of(shapes)
+        self._order = np.random.default_rng(int(_hash(self._masks), 16)).permutation(len(with_lesion))
 
     def draw(self, index: int, *, rng: np.random.Generator) -> AskedMask:
-        place = index % len(self._masks.ids)
+        place = self._order[index % len(self._order)]
         given = self._masks.labels[place]
         classes = np.unique(given[given > 0])
+        last: str | None = None
         for _ in range(_TRIES):
             labels = augmented(given, rng=rng)
-            if implausible(labels, self._limits) is None and np.isin(classes, labels).all():
+            last = implausible(labels, self._limits)
+            if last is None and np.isin(classes, labels).all():
                 return AskedMask(labels, f"augmented {self._masks.ids[place]}")
-        raise BadInput(f"{self._masks.ids[place]}: none of {_TRIES} changes of this mask is like the others.")
+        raise BadInput(
+            f"{self._masks.ids[place]}: none of {_TRIES} changes of this mask is like the others "
+            f"({last or 'a class of it was lost'}). Leave it out of the list, or take masks as they are: --masks DIR."
+        )
 
     def sha256(self) -> str:
-        return _hash(self._masks)
+        return _hash(self._masks, "shuffled")
 
 
 class ProceduralMasks:
@@ -141,7 +152,7 @@ def augmented(labels: Labels, *, rng: np.random.Generator) -> Labels:
     return np.asarray(moved, np.uint8)
 
 
-def _hash(masks: KnownMasks) -> str:
-    digest = hashlib.sha256("\n".join(masks.ids).encode())
+def _hash(masks: KnownMasks, *more: str) -> str:
+    digest = hashlib.sha256("\n".join((*masks.ids, *more)).encode())
     digest.update(np.ascontiguousarray(masks.labels).tobytes())
     return digest.hexdigest()

@@ -18,6 +18,12 @@ from lawder_edge.synthesis.distances import KernelDistance, frechet_distance, ke
 from lawder_edge.synthesis.features import FeatureNetwork, Pixels
 from lawder_edge.training.batches import TrainData
 
+# In which a generator may have seen a training picture: it learns from pictures turned over either axis.
+_FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
+# Pictures are compared pixel by pixel at this side: a copy that is moved by a pixel is a copy.
+_THUMB = 32
+# Nearest pictures that the nearest one is held against.
+_AMONG = 50
 # Of tissue around the lesion's box in its crop, as a share of the longer side.
 _MARGIN = 0.25
 # Held-out pictures nearer to the training set than this share of them are; a synthetic one that is nearer still is
@@ -70,22 +76,31 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A synthetic picture and the training picture that is nearest to it. distance: 1 - cosine of features."""
+    """A synthetic picture and the training pictures that are nearest to it, turned over or not.
+
+    train_id, distance: in features, 1 - cosine; pixel_rms: of that one, in grey levels. pixel_train_id: by pixels at
+    32x32; pixel_ratio: its distance there over the mean of the 50 nearest, far below 1 for a copy alone. Plain pixel
+    distances would flag soft pictures, which are near to all (Carlini et al., arXiv 2301.13188, section 4.2).
+    """
 
     id: str
     train_id: str
     distance: float
     pixel_rms: float
+    pixel_train_id: str
+    pixel_ratio: float
 
 
 @dataclass(frozen=True)
 class Memorised:
-    """flagged: nearer to a training picture than `threshold`, nearest first. median, held_out_median: of distances.
+    """flagged: below `threshold` in features or below `pixel_threshold` in pixels, the surest copies first.
 
-    neighbours: of every synthetic picture, in their order.
+    The thresholds are those below which 1 % of the held-out pictures are, or the least of them. median,
+    held_out_median: of distances in features. neighbours: of every synthetic picture, in their order.
     """
 
     threshold: float
+    pixel_threshold: float
     median: float
     held_out_median: float
     flagged: tuple[Neighbour, ...]
@@ -126,7 +141,8 @@ def score_pictures(
     kinds = (synthetic, train, held)
     if len({k.images.shape[1:] for k in kinds}) != 1:
         raise BadInput(f"pictures of {', '.join(str(k.images.shape[1:]) for k in kinds)}; wanted one size.")
-    total = 2 * sum(map(len, kinds)) + (len(synthetic) + len(held) if judge else 0)
+    asked = len(synthetic) + len(held)
+    total = 2 * sum(map(len, kinds)) + (len(_FLIPS) - 1) * asked + (asked if judge else 0)
     done = 0
 
     def step(n: int) -> None:
@@ -136,6 +152,7 @@ def score_pictures(
 
     frames = [_features(k.images, features, step) for k in kinds]
     crops = [_features(_crops(k, lesion_class, step), features, lambda n: None) for k in kinds]
+    turned = [[_features(np.flip(k.images, axes), features, step) for axes in _FLIPS[1:]] for k in (synthetic, held)]
     return QualityReport(
         features=features.name,
         published=features.published,
@@ -143,7 +160,9 @@ def score_pictures(
         train=len(train),
         held_out=len(held),
         distances=tuple(_distances(view, *f, seed=seed) for view, f in (("frame", frames), ("lesion crop", crops))),
-        memorised=_memorised(synthetic, train, frames),
+        memorised=_memorised(
+            synthetic, train, held, known=frames[1], drawn=[frames[0], *turned[0]], others=[frames[2], *turned[1]]
+        ),
         fidelity=None if judge is None else _fidelity(judge, synthetic, held, lesion_class, step),
     )
 
@@ -201,16 +220,75 @@ def _distances(view: str, synthetic: NDArray[Any], train: NDArray[Any], held: ND
     )
 
 
-def _memorised(synthetic: TrainData, train: TrainData, frames: Sequence[NDArray[Any]]) -> Memorised:
-    place, distance = nearest(frames[0], frames[1])
-    _, natural = nearest(frames[2], frames[1])
-    threshold = float(np.quantile(natural, _NEAR_SHARE, method="lower"))
+def _memorised(
+    synthetic: TrainData,
+    train: TrainData,
+    held: TrainData,
+    *,
+    known: NDArray[Any],
+    drawn: Sequence[NDArray[Any]],
+    others: Sequence[NDArray[Any]],
+) -> Memorised:
+    """known: features of `train`; drawn, others: of `synthetic` and `held`, as they are and in the other `_FLIPS`."""
+    turn, place, distance = _nearest_turned(drawn, known)
+    natural = _nearest_turned(others, known)[2]
+    threshold = _lowest(natural)
+    pixel_place, ratio = _pixel_ratio(synthetic.images, train.images)
+    pixel_threshold = _lowest(_pixel_ratio(held.images, train.images)[1])
     neighbours = tuple(
-        Neighbour(id, train.ids[place[i]], float(distance[i]), _rms(synthetic.images[i], train.images[place[i]]))
+        Neighbour(
+            id,
+            train.ids[place[i]],
+            float(distance[i]),
+            _rms(np.flip(synthetic.images[i : i + 1], _FLIPS[turn[i]])[0], train.images[place[i]]),
+            train.ids[pixel_place[i]],
+            float(ratio[i]),
+        )
         for i, id in enumerate(synthetic.ids)
     )
-    flagged = tuple(neighbours[i] for i in np.argsort(distance) if distance[i] < threshold)
-    return Memorised(threshold, float(np.median(distance)), float(np.median(natural)), flagged, neighbours)
+    share = np.minimum(distance / max(threshold, 1e-12), ratio / max(pixel_threshold, 1e-12))
+    flagged = tuple(neighbours[i] for i in np.argsort(share) if share[i] < 1)
+    return Memorised(
+        threshold, pixel_threshold, float(np.median(distance)), float(np.median(natural)), flagged, neighbours
+    )
+
+
+def _lowest(natural: NDArray[np.float64]) -> float:
+    return float(np.quantile(natural, _NEAR_SHARE, method="lower"))
+
+
+def _nearest_turned(
+    turned: Sequence[NDArray[Any]], known: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """For each query the flip in which it is nearest to a known picture, that picture's place, and the distance."""
+    found = [nearest(features, known) for features in turned]
+    distances = np.stack([distance for _, distance in found])
+    turn, each = distances.argmin(0), np.arange(distances.shape[1])
+    return turn, np.stack([place for place, _ in found])[turn, each], distances[turn, each]
+
+
+def _pixel_ratio(queries: Pixels, known: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For each query, in its best flip, the place of the nearest known picture, and `Neighbour.pixel_ratio`."""
+    k = _thumbs(known)
+    among = min(_AMONG, len(k))
+    best: list[tuple[float, int]] = []
+    for query in queries:
+        found = []
+        for axes in _FLIPS:
+            apart = np.sqrt(np.square(k - _thumbs(np.flip(query[None], axes))).mean(1))
+            place = int(apart.argmin())
+            others = float(np.partition(apart, among - 1)[:among].mean())
+            found.append((float(apart[place]) / max(others, 1e-12), place))
+        best.append(min(found))
+    return np.array([place for _, place in best], np.int64), np.array([ratio for ratio, _ in best])
+
+
+def _thumbs(images: Pixels) -> NDArray[np.float32]:
+    """(N, H, W, C) uint8 -> (N, 32 * 32 * C)."""
+    import cv2
+
+    small = [cv2.resize(np.ascontiguousarray(i), (_THUMB, _THUMB), interpolation=cv2.INTER_AREA) for i in images]
+    return np.stack(small).reshape(len(images), -1).astype(np.float32)
 
 
 def _rms(a: Pixels, b: Pixels) -> float:

@@ -67,16 +67,20 @@ def limits_of(shapes: NDArray[np.float32]) -> Limits:
 
 
 def implausible(labels: NDArray[np.uint8], limits: Limits) -> str | None:
-    """Why a mask, (H, W) with lesion other than 0, is unlike those that were seen; None where it is like them."""
-    mask = (labels > 0).astype(np.uint8)
+    """Why a mask, (H, W) with lesion other than 0, is unlike those that were seen; None where it is like them.
+
+    Specks below `LEAST_AREA` count for nothing, as in the table that the limits are of.
+    """
+    _, parts, stats, _ = cv2.connectedComponentsWithStats((labels > 0).astype(np.uint8))
+    lesions = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= LEAST_AREA * labels.size) + 1
+    mask = np.isin(parts, lesions).astype(np.uint8)
     area = float(mask.mean())
     # A pixel more or less is no difference.
     slack = 1.5 / mask.size
     if not limits.least_area - slack <= area <= limits.most_area + slack:
         return f"{area:.2%} of the picture, wanted {limits.least_area:.2%} to {limits.most_area:.2%}"
-    count = cv2.connectedComponents(mask)[0] - 1
-    if count > limits.most_lesions:
-        return f"{count} lesions, wanted at most {limits.most_lesions}"
+    if len(lesions) > limits.most_lesions:
+        return f"{len(lesions)} lesions, wanted at most {limits.most_lesions}"
     edge = edge_share(mask)
     if edge > limits.most_edge + 1.5 / (2 * sum(mask.shape)):
         return f"{edge:.0%} of the picture's edge, wanted at most {limits.most_edge:.0%}"

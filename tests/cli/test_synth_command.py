@@ -271,7 +271,7 @@ def test_a_score_chooses_what_a_segmenter_is_trained_on(generator: Path, phantom
     kept = read_kept(fakes)
     assert kept is not None
     assert kept.rule.startswith("best 75% by mask Dice of order (")
-    assert kept.rule.endswith("), no memorised ones by EfficientNet-Lite0")
+    assert kept.rule.endswith("), no memorised ones by EfficientNet-Lite0 and by pixels")
     assert f"{fakes / 'kept.json'}: {len(kept.names)} of 4 pictures kept ({kept.rule})" in said.err
     assert [row.dice for row in kept.pictures] == [p["dice"] for p in report["fidelity"]["pictures"]]
     flagged = {p["id"].rsplit("/", 1)[-1] for p in report["memorised"]["flagged"]}
@@ -282,7 +282,7 @@ def test_a_score_chooses_what_a_segmenter_is_trained_on(generator: Path, phantom
     done([*again, "--overwrite"])
     kept = read_kept(fakes)
     assert kept is not None
-    assert kept.rule == "no memorised ones by EfficientNet-Lite0"
+    assert kept.rule == "no memorised ones by EfficientNet-Lite0 and by pixels"
     assert len(kept.names) == 4 - len(flagged)
     done(["train", "--data", phantom, "--synth", fakes, "--out", tmp_path / "o", *BRIEF])
     source = read_weights(tmp_path / "o" / "best.safetensors")[1].synthetic[0]

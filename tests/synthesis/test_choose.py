@@ -16,11 +16,13 @@ ROWS = tuple(ManifestRow(f"s_{i}.png", i, "procedural", f"{i}0", f"{i}1") for i 
 
 
 def _report(*, memorised: tuple[int, ...] = (), judge: bool = True) -> QualityReport:
-    neighbours = tuple(Neighbour(f"fakes/s_{i}", "real/1", 0.1 * (i + 1), 20.0) for i in range(len(DICE)))
+    neighbours = tuple(
+        Neighbour(f"fakes/s_{i}", "real/1", 0.1 * (i + 1), 20.0, "real/1", 0.9) for i in range(len(DICE))
+    )
     pictures = tuple(Judged(f"fakes/s_{i}", value) for i, value in enumerate(DICE))
     return QualityReport(
         "coarse", False, len(DICE), 4, 4, (),
-        Memorised(0.05, 0.3, 0.3, tuple(neighbours[i] for i in memorised), neighbours),
+        Memorised(0.05, 0.5, 0.3, 0.3, tuple(neighbours[i] for i in memorised), neighbours),
         Fidelity("order (ab)", ONE, ONE, pictures) if judge else None,
     )  # fmt: skip
 
@@ -71,7 +73,7 @@ def test_memorised_pictures_are_taken_away_and_bring_no_others_in() -> None:
 
 def test_the_list_tells_of_every_picture_what_was_found_and_by_what_rule_it_was_kept() -> None:
     chosen = choose(_report(memorised=(1,)), ROWS, keep=KeepRule(least_dice=0.7), reject_memorised=True)
-    assert chosen.rule == "mask Dice of 0.7 or more by order (ab), no memorised ones by coarse"
+    assert chosen.rule == "mask Dice of 0.7 or more by order (ab), no memorised ones by coarse and by pixels"
     assert chosen.drawn_sha256 == hash_files(ROWS) != hash_files(ROWS[:-1])
     assert [row.name for row in chosen.pictures] == [row.name for row in ROWS]
     assert [row.dice for row in chosen.pictures] == list(DICE)
@@ -81,7 +83,7 @@ def test_the_list_tells_of_every_picture_what_was_found_and_by_what_rule_it_was_
 
 def test_without_a_judge_memorised_pictures_can_be_taken_away_and_no_others() -> None:
     chosen = choose(_report(memorised=(2,), judge=False), ROWS, keep=None, reject_memorised=True)
-    assert (chosen.rule, len(chosen.names)) == ("no memorised ones by coarse", 5)
+    assert (chosen.rule, len(chosen.names)) == ("no memorised ones by coarse and by pixels", 5)
     assert {row.dice for row in chosen.pictures} == {None}
     with pytest.raises(BadInput, match="give --judge"):
         choose(_report(judge=False), ROWS, keep=KeepRule(share=0.5), reject_memorised=True)

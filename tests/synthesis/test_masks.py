@@ -121,6 +121,24 @@ def test_no_drawn_mask_is_beyond_what_was_seen(kind: int, known: KnownMasks) -> 
         assert implausible(source.draw(i, rng=_rng(i)).labels, limits) is None
 
 
+def test_augmented_masks_take_each_given_one_once_and_a_few_of_them_from_everywhere(known: KnownMasks) -> None:
+    source = AugmentedMasks(known)
+    places = [int(source.draw(i, rng=_rng(i)).source.rsplit("/", 1)[1]) for i in range(60)]
+    assert sorted(places) == list(range(60))
+    assert {place // 20 for place in places[:12]} == {0, 1, 2}
+
+
+def test_specks_of_the_annotator_are_no_lesions_of_a_mask_to_bend() -> None:
+    labels = np.stack([ellipse((128, 128), (40, 30)), ellipse((120, 130), (30, 35)), np.zeros((256, 256), np.uint8)])
+    labels[0, 10:12, 10:12] = labels[0, 240, 20:23] = 1
+    labels[2, 5:7, 5:9] = 1  # nothing but a speck
+    source = AugmentedMasks(KnownMasks(labels, ("p/0", "p/1", "p/2")))
+    drawn = [source.draw(i, rng=_rng(i)) for i in range(8)]
+    assert {mask.source for mask in drawn} == {"augmented p/0", "augmented p/1"}
+    with pytest.raises(BadDataset, match="specks at 256 px"):
+        AugmentedMasks(KnownMasks(labels[2:], ("p/2",)))
+
+
 def test_procedural_masks_have_the_areas_places_and_numbers_of_the_training_set(known: KnownMasks) -> None:
     shapes = measure_shapes(known.labels)
     source = ProceduralMasks(shapes, size=SIDE)

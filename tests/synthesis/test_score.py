@@ -52,18 +52,33 @@ def test_pictures_like_the_real_ones_are_at_the_floor_and_noise_is_far_above_it(
         assert like.view == unlike.view
 
 
-def test_a_copy_of_a_training_picture_is_flagged_with_its_source_and_others_are_not() -> None:
+@pytest.mark.parametrize("axes", [(), (0,), (1,), (0, 1)], ids=["as it is", "upside down", "mirrored", "both"])
+def test_a_copy_of_a_training_picture_is_flagged_with_its_source_and_others_are_not(axes: tuple[int, ...]) -> None:
     own = phantom_data(10, seed=3)
     train = phantom_data(40, seed=1)
     images = own.images.copy()
     # A copy that is a little brighter, which changes pixels and no structure.
-    images[4] = np.clip(train.images[7].astype(int) + 2, 0, 255)
+    images[4] = np.clip(np.flip(train.images[7], axes).astype(int) + 2, 0, 255)
     found = _scored(dataclasses.replace(own, images=images)).memorised
     assert found.flagged[0].id == own.ids[4]
-    assert found.flagged[0].train_id == "train/7"
+    assert found.flagged[0].train_id == found.flagged[0].pixel_train_id == "train/7"
     assert 1 <= found.flagged[0].pixel_rms <= 2
-    assert len(found.flagged) <= 2
-    assert len(_scored(own).memorised.flagged) <= 1
+    assert found.flagged[0].pixel_ratio < 0.2
+    assert len(found.flagged) <= 3
+    assert len(_scored(own).memorised.flagged) <= 2
+
+
+def test_a_copy_is_found_by_pixels_where_features_see_nothing_of_it() -> None:
+    own = phantom_data(10, seed=3)
+    images = own.images.copy()
+    images[4] = phantom_data(40, seed=1).images[7][:, ::-1]
+    rng = np.random.default_rng(0)
+    blind = FeatureNetwork("blind", False, lambda pictures: rng.random((len(pictures), 64), np.float32))
+    train, held = phantom_data(40, seed=1), phantom_data(30, seed=2)
+    copied = dataclasses.replace(own, images=images)
+    found = score_pictures(copied, train, held, features=blind, progress=lambda done, total: None).memorised
+    assert found.flagged[0].id == own.ids[4]
+    assert found.flagged[0].pixel_train_id == train.ids[7]
 
 
 def test_fidelity_stands_beside_the_judges_own_dice_on_real_pictures() -> None:
