@@ -54,8 +54,13 @@ def errors(
     return found
 
 
-def table(names: Sequence[str], found: Sequence[NDArray[np.float64]], times: Sequence[int]) -> list[str]:
-    """Lines of Markdown. found: of each model, as `errors` gives it."""
+def table(
+    names: Sequence[str],
+    found: Sequence[NDArray[np.float64]],
+    times: Sequence[int],
+    groups: Sequence[str | None] | None = None,
+) -> list[str]:
+    """Lines of Markdown. found: of each model, as `errors` gives it. groups: sequence or patient of each picture."""
     weights = time_weight(kept_share()[list(times)]).numpy()
     quarters = [[i for i, t in enumerate(times) if t * QUARTERS // TIMES == q] for q in range(QUARTERS)]
     lines = [
@@ -67,7 +72,7 @@ def table(names: Sequence[str], found: Sequence[NDArray[np.float64]], times: Seq
     base = (found[0] * weights).mean(1)
     for name, e in zip(names, found, strict=True):
         own = (e * weights).mean(1)
-        apart = bootstrap_mean(own - base)
+        apart = bootstrap_mean(own - base, groups=groups)
         difference = "" if e is found[0] else f"{apart.mean:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}]"
         cells = [name, f"{own.mean():.4f}", difference, *(f"{e[:, q].mean():.4f}" for q in quarters)]
         lines.append("| " + " | ".join(cells) + " |")
@@ -102,7 +107,7 @@ def main() -> None:
     times = [int((i + 0.5) * TIMES / args.times) for i in range(args.times)]
     found = [errors(g, loaded.images, loaded.labels, times) for g in generators]
     names = [f"{path.parent.name}/{path.stem}" for path in args.model]
-    print("\n".join(table(names, found, times)))
+    print("\n".join(table(names, found, times, [sample.group for sample in samples])))
     print(f"\n{len(samples)} pictures of {size} px, {len(times)} times each.")
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from law_runs import PartRuns, Run, Score
+from law_runs import PartRuns, Run, Scale, Score
 
 from lawder_edge.bench.stages import Stage, run_stages, shown, split_file
 from lawder_edge.errors import LawderError
@@ -32,24 +32,7 @@ SEEDS = (1, 2, 3)
 THRESHOLD = "0.5"
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How large the runs are. base, few_base, full_fork, few_fork: steps of the optimiser.
-
-    n: pictures that each generator draws.
-    """
-
-    size: int
-    base: int
-    few_base: int
-    full_fork: int
-    few_fork: int
-    n: int
-    sampler_steps: int
-    options: tuple[str, ...]
-
-
-# About 16 hours of one core; a graphics card. The second is what the first would be at the size of the paper, and was
+# About 17 hours of one core; a graphics card. The second is what the first would be at the size of the paper, and was
 # not run.
 CPU = Scale(128, 4000, 2000, 1250, 1000, 400, 15, ("--threads", "1", "--mixed-precision", "bf16"))
 GPU = Scale(256, 60_000, 20_000, 20_000, 10_000, 1450, 20, ("--mixed-precision", "bf16"))
@@ -94,7 +77,7 @@ PARTS = (
         400,
     ),
     *(
-        Part(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), FEW_ARMS, (), (375, 175), 90)
+        Part(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), FEW_ARMS, ("ratio",), (375, 175), 90)
         for x in "ab"
     ),
 )
@@ -154,7 +137,7 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
     return plan
 
 
-def gathered(part: Part, *, work: Path) -> PartRuns:
+def gathered(part: Part, scale: Scale, *, work: Path) -> PartRuns:
     """What the report reads: of every run that is done, its score and its Dice on every test list."""
     runs = []
     for arm, seed in [("real", s) for s in SEEDS] + list(part.runs()):
@@ -164,7 +147,7 @@ def gathered(part: Part, *, work: Path) -> PartRuns:
         scored = home / "score.json"
         score = Score.of(json.loads(scored.read_text())) if scored.is_file() else None
         runs.append(Run(part.name, arm, seed, dice, score))
-    return PartRuns(part.name, tuple(name for name, _ in part.tests), tuple(runs))
+    return PartRuns(part.name, scale, tuple(name for name, _ in part.tests), tuple(runs))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -178,8 +161,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--report", action="store_true", help="write WORK/PART.json of what is done so far, run nothing"
     )
     args = parser.parse_args(argv)
+    scale = GPU if args.gpu else CPU
     for part in (p for p in PARTS if p.name in args.part):
-        plan = stages(part, GPU if args.gpu else CPU, data=args.data, work=args.work)
+        plan = stages(part, scale, data=args.data, work=args.work)
         if args.dry_run:
             print("\n".join(shown(stage.argv) for stage in plan))
             continue
@@ -189,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 run_stages(plan, args.work / part.name / "done.txt")
             except LawderError as error:
                 sys.exit(f"error: {error}")
-        text = gathered(part, work=args.work).to_json()
+        text = gathered(part, scale, work=args.work).to_json()
         write_file(args.work / f"{part.name}.json", f"{text}\n".encode())
 
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from law_runs import PartRuns, Run
+from law_runs import PartRuns, Run, Scale
 
 from lawder_edge.bench.svg import COLOURS, Point, axis, panels, plot
-from lawder_edge.errors import LawderError
+from lawder_edge.errors import BadInput, LawderError
 from lawder_edge.evaluation.comparison import kept_words
 from lawder_edge.evaluation.tables import markdown_table, mean_and_spread
 from lawder_edge.files import write_file
@@ -36,18 +37,17 @@ synthetic pictures together. Commands:
     python benchmarks/law.py --data DIR --work runs/law --part few-b
     python benchmarks/law_report.py runs/law/full.json runs/law/few-a.json runs/law/few-b.json --out benchmarks/results
 
-At full size on a graphics card, not run: the first three with `--gpu` (256x256, 60,000 steps of a base and 20,000 of
-each arm, 1,450 pictures of each generator).
+{full_size}
 
 ## Written down before the runs
 
-- Generators: the small denoiser at 128x128. `full`: a base of 4,000 steps on the usual 1,450 training pictures, from
-  which every arm goes on for 1,250 steps with three seeds. `few-a`, `few-b`: a base of 2,000 steps on 100 pictures of
-  Kvasir-SEG (disjoint, drawn by chance), from which every arm goes on for 1,000 steps with three seeds. Within a seed
-  all arms see the same pictures, noise, times and withheld masks.
-- 400 pictures of each generator for the same bent and moved training masks; none is chosen, none left out.
-- ORDER at 128x128, from the real pictures of the part alone, and from them with the synthetic ones, equal in steps
-  and in seed, threshold 0.5.
+- Generators: the small denoiser at {size}x{size}. `full`: a base of {base:,} steps on the usual 1,450 training
+  pictures, from which every arm goes on for {full_fork:,} steps with three seeds. `few-a`, `few-b`: a base of
+  {few_base:,} steps on 100 pictures of Kvasir-SEG (disjoint, drawn by chance), from which every arm goes on for
+  {few_fork:,} steps with three seeds. Within a seed all arms see the same pictures, noise, times and withheld masks.
+- {n} pictures of each generator for the same bent and moved training masks; none is chosen, none left out.
+- ORDER at {size}x{size}, from the real pictures of the part alone, and from them with the synthetic ones, equal in
+  steps and in seed, threshold 0.5.
 - **Primary endpoint**: Dice on Kvasir-100 of ORDER from 100 real pictures with those of `law`, less that with those
   of `uniform`, over the six pairs (two sets of 100, three seeds); mean and 95 % interval by Student's t. Six pairs
   find a difference of 1.43 standard deviations of one pair four times in five. That standard deviation is not known;
@@ -56,18 +56,49 @@ each arm, 1,450 pictures of each generator).
   real with `uniform` less real alone; ClinicDB as another hospital; KID of the frame and of the lesion's crop, and
   mask fidelity, of all parts; in `full`, `law_regions` and `law_joint` with one seed.
 - The paper tells of FID 20 % lower than with uniform weights and of 4.9 points of Dice (arXiv 2603.04795).
+
+Added when the first seed of `few-a` was through, before any other: `ratio`, the prior of `law` without its learned map,
+with one seed from 100 pictures, since `law` less `uniform` holds both; paired differences of distances and fidelity;
+copies looked for turned over and by pixels; and the order in which masks are taken, over all lists instead of from the
+first on, which changes the masks of `full` alone.
 """
+FULL_SIZE = {
+    False: "At full size on a graphics card, not run: the first three with `--gpu`.",
+    True: "On a graphics card, the first three with `--gpu`.",
+}
 # (what, less what) that stands below the tables.
-COMPARED = (("law", "uniform"), ("law", "regions"), ("regions", "uniform"), ("uniform", "real"), ("law", "real"))
+COMPARED = (
+    ("law", "uniform"), ("law", "regions"), ("law", "ratio"), ("regions", "uniform"), ("ratio", "uniform"),
+    ("uniform", "real"), ("law", "real"),
+)  # fmt: skip
+Value = Callable[[Run], float | None]
 
 
-def difference(runs: Sequence[Run], arm: str, other: str, *, place: int = 0) -> PairedRuns | None:
-    """Of Dice on the list at `place`, over the pairs that are there; None for fewer than two."""
-    known = {(r.part, r.seed, r.arm): r.dice[place] for r in runs}
+def dice_on(place: int) -> Value:
+    """Of ORDER on the list at `place` of its part."""
+    return lambda run: run.dice[place]
+
+
+def kid_crop(run: Run) -> float | None:
+    return None if run.score is None else run.score.kid_crop
+
+
+def fidelity(run: Run) -> float | None:
+    return None if run.score is None else run.score.fidelity
+
+
+def log_frechet(run: Run) -> float | None:
+    """Of the whole frame to held-out pictures; differences of it are ratios."""
+    return None if run.score is None else math.log(run.score.frechet_frame)
+
+
+def difference(runs: Sequence[Run], arm: str, other: str, of: Value) -> PairedRuns | None:
+    """Of what `of` gives, over the pairs of a part and seed that are there; None for fewer than two."""
+    known = {(r.part, r.seed, r.arm): of(r) for r in runs}
     pairs = [
-        (value, known[part, seed, other])
+        (value, against)
         for (part, seed, found), value in known.items()
-        if found == arm and value is not None and known.get((part, seed, other)) is not None
+        if found == arm and value is not None and (against := known.get((part, seed, other))) is not None
     ]
     if len(pairs) < 2:
         return None
@@ -75,27 +106,44 @@ def difference(runs: Sequence[Run], arm: str, other: str, *, place: int = 0) -> 
     return paired_runs(ours, theirs)
 
 
-def told(runs: Sequence[Run], arm: str, other: str, *, place: int) -> str:
-    """The difference over all pairs, and of parts that are several the mean of each."""
-    found = difference(runs, arm, other, place=place)
+def times(found: PairedRuns | None, factor: float) -> str:
+    """Mean, interval and number of pairs, in other units."""
     if found is None:
         return "-"
-    parts = sorted({r.part for r in runs})
-    means = [(p, difference([r for r in runs if r.part == p], arm, other, place=place)) for p in parts]
-    each = "".join(f"; {p} {100 * m.mean:+.1f}" for p, m in means if m is not None) if len(parts) > 1 else ""
+    mean, low, high = (f"{factor * v:+.1f}" for v in (found.mean, found.low, found.high))
+    return f"{mean} [{low}, {high}] ({found.runs})"
+
+
+def percent(found: PairedRuns | None) -> str:
+    """A difference of logarithms as a change in per cent."""
+    if found is None:
+        return "-"
+    mean, low, high = (f"{100 * math.expm1(v):+.0f}" for v in (found.mean, found.low, found.high))
+    return f"{mean} [{low}, {high}] ({found.runs})"
+
+
+def endpoint(runs: Sequence[Run]) -> str:
+    """What was written down before the runs, with what it rests on."""
+    found = difference(runs, "law", "uniform", dice_on(0))
+    if found is None:
+        return "**Primary endpoint**: fewer than two pairs are there.\n"
+    means = [
+        (part, difference([r for r in runs if r.part == part], "law", "uniform", dice_on(0)))
+        for part in sorted({r.part for r in runs})
+    ]
+    each = ", ".join(f"{100 * m.mean:+.1f} in {part}" for part, m in means if m is not None)
+    mean, low, high, sd, detectable = (100 * v for v in (found.mean, found.low, found.high, found.sd, found.detectable))
     return (
-        f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}], {found.runs} pairs, sd "
-        f"{100 * found.sd:.1f}, would find {100 * found.detectable:.1f}{each}"
+        f"**Primary endpoint**: {mean:+.1f} points of Dice [{low:+.1f}, {high:+.1f}] over {found.runs} pairs"
+        f"{f' ({each})' if each else ''}, standard deviation of a pair {sd:.1f}; {detectable:.1f} would be found four "
+        "times in five. The interval is over seeds, given these sets of 100 and these test images: it does not tell how "
+        "another set of 100 would do.\n"
     )
-
-
-def begun(part: PartRuns) -> list[Run]:
-    return [run for run in part.runs if run.begun]
 
 
 def table(part: PartRuns) -> str:
     """A row an arm: mean over its seeds, standard deviation in brackets."""
-    runs = begun(part)
+    runs = [run for run in part.runs if run.begun]
     rows = []
     for arm in (a for a in ARMS if any(r.arm == a for r in runs)):
         mine = [r for r in runs if r.arm == arm]
@@ -106,14 +154,15 @@ def table(part: PartRuns) -> str:
                 str(len(mine)),
                 mean_and_spread([1000 * s.kid_frame for s in scores], digits=1),
                 mean_and_spread([1000 * s.kid_crop for s in scores], digits=1),
+                mean_and_spread([s.frechet_frame for s in scores], digits=1),
                 mean_and_spread([s.fidelity for s in scores], digits=3),
                 mean_and_spread([100 * s.memorised / s.pictures for s in scores], digits=1),
                 *(mean_and_spread([r.dice[i] for r in mine], digits=3) for i in range(len(part.tests))),
             )
         )
     header = (
-        *("ORDER learns from, besides the real pictures", "seeds", "KID frame", "KID lesion crop", "mask fidelity"),
-        *("memorised, %", *(f"Dice on {name}" for name in part.tests)),
+        *("ORDER learns from, besides the real pictures", "seeds", "KID frame", "KID lesion crop", "Frechet frame"),
+        *("mask fidelity", "flagged as memorised, %", *(f"Dice on {name}" for name in part.tests)),
     )
     text = markdown_table(header, rows)
     scores = [r.score for r in runs if r.score is not None]
@@ -121,53 +170,65 @@ def table(part: PartRuns) -> str:
         s = scores[0]
         text += (
             f"\nReal training against held-out pictures: KID {1000 * s.floor_frame:.1f} of the frame and "
-            f"{1000 * s.floor_crop:.1f} of the crop; the judge's Dice on held-out pictures "
-            f"{s.fidelity_real:.3f}.\n"
+            f"{1000 * s.floor_crop:.1f} of the crop; the judge's Dice on held-out pictures {s.fidelity_real:.3f}.\n"
         )
     return text
 
 
+def differences(runs: Sequence[Run], tests: Sequence[str]) -> str:
+    """A row a pair of arms: paired by part and seed, mean [95 % interval by Student's t] (pairs)."""
+    rows = []
+    for arm, other in COMPARED:
+        dice = [times(difference(runs, arm, other, dice_on(i)), 100) for i in range(len(tests))]
+        crop = times(difference(runs, arm, other, kid_crop), 1000)
+        frame = percent(difference(runs, arm, other, log_frechet))
+        faithful = times(difference(runs, arm, other, fidelity), 100)
+        rows.append((f"{arm} less {other}", *dice, crop, frame, faithful))
+    header = (
+        *("arms", *(f"Dice on {name}, points" for name in tests), "KID lesion crop", "Frechet frame, %"),
+        "mask fidelity, points",
+    )
+    return markdown_table(header, rows)
+
+
 def document(parts: Sequence[PartRuns], *, words: str) -> str:
-    """law.md."""
-    lines = [
-        BEFORE,
-        "## What was found",
-        "",
-        "![Dice of ORDER over the distance of the pictures it learned from](law.svg)",
-        "",
-    ]
-    scores = [r.score for part in parts for r in begun(part) if r.score is not None]
-    if scores:
+    """law.md. Raises: BadInput for parts of several scales."""
+    scale = scale_of(parts)
+    before = BEFORE.format(**asdict(scale), full_size=FULL_SIZE["--threads" not in scale.options])
+    lines = [before, "## What was found", "", "![Dice of ORDER over the distance of its pictures](law.svg)", ""]
+    few, full = (
+        [r for part in parts if (part.name == "full") == whole for r in part.runs if r.begun] for whole in (False, True)
+    )
+    lines += [endpoint(few)]
+    if features := {r.score.features for r in (*few, *full) if r.score is not None}:
         lines += [
-            f"Mean over seeds, standard deviation between them in brackets. Distances times 1,000, with features of "
-            f"{scores[0].features}: they compare with each other alone. Mask fidelity is the Dice between the mask "
-            "asked for and what the bundled ORDER, which saw no synthetic picture, finds.",
+            f"Mean over seeds, standard deviation between them in brackets. Distances with features of "
+            f"{', '.join(sorted(features))}, KID times 1,000: they compare with each other alone. Mask fidelity is the "
+            "Dice between the mask asked for and what the bundled ORDER, which saw no synthetic picture, finds.",
             "",
         ]
     for part in parts:
         lines += [f"### {part.name}", "", table(part)]
-    few = [r for part in parts if part.name != "full" for r in begun(part)]
-    full = [r for part in parts if part.name == "full" for r in begun(part)]
-    lines += ["### Paired differences in Dice, points", ""]
-    columns = [(name, runs, i) for name, runs in (("100 real", few), ("1,450 real", full)) for i in range(2)]
-    tests = {name: parts_tests(parts, few=name == "100 real") for name, _, _ in columns}
-    header = ("arms", *(f"{name}: {tests[name][i]}" for name, _, i in columns))
-    rows = [(f"{a} less {b}", *(told(runs, a, b, place=i) for _, runs, i in columns)) for a, b in COMPARED]
-    lines += [markdown_table(header, rows)]
+    for title, runs, whole in (("100 real pictures", few, False), ("1,450 real pictures", full, True)):
+        tests = next((part.tests for part in parts if (part.name == "full") == whole), None)
+        if tests is not None:
+            lines += [f"### Paired differences, from {title}", "", differences(runs, tests)]
     return "\n".join(lines) + words
 
 
-def parts_tests(parts: Sequence[PartRuns], *, few: bool) -> list[str]:
-    """The names of the test lists of the parts of a kind; "-" where there is no such part."""
-    found = [part.tests for part in parts if (part.name != "full") == few]
-    return list(found[0]) if found else ["-", "-"]
+def scale_of(parts: Sequence[PartRuns]) -> Scale:
+    """Raises: BadInput for parts of several."""
+    scales = {part.scale for part in parts}
+    if len(scales) != 1:
+        raise BadInput(f"parts of {len(scales)} scales do not go into one table; wanted those of one call of law.py.")
+    return scales.pop()
 
 
 def drawn(parts: Sequence[PartRuns]) -> str | None:
     """A mark for every run: KID of the lesion crop, Dice on the first list; None where no run has both."""
     charts = []
     for part in parts:
-        runs = [r for r in begun(part) if r.score is not None and r.dice[0] is not None]
+        runs = [r for r in part.runs if r.score is not None and r.dice[0] is not None]
         if not runs:
             continue
         xs = [1000 * r.score.kid_crop for r in runs if r.score is not None]
@@ -175,7 +236,7 @@ def drawn(parts: Sequence[PartRuns]) -> str | None:
         points = [
             Point(f"{r.arm} {r.seed}", x, y, COLOURS[ARMS.index(r.arm)]) for r, x, y in zip(runs, xs, ys, strict=True)
         ]
-        alone = [r.dice[0] for r in begun(part) if r.arm == "real" and r.dice[0] is not None]
+        alone = [r.dice[0] for r in part.runs if r.arm == "real" and r.dice[0] is not None]
         title = f"{part.name}: Dice on {part.tests[0]}" + (f", real alone {np.mean(alone):.3f}" if alone else "")
         charts.append(
             plot(axis(f"{part.name}: KID of the lesion crop x 1,000", xs), axis(title, ys), points=points, title=title)

@@ -9,6 +9,23 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How large the runs are. size: side in pixels. base, few_base, full_fork, few_fork: steps of the optimiser.
+
+    n: pictures that each generator draws, in sampler_steps. options: of every training.
+    """
+
+    size: int
+    base: int
+    few_base: int
+    full_fork: int
+    few_fork: int
+    n: int
+    sampler_steps: int
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Score:
     """What `synth score` said of a generator's pictures, means.
 
@@ -72,6 +89,7 @@ class PartRuns:
     """tests: names of the lists that Dice is on, the first of them the endpoint."""
 
     name: str
+    scale: Scale
     tests: tuple[str, ...]
     runs: tuple[Run, ...]
 
@@ -85,4 +103,5 @@ class PartRuns:
             Run(r["part"], r["arm"], r["seed"], tuple(r["dice"]), None if r["score"] is None else Score(**r["score"]))
             for r in fields["runs"]
         ]
-        return cls(fields["name"], tuple(fields["tests"]), tuple(runs))
+        scale = Scale(**{**fields["scale"], "options": tuple(fields["scale"]["options"])})
+        return cls(fields["name"], scale, tuple(fields["tests"]), tuple(runs))

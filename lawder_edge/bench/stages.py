@@ -62,22 +62,32 @@ def run_stages(plan: Sequence[Stage], done: Path) -> None:
         if stage.name in finished and finished[stage.name] != _digest(stage):
             raise OtherExperiment(
                 f"{done}: {stage.name} was done by another command than {shown(stage.argv)}. Take another folder for "
-                "these, or remove that stage's results and its line there."
+                "these, or remove that stage's results and its line there, and those of all stages that read them."
             )
     for place, stage in enumerate(plan):
         if stage.name in finished:
             continue
         argv = _resumed(stage)
         print(f"[{place + 1}/{len(plan)}] {stage.name}: {shown(argv)}", flush=True)
-        result = subprocess.run(
-            [sys.executable, "-m", "lawder_edge", *argv], stdout=subprocess.PIPE if stage.file else None, check=False
-        )
-        if result.returncode:
-            raise StageFailed(f"{stage.name}: exit {result.returncode}. Mend what it says and repeat this call.")
+        code, output = _call(argv, kept=stage.file is not None)
+        if code:
+            raise StageFailed(f"{stage.name}: exit {code}. Mend what it says and repeat this call.")
         if stage.file is not None:
-            write_file(stage.file, result.stdout)
+            write_file(stage.file, output)
         with done.open("a") as file:
             file.write(f"{_digest(stage)} {stage.name}\n")
+
+
+def _call(argv: Sequence[str], *, kept: bool) -> tuple[int, bytes]:
+    """Exit code and standard output, which is empty where it is not kept."""
+    process = subprocess.Popen([sys.executable, "-m", "lawder_edge", *argv], stdout=subprocess.PIPE if kept else None)
+    try:
+        output, _ = process.communicate()
+    except KeyboardInterrupt:
+        # Ctrl-C reaches the command too, which saves its run at the end of a step.
+        process.wait()
+        raise
+    return process.returncode, output or b""
 
 
 def _digest(stage: Stage) -> str:

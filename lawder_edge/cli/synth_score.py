@@ -105,12 +105,15 @@ def score(
     predictor = None if judge is None else load_predictor(judge, threads=threads)
     with progress("reading") as report:
         sets = read_sets(
-            synthetic, data=data, train=train, held_out=held_out, lesion_class=lesion_class, progress=report
-        )
+            synthetic, data=data, train=train, held_out=held_out, lesion_class=lesion_class,
+            all_of_train=reject_memorised, progress=report,
+        )  # fmt: skip
+    for note in sets.notes:
+        print(note, file=sys.stderr)
     with progress("scoring") as report:
         found = score_pictures(
             sets.synthetic, sets.train, sets.held, features=network, judge=predictor,
-            lesion_class=lesion_class, seed=seed, progress=report,
+            lesion_class=lesion_class, held_groups=sets.held_groups, seed=seed, progress=report,
         )  # fmt: skip
     if drawn is not None:
         kept = choose(found, drawn.rows, keep=rule, reject_memorised=reject_memorised)

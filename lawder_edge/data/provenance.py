@@ -119,9 +119,13 @@ def marked_png(pixels: NDArray[np.uint8], made: Made) -> bytes:
 
 
 def read_mark(path: Path) -> Made | None:
-    """The mark of a PNG file; None for a picture that carries none."""
-    with Image.open(path) as picture:
-        text = getattr(picture, "text", {}).get(_KEY)
+    """The mark of a PNG file; None for a picture that carries none, and for one that does not read."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            text = getattr(picture, "text", {}).get(_KEY)
+    except OSError:
+        return None
     try:
         return None if text is None else Made(**json.loads(text))
     except (TypeError, ValueError):

@@ -107,14 +107,18 @@ def sample(
     )  # fmt: skip
     about, origin = _about(generator), _origin(generator)
     processes = join_processes(cpu=cpu)
+    before = read_manifest(out) if resume else None
     with first_alone(processes):
         if processes.is_main_process:
             _make_room(out, request, n=n, resume=resume, overwrite=overwrite)
             for name in FOLDERS:
                 (out / name).mkdir(parents=True, exist_ok=True)
-            write_manifest(out, Manifest(request, n, False, about, origin=origin))
+            # What was listed before stays listed until all are there, so that a second resume knows it too.
+            listed = () if before is None else before.images
+            write_manifest(out, Manifest(request, n, False, about, listed, origin))
+    rows = {} if before is None else {row.name: row for row in before.images}
     share = range(processes.process_index, n, processes.num_processes)
-    todo = [i for i in share if not _is_there(out, picture_name(seed, i))]
+    todo = [i for i in share if not _is_there(out, i, request, rows.get(picture_name(seed, i)))]
     at_once = 1 if processes.device.type == "cpu" else batch
     denoiser = generator.denoiser.to(processes.device)
     started = time.monotonic()
@@ -144,13 +148,28 @@ def sample(
     seconds = time.monotonic() - started
     processes.wait_for_everyone()
     if processes.is_main_process:
-        rows = tuple(_row(out, picture_name(seed, i)) for i in range(n))
-        write_manifest(out, Manifest(request, n, True, about, rows, origin))
+        made_rows = tuple(_row(out, picture_name(seed, i)) for i in range(n))
+        write_manifest(out, Manifest(request, n, True, about, made_rows, origin))
     return SampleResult(done, n, seconds)
 
 
-def _is_there(out: Path, name: str) -> bool:
-    return all((out / folder / name).is_file() for folder in FOLDERS)
+def _is_there(out: Path, index: int, request: Request, row: ManifestRow | None) -> bool:
+    """Whether picture `index` and its mask stand there as they were drawn; what was changed since is drawn again.
+
+    row: what the manifest says of them; before a folder is complete their marks alone tell.
+    """
+    name = picture_name(request.seed, index)
+    files = [out / folder / name for folder in FOLDERS]
+    if not all(file.is_file() for file in files):
+        return False
+    if row is not None:
+        return [_sha256(file) for file in files] == [row.image_sha256, row.mask_sha256]
+    wanted = (picture_seed(request.seed, index), request.generator)
+    return all(made is not None and (made.seed, made.generator) == wanted for made in map(read_mark, files))
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _make_room(out: Path, request: Request, *, n: int, resume: bool, overwrite: bool) -> None:
@@ -222,7 +241,7 @@ def _row(out: Path, name: str) -> ManifestRow:
     made = read_mark(files[0])
     if made is None:
         raise BadInput(f"{files[0]}: is not as it was written. Remove it and its mask, and give --resume.")
-    image, mask = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    image, mask = map(_sha256, files)
     return ManifestRow(name, made.seed, made.mask, image, mask)
 
 

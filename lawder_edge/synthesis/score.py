@@ -131,10 +131,12 @@ def score_pictures(
     features: FeatureNetwork,
     judge: Predictor | None = None,
     lesion_class: int = 1,
+    held_groups: Sequence[str | None] | None = None,
     seed: int = 0,
     progress: Progress,
 ) -> QualityReport:
-    """All three at one size, with their masks. lesion_class: labels from this one on are lesion.
+    """All three at one size, with their masks. lesion_class: labels from this one on are lesion. held_groups: sequence
+    or patient of each held-out picture, which the interval of the judge's Dice draws as wholes; None where unknown.
 
     Raises: BadInput for pictures of several sizes or fewer than 2 of a kind.
     """
@@ -163,7 +165,7 @@ def score_pictures(
         memorised=_memorised(
             synthetic, train, held, known=frames[1], drawn=[frames[0], *turned[0]], others=[frames[2], *turned[1]]
         ),
-        fidelity=None if judge is None else _fidelity(judge, synthetic, held, lesion_class, step),
+        fidelity=None if judge is None else _fidelity(judge, synthetic, held, held_groups, lesion_class, step),
     )
 
 
@@ -297,7 +299,12 @@ def _rms(a: Pixels, b: Pixels) -> float:
 
 
 def _fidelity(
-    judge: Predictor, synthetic: TrainData, held: TrainData, lesion_class: int, step: Callable[[int], None]
+    judge: Predictor,
+    synthetic: TrainData,
+    held: TrainData,
+    held_groups: Sequence[str | None] | None,
+    lesion_class: int,
+    step: Callable[[int], None],
 ) -> Fidelity:
     found = []
     for data in (synthetic, held):
@@ -308,4 +315,4 @@ def _fidelity(
         found.append(scores)
     pictures = tuple(Judged(id, value) for id, value in zip(synthetic.ids, found[0], strict=True))
     name = f"{judge.name} ({judge.sha256[:12]})"
-    return Fidelity(name, bootstrap_mean(found[0]), bootstrap_mean(found[1]), pictures)
+    return Fidelity(name, bootstrap_mean(found[0]), bootstrap_mean(found[1], groups=held_groups), pictures)

@@ -37,6 +37,12 @@ class Solver:
             raise BadInput(f"unknown sampler {self.sampler!r}. Known: {', '.join(SAMPLERS)}.")
         if not 1 <= self.steps <= TIMES:
             raise BadInput(f"steps is {self.steps}; wanted 1 to {TIMES}.")
+        if self.sampler == "ddim" and TIMES % self.steps:
+            # diffusers spaces times by 1000 / steps and steps by 1000 // steps: more noise would be left than is told.
+            below = max(n for n in range(1, self.steps) if TIMES % n == 0)
+            raise BadInput(
+                f"{self.steps} steps of ddim do not divide {TIMES}; wanted a number that does, such as {below}."
+            )
         if not self.guidance >= 0:
             raise BadInput(f"guidance is {self.guidance}; wanted 0 (the mask is not shown) or more, such as 1.5.")
 

@@ -210,7 +210,9 @@ def train(
             if bare.weighter is not None:
                 keep_deltas(bare, config, data, folder=out, step=0)
     mark = time.monotonic()
-    advice = "Take a smaller --batch, more --accumulate, or --gradient-checkpointing."
+    advice = (
+        "Go on with --resume and --gradient-checkpointing, or start anew with a smaller --batch or more --accumulate."
+    )
 
     with Interrupt() as interrupt, memory_told(batch=_part(config, processes), size=config.size, advice=advice):
         while state.step < config.steps:
@@ -227,7 +229,8 @@ def train(
             if not all(math.isfinite(value) for value in values) or not healthy:
                 raise BadInput(
                     f"the loss became {values[0]} and its gradient {norms[0]} at step {state.step + 1} (learning rate "
-                    f"{rate:.2g}). Lower --learning-rate and --resume; the last good state is {run_file}."
+                    f"{rate:.2g}). Start another run with a lower --learning-rate, from the last good state: --init "
+                    f"{out / GENERATOR_FILE}."
                 )
             stepper.step()
             state.step += 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from lawder_edge.errors import BadInput
 
 
 @pytest.fixture
@@ -70,18 +73,22 @@ def test_the_lists_of_100_are_disjoint(project_root: Path) -> None:
     assert not set(lists[0]) & set(lists[1])
 
 
-def few(records: ModuleType, name: str) -> Any:
-    """Two seeds of three arms; the second list is not measured."""
+def few(records: ModuleType, name: str, *, size: int = 128) -> Any:
+    """Two seeds of three arms; the second list is not measured. Dice depends on the part too."""
 
     def score(value: float) -> Any:
-        return records.Score("Some-Net", *[value] * 6, fidelity=0.7, fidelity_real=0.9, memorised=2, pictures=400)
+        return records.Score(
+            "Some-Net", *[value] * 6, fidelity=0.7 + value, fidelity_real=0.9, memorised=2, pictures=400
+        )
 
+    level = 0.6 + 0.1 * (name == "few-b")
     runs = [
-        records.Run(name, arm, seed, (0.6 + gain + 0.01 * seed, None), None if kid is None else score(kid))
+        records.Run(name, arm, seed, (level + gain + 0.01 * seed, None), None if kid is None else score(kid))
         for arm, gain, kid in (("real", 0.0, None), ("uniform", 0.02, 0.02), ("law", 0.05, 0.01))
         for seed in (1, 2)
     ]
-    return records.PartRuns(name, ("near", "far"), tuple(runs))
+    scale = records.Scale(size, 4000, 2000, 1250, 1000, 400, 15, ("--threads", "1"))
+    return records.PartRuns(name, scale, ("near", "far"), tuple(runs))
 
 
 def test_a_part_is_read_as_it_was_written(records: ModuleType) -> None:
@@ -91,13 +98,42 @@ def test_a_part_is_read_as_it_was_written(records: ModuleType) -> None:
 
 def test_differences_are_paired_by_part_and_seed(report: ModuleType, records: ModuleType) -> None:
     runs = [r for name in ("few-a", "few-b") for r in few(records, name).runs]
-    found = report.difference(runs, "law", "uniform")
+    found = report.difference(runs, "law", "uniform", report.dice_on(0))
     assert found.runs == 4
     assert found.mean == pytest.approx(0.03)
     assert found.sd == pytest.approx(0, abs=1e-12)
-    assert report.difference(runs, "law", "uniform", place=1) is None
-    assert report.difference(runs, "law", "ratio") is None
-    assert report.told(runs, "law", "uniform", place=0).endswith("; few-a +3.0; few-b +3.0")
+    assert report.difference(runs, "law", "uniform", report.dice_on(1)) is None
+    assert report.difference(runs, "law", "ratio", report.dice_on(0)) is None
+    assert "+3.0 in few-a, +3.0 in few-b" in report.endpoint(runs)
+    assert "over 4 pairs" in report.endpoint(runs)
+
+
+def test_parts_of_several_scales_are_no_table(report: ModuleType, records: ModuleType) -> None:
+    with pytest.raises(BadInput, match="2 scales"):
+        report.document([few(records, "few-a"), few(records, "few-b", size=256)], words="")
+
+
+def test_numbers_are_gathered_from_the_files_that_the_stages_write(law: ModuleType, tmp_path: Path) -> None:
+    part = law.PARTS[1]
+    score = {
+        "features": "Some-Net",
+        "distances": [
+            {"view": view, "to_held": {"mean": 0.2}, "floor": {"mean": 0.1}, "frechet_to_held": 3.0}
+            for view in ("frame", "lesion crop")
+        ],
+        "fidelity": {"synthetic": {"mean": 0.7}, "held_out": {"mean": 0.8}},
+        "memorised": {"flagged": [1, 2]},
+        "synthetic": 400,
+    }
+    for number, stage in enumerate(law.stages(part, law.CPU, data=Path("D"), work=tmp_path)):
+        if stage.file is not None:
+            stage.file.parent.mkdir(parents=True, exist_ok=True)
+            found = score if "score" in stage.argv else {"dice": {"mean": number / 1000}}
+            stage.file.write_text(json.dumps(found))
+    runs = law.gathered(part, law.CPU, work=tmp_path).runs
+    assert len({(run.arm, run.seed) for run in runs}) == len(runs) == 3 + 9 + 1
+    assert len({dice for run in runs for dice in run.dice}) == 2 * len(runs)
+    assert all((run.score is None) == (run.arm == "real") for run in runs)
 
 
 def test_the_report_has_a_row_an_arm_and_keeps_the_words_below(
@@ -111,6 +147,8 @@ def test_the_report_has_a_row_an_arm_and_keeps_the_words_below(
     report.main([str(file), "--out", str(tmp_path)])
     again = (tmp_path / "law.md").read_text()
     assert again == text + "\n## What it says\n\nNothing yet.\n"
-    assert "| law | 2 | 10.0 (0.0) | 10.0 (0.0) | 0.700 (0.000) | 0.5 (0.0) | 0.665 (0.007) | - |" in text
-    assert "| law less uniform | +3.0 [+3.0, +3.0], 2 pairs, sd 0.0, would find 0.0 | - | - | - |" in text
+    assert "| law | 2 | 10.0 (0.0) | 10.0 (0.0) | 0.0 (0.0) | 0.710 (0.000) | 0.5 (0.0) | 0.665 (0.007) | - |" in text
+    changes = "+3.0 [+3.0, +3.0] (2) | - | -10.0 [-10.0, -10.0] (2) | -50 [-50, -50] (2) | -1.0 [-1.0, -1.0] (2)"
+    assert f"| law less uniform | {changes} |" in text
+    assert "a base of 4,000 steps" in text
     assert (tmp_path / "law.svg").read_text().count("<circle") == 4

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
-from subprocess import CompletedProcess
-from typing import Any
 
 import pytest
 
+from lawder_edge.bench import stages
 from lawder_edge.bench.stages import OtherExperiment, Stage, StageFailed, run_stages, split_file
 
 
@@ -14,11 +17,11 @@ def test_a_call_goes_on_after_the_stage_that_failed(tmp_path: Path, monkeypatch:
     calls: list[list[str]] = []
     codes = [0, 3, 0, 0]
 
-    def run(argv: list[str], **_: Any) -> CompletedProcess[bytes]:
-        calls.append(argv[3:])
-        return CompletedProcess(argv, codes[len(calls) - 1], stdout=b"{}")
+    def call(argv: tuple[str, ...], *, kept: bool) -> tuple[int, bytes]:
+        calls.append(list(argv))
+        return codes[len(calls) - 1], b"{}" if kept else b""
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(stages, "_call", call)
     out = tmp_path / "second"
     plan = [
         Stage("first", ("one",)),
@@ -44,3 +47,34 @@ def test_a_list_of_the_repository_stands_before_one_of_the_data(tmp_path: Path) 
     (tmp_path / "splits" / "ours.txt").touch()
     assert split_file("ours.txt", home=tmp_path, data=Path("data")) == tmp_path / "splits" / "ours.txt"
     assert split_file("theirs.txt", home=tmp_path, data=Path("data")) == Path("data/splits/theirs.txt")
+
+
+def test_the_output_of_a_command_is_kept_where_it_is_a_result(tmp_path: Path) -> None:
+    kept = tmp_path / "version.txt"
+    run_stages([Stage("version", ("--version",), kept)], tmp_path / "done.txt")
+    assert b"lawder-edge" in kept.read_bytes()
+
+
+def test_ctrl_c_waits_for_the_command_to_save(tmp_path: Path) -> None:
+    # Stands for a command: says that it is there, and on Ctrl-C takes longer to end than subprocess.run would wait.
+    (tmp_path / "lawder_edge.py").write_text(
+        "import pathlib, time\n"
+        "try:\n"
+        "    pathlib.Path('there').touch()\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    time.sleep(1)\n"
+        "    pathlib.Path('saved').touch()\n"
+    )
+    code = "from pathlib import Path; from lawder_edge.bench.stages import Stage, run_stages\n"
+    code += f"import os; os.chdir({str(tmp_path)!r}); os.environ['PYTHONPATH'] = '.'\n"
+    code += "run_stages([Stage('long', ('train',))], Path('done.txt'))\n"
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        if (tmp_path / "there").exists():
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) != 0
+    assert (tmp_path / "saved").exists()
+    assert not (tmp_path / "done.txt").exists()

@@ -17,8 +17,8 @@ from synth_samples import TINY
 from lawder_edge.data.datasets import find_samples
 from lawder_edge.data.kept import KeptList, read_kept, write_kept
 from lawder_edge.data.load import load_pair
-from lawder_edge.data.provenance import NOTICE, Origin, read_manifest, read_mark
-from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.data.provenance import NOTICE, Origin, read_manifest, read_mark, write_manifest
+from lawder_edge.errors import BadDataset, BadInput, OutputExists
 from lawder_edge.synthesis import sample as sample_module
 from lawder_edge.synthesis.generator import LoadedGenerator, load_generator
 from lawder_edge.synthesis.masks import GivenMasks, KnownMasks, MaskSource, ProceduralMasks
@@ -174,11 +174,32 @@ def test_a_finished_folder_grows_to_a_larger_number(
         _draw(generator, masks, tmp_path / "grown", n=2, resume=True)
 
 
+@pytest.mark.parametrize("folder", ["images", "masks"])
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
+@pytest.mark.parametrize("change", ["edited", "truncated"])
+def test_a_file_that_was_changed_since_is_drawn_again(
+    folder: str, finished: bool, change: str, generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    _draw(generator, masks, tmp_path)
+    before = _files(tmp_path)
+    if not finished:
+        manifest = read_manifest(tmp_path)
+        assert manifest is not None
+        write_manifest(tmp_path, dataclasses.replace(manifest, complete=False, images=()))
+    changed = sorted((tmp_path / folder).iterdir())[1]
+    if change == "edited":
+        Image.new("L" if folder == "masks" else "RGB", (32, 32), 255).save(changed)
+    else:
+        changed.write_bytes(changed.read_bytes()[:90])
+    assert _draw(generator, masks, tmp_path, resume=True).made == 1
+    assert _files(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         ({"seed": 9}, "seed was 3, now 9"),
-        ({"solver": Solver("ddim", 3)}, "sampler was 'dpm', now 'ddim'"),
+        ({"solver": Solver("ddim", 4)}, "sampler was 'dpm', now 'ddim'"),
         ({"solver": Solver(steps=4)}, "steps was 3, now 4"),
     ],
 )
@@ -272,6 +293,38 @@ def test_label_maps_of_several_classes_are_written_as_they_are(pictures: TrainDa
     assert np.array_equal(sets.held.labels[0], labels[1])
     with pytest.raises(BadInput, match=r"lesion-class 3: .* is of 3 classes"):
         read_sets(fakes, lesion_class=3, **given)  # type: ignore[arg-type]
+
+
+def test_lists_that_are_not_what_the_generator_saw_are_told_or_refused(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    fakes, real = tmp_path / "fakes", tmp_path / "real"
+    _draw(generator, masks, fakes, n=2)
+    for folder in ("images", "masks"):
+        (real / folder).mkdir(parents=True)
+        for name in "abcd":
+            shown = "RGB" if folder == "images" else "L"
+            Image.new(shown, (32, 32), 255).save(real / folder / f"{name}.png")
+    manifest = read_manifest(fakes)
+    assert manifest is not None
+    assert manifest.origin is not None
+    origin = dataclasses.replace(manifest.origin, train_ids=("real/a", "real/b"), train_groups=())
+    write_manifest(fakes, dataclasses.replace(manifest, origin=origin))
+
+    def read(train: str, held: str, **options: bool) -> tuple[str, ...]:
+        lists = {"train": train, "held_out": held}
+        files = {kind: [tmp_path / f"{kind}.txt"] for kind in lists}
+        for kind, names in lists.items():
+            files[kind][0].write_text("".join(f"real/{name}\n" for name in names))
+        given = {"data": real, **files, "progress": lambda done, total: None, **options}
+        return read_sets(fakes, **given).notes  # type: ignore[arg-type]
+
+    assert read("ab", "cd") == ()
+    with pytest.raises(BadDataset, match="1 of 2 pictures of --held-out were trained on"):
+        read("b", "ac")
+    assert "1 of 2 pictures that the generator was trained on are not in --train: real/b" in read("a", "cd")[0]
+    with pytest.raises(BadDataset, match="give all lists"):
+        read("a", "cd", all_of_train=True)
 
 
 @pytest.mark.parametrize(("options", "told"), [({"n": 0}, "n is 0"), ({"batch": 0}, "batch is 0")])

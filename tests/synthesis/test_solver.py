@@ -121,3 +121,11 @@ def test_pixels_are_the_inverse_of_what_the_networks_take() -> None:
 def test_a_solver_that_cannot_be_says_why(solver: Solver, told: str) -> None:
     with pytest.raises(BadInput, match=told):
         solver.check()
+
+
+@pytest.mark.parametrize(("steps", "instead"), [(67, 50), (600, 500), (3, 2)])
+def test_steps_of_ddim_that_do_not_divide_the_times_are_refused(steps: int, instead: int) -> None:
+    with pytest.raises(BadInput, match=f"{steps} steps of ddim do not divide 1000; .* such as {instead}"):
+        Solver("ddim", steps).check()
+    Solver("ddim", instead).check()
+    Solver("dpm", steps).check()

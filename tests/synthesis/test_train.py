@@ -190,11 +190,6 @@ def test_a_run_that_is_killed_and_resumed_equals_one_that_was_not(at: int, tmp_p
         train(config, pictures, out=part, cpu=True, on_step=kill)
     train(config, pictures, out=part, cpu=True, resume=True)
     assert _run(part) == _run(whole)
-    for folder in (part, whole):
-        assert (
-            fingerprint(read_tensors(folder / "generator.safetensors")[0])
-            == load_generator(folder / "generator.safetensors").sha256
-        )
     assert (
         load_generator(part / "generator.safetensors").sha256 == load_generator(whole / "generator.safetensors").sha256
     )
