@@ -136,8 +136,8 @@ def endpoint(runs: Sequence[Run]) -> str:
     return (
         f"**Primary endpoint**: {mean:+.1f} points of Dice [{low:+.1f}, {high:+.1f}] over {found.runs} pairs"
         f"{f' ({each})' if each else ''}, standard deviation of a pair {sd:.1f}; {detectable:.1f} would be found four "
-        "times in five. The interval is over seeds, given these sets of 100 and these test images: it does not tell how "
-        "another set of 100 would do.\n"
+        "times in five. The interval is over seeds, given these sets of 100 and these test images: it does not tell "
+        "how another set of 100 would do.\n"
     )
 
 

@@ -50,9 +50,9 @@ def test_a_list_of_the_repository_stands_before_one_of_the_data(tmp_path: Path) 
 
 
 def test_the_output_of_a_command_is_kept_where_it_is_a_result(tmp_path: Path) -> None:
-    kept = tmp_path / "version.txt"
-    run_stages([Stage("version", ("--version",), kept)], tmp_path / "done.txt")
-    assert b"lawder-edge" in kept.read_bytes()
+    kept = tmp_path / "help.txt"
+    run_stages([Stage("help", ("--help",), kept)], tmp_path / "done.txt")
+    assert b"usage: lawder-edge" in kept.read_bytes()
 
 
 def test_ctrl_c_waits_for_the_command_to_save(tmp_path: Path) -> None:
