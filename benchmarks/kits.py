@@ -103,7 +103,9 @@ def run_fold(fold: int, fit: Sequence[Sample], test: Sequence[Sample], args: arg
             args.recipe, run.train, val=run.val, out=folder, resume=True, on_step=partial(report_step, report), cpu=True
         )
     print(f"{result.weights}: {result.said()}", file=sys.stderr)
-    runner = load_predictor(str(result.weights), threads=args.threads).runner
+    # Code from elsewhere is imported only where it is named.
+    named = f"{args.recipe.model}={result.weights}" if ":" in args.recipe.model else str(result.weights)
+    runner = load_predictor(named, threads=args.threads).runner
     return [
         score(fold, pair.group, runner.predict_labels(pair.frame), pair.labels)
         for pair in read_pairs(test, classes=CLASSES)

@@ -3,8 +3,8 @@
     python benchmarks/robustness.py --data DIR --split test.txt --limit 25 --reference build/order/onnx \
         --model build/order/onnx-int8 build/order/tflite-int8 --out benchmarks/results/robustness
 
-Writes OUT.md, OUT.json (Dice of every image) and OUT.svg (reliability and Dice by threshold). Frames are shrunk to
---side first. --sheet FILE draws every corruption on a phantom frame.
+Writes OUT.md, OUT.json (Dice of every image), OUT_reliability.svg and OUT_threshold.svg (Dice by threshold). Frames are
+shrunk to --side first. --sheet FILE draws every corruption on a phantom frame.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from lawder_edge.bench.svg import COLOURS, Axis, Line, legend, plot
 from lawder_edge.bundle.processing import resize
 from lawder_edge.data.phantom import make_frame
+from lawder_edge.errors import LawderError
 from lawder_edge.evaluation.calibration import Calibration, calibrate
 from lawder_edge.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from lawder_edge.evaluation.evaluate import EvalPair
@@ -115,9 +116,14 @@ def main() -> None:
         write_png(args.sheet, sheet(make_frame(np.random.default_rng(0), size=(160, 200)).image))
     if args.reference is None:
         return
+    if args.out is None:
+        parser.error("--reference wants --out, the name of the results without a suffix")
+    sources = (args.reference, *args.model)
+    if len({Path(source).name for source in sources}) < len(sources):
+        parser.error("two of --reference and --model have one name; rename a folder, as results go by its name")
     images = images_of(args.data, [args.split] if args.split else [], limit=args.limit)
     pairs = [shrunk(pair, args.side) for pair in images.read()]
-    runners = {Path(source).name: load_predictor(source, threads=1).runner for source in (args.reference, *args.model)}
+    runners = {Path(source).name: load_predictor(source, threads=1).runner for source in sources}
     reference, *others = runners
     calibrations = {
         name: calibrate((runner.predict(pair.frame), pair.labels) for pair in pairs) for name, runner in runners.items()
@@ -145,4 +151,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (LawderError, OSError) as error:
+        sys.exit(f"error: {error}")

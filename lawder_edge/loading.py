@@ -47,6 +47,11 @@ class Predictor:
         """
         if threshold is not None and not 0 < threshold < 1:
             raise BadInput(f"threshold {threshold}: wanted a probability between 0 and 1.")
+        if threshold not in (None, self.threshold) and self.runner.classes > 1:
+            raise BadInput(
+                f"threshold {threshold}: {self.name} has {self.runner.classes} classes, of which the most probable is "
+                "taken. Leave it out."
+            )
         if threshold not in (None, self.threshold) and self.runner.kind == "mask":
             raise BadInput(
                 f"threshold {threshold}: {self.name} gives masks, cut at {self.threshold} inside the file. Export it "

@@ -90,9 +90,10 @@ def evaluate(
         on_bad=notes.left_out if skip_bad else None,
         on_note=notes.interpreted,
     )
+    predict = predictor.runner.predict if classes == 1 else predictor.runner.predict_classes
     with progress("evaluating") as report:
         found = score(
-            predictor.runner.predict if classes == 1 else predictor.runner.predict_classes,
+            predict,
             pairs,
             threshold=cut,
             trained_on=predictor.trained_on,
@@ -104,7 +105,7 @@ def evaluate(
         from lawder_edge.evaluation.sheet import contact_sheet
         from lawder_edge.files import write_png
 
-        cases = read_cases(found, samples, predictor.runner.predict, classes=classes, nothing_to_find=nothing_to_find)
+        cases = read_cases(found, samples, predict, classes=classes, nothing_to_find=nothing_to_find)
         write_png(sheet, contact_sheet(cases))
         print(f"{sheet}: contact sheet", file=sys.stderr)
     notes.finish(len(samples))

@@ -47,12 +47,25 @@ class SizeClass:
 
 
 @dataclass(frozen=True)
+class ClassSummary:
+    """One class of several. n: images that hold it. dice: over those, None for none. n_false: of the `n_without` images
+    that hold none of it, those where it is claimed.
+    """
+
+    n: int
+    dice: Interval | None
+    n_without: int
+    n_false: int
+
+
+@dataclass(frozen=True)
 class Summary:
     """Means over images with their 95 % bootstrap intervals.
 
     n: images. n_empty: of them, with nothing in the truth. n_clusters: what the bootstrap drew: sequences or patients
     where known, else images. false_positives: what is claimed on the empty ones, None where there are none. small,
-    large: images with a true foreground below, and from, `SMALL_AREA` of the frame.
+    large: images with a true foreground below, and from, `SMALL_AREA` of the frame. classes: of each foreground class
+    from 1 on where there are several; the means above count a class that an image lacks as 1 where it is not claimed.
     """
 
     n: int
@@ -67,6 +80,7 @@ class Summary:
     false_positives: FalsePositives | None
     small: SizeClass | None
     large: SizeClass | None
+    classes: tuple[ClassSummary, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,7 +193,16 @@ def summarise(scores: Sequence[ImageScores], *, seed: int = 0) -> Summary:
         false_positives=false_positives(empty, seed=seed) if empty else None,
         small=_size_class(small, seed),
         large=_size_class(large, seed),
+        classes=tuple(_class_summary(scores, k, seed) for k in range(len(scores[0].classes))),
     )
+
+
+def _class_summary(scores: Sequence[ImageScores], k: int, seed: int) -> ClassSummary:
+    held = [s for s in scores if s.classes[k].present]
+    without = [s for s in scores if not s.classes[k].present]
+    dice = [s.classes[k].dice for s in held]
+    found = bootstrap_mean(dice, groups=[s.group for s in held], seed=seed) if held else None
+    return ClassSummary(len(held), found, len(without), sum(s.classes[k].claimed for s in without))
 
 
 def _size_class(scores: Sequence[ImageScores], seed: int) -> SizeClass | None:

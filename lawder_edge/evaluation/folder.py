@@ -53,7 +53,7 @@ def read_cases(
 ) -> list[Case]:
     """The worst, median and best images of a report, read and predicted again, for a contact sheet.
 
-    predict: frame (H, W, 3) uint8 RGB -> foreground probability (H, W) float32. nothing_to_find: as in `read_pairs`.
+    predict: as of `evaluate`. nothing_to_find: as in `read_pairs`.
     """
     by_id = {s.id: s for s in samples}
     picks = pick_cases(report.scores)

@@ -21,10 +21,20 @@ Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
+class ClassScore:
+    """One class of several in one image. present: in the truth. claimed: in the prediction."""
+
+    dice: float
+    present: bool
+    claimed: bool
+
+
+@dataclass(frozen=True)
 class ImageScores:
     """Scores of one image. `area_fraction` values are foreground pixels over all pixels, in [0, 1].
 
-    `group` is the video sequence or patient that the image comes from; None where it is not known.
+    `group` is the video sequence or patient that the image comes from; None where it is not known. `classes`: of each
+    foreground class from 1 on where there are several.
     """
 
     id: str
@@ -39,6 +49,7 @@ class ImageScores:
     area_fraction: float
     predicted_area_fraction: float
     empty_truth: bool
+    classes: tuple[ClassScore, ...] = ()
 
 
 def dice(pred: Array, truth: Array) -> float:
@@ -133,11 +144,13 @@ def score_image(
     else:
         pairs = [(np.asarray(pred == k), np.asarray(truth == k)) for k in range(1, classes + 1)]
     ious = [iou(p, t) for p, t in pairs]
+    dices = [dice(p, t) for p, t in pairs]
+    each = (ClassScore(d, bool(t.any()), bool(p.any())) for d, (p, t) in zip(dices, pairs, strict=True))
     return ImageScores(
         id=id,
         dataset=dataset,
         group=group,
-        dice=_mean([dice(p, t) for p, t in pairs]),
+        dice=_mean(dices),
         iou=_mean(ious),
         mean_iou=_mean([iou(~foreground_p, ~foreground_t), *ious]),
         surface_dice=_mean([surface_dice(p, t, tolerance_px=tolerance_px) for p, t in pairs]),
@@ -146,6 +159,7 @@ def score_image(
         area_fraction=_count(foreground_t) / foreground_t.size,
         predicted_area_fraction=_count(foreground_p) / foreground_p.size,
         empty_truth=not foreground_t.any(),
+        classes=tuple(each) if classes > 1 else (),
     )
 
 

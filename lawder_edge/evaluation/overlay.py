@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lawder_edge.bundle.processing import to_mask
 from lawder_edge.errors import BadInput
 
 Image = NDArray[np.uint8]
@@ -23,19 +22,19 @@ _TINT = 0.25
 _SIDE_PER_LINE_PX = 128
 
 
-def draw_overlay(frame: Image, prob: NDArray[np.float32], *, threshold: float) -> Image:
-    """`frame` (H, W, 3) uint8 RGB with what `prob` (H, W) float32 holds at `threshold` or above, tinted and outlined.
+def draw_overlay(frame: Image, mask: NDArray[Any]) -> Image:
+    """`frame` (H, W, 3) uint8 RGB with `mask` (H, W), foreground other than 0, tinted and outlined.
 
     The line's width follows the frame's size. Returns a new (H, W, 3) uint8 RGB image.
 
     Raises BadInput where the sizes differ or `frame` is not (H, W, 3) uint8.
     """
-    _check(frame, prob)
-    mask = to_mask(prob, threshold)
+    _check(frame, mask)
+    inside = np.asarray(mask != 0)
     out = frame.copy()
     tint = np.array(PREDICTION, np.float32)
-    out[mask] = np.round((1 - _TINT) * frame[mask] + _TINT * tint).astype(np.uint8)
-    return draw_contour(out, mask, PREDICTION)
+    out[inside] = np.round((1 - _TINT) * frame[inside] + _TINT * tint).astype(np.uint8)
+    return draw_contour(out, inside, PREDICTION)
 
 
 def draw_contour(frame: Image, mask: NDArray[Any], colour: Colour) -> Image:

@@ -56,25 +56,22 @@ def predict_file(runner: Runner, image: Path, *, out: Path, threshold: float, ov
     """Write `out`/STEM_mask.png (size of the image) and STEM_overlay.png, over what stands there.
 
     The mask is 0 or 255 where the network knows one class, and the index of the class where it knows several.
-    threshold: says nothing where the network gives masks. Raises BadImage for a file that cannot be read.
+    threshold: says nothing where the network gives masks, or knows several classes. Raises BadImage for a file that
+    cannot be read.
     """
     paths = _outputs(image, out, overlay=overlay)
     frame = read_image(image)
     output = runner.infer(runner.prepare(frame))
     size = (frame.shape[0], frame.shape[1])
-    if runner.kind == "mask":
-        labels = runner.finish_labels(output, size)
-        # The mask itself as certain probabilities, for the overlay.
-        probability = (labels > 0).astype(np.float32)
+    if runner.kind != "mask" and runner.classes == 1:
+        labels = to_mask(runner.finish(output, size), threshold).astype(np.uint8)
     else:
-        probability = runner.finish(output, size)
-        cut = runner.classes == 1
-        labels = to_mask(probability, threshold).astype(np.uint8) if cut else runner.finish_labels(output, size)
+        labels = runner.finish_labels(output, size)
     mask = labels * np.uint8(255) if runner.classes == 1 else labels
     out.mkdir(parents=True, exist_ok=True)
     write_png(paths[0], mask)
     if overlay:
-        write_png(paths[1], draw_overlay(frame, probability, threshold=threshold))
+        write_png(paths[1], draw_overlay(frame, labels))
     return PredictedFile(paths[0], paths[1] if overlay else None, float((mask > 0).mean()))
 
 

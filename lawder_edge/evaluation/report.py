@@ -18,7 +18,8 @@ def to_json(report: EvalReport, *, per_image: bool = False) -> dict[str, Any]:
     """The report as values that `json.dumps` takes, every number rounded to 6 digits and none of them NaN.
 
     Keys: one a metric (`dice`, `iou`, `mean_iou`, `surface_dice`, `precision`, `recall`), each with `mean`, `low`,
-    `high` (95 % bootstrap); `n`, `n_empty`, `n_clusters`; `false_positives` (null without empty masks; see
+    `high` (95 % bootstrap); `n`, `n_empty`, `n_clusters`; `classes` (empty for one class; see
+    `ClassSummary`); `false_positives` (null without empty masks; see
     `FalsePositives`); `sizes` with `small` and `large` (null where there are none) split at `small_below`; `threshold`;
     `datasets` by name with the same keys; `overlap` with counts, ids and a note; with `per_image` also `images`.
     """
@@ -29,7 +30,7 @@ def to_json(report: EvalReport, *, per_image: bool = False) -> dict[str, Any]:
         "overlap": _overlap(report.overlap),
     }
     if per_image:
-        values["images"] = [rounded(asdict(s)) for s in report.scores]
+        values["images"] = [rounded({k: v for k, v in asdict(s).items() if k != "classes" or v}) for s in report.scores]
     return values
 
 
@@ -39,6 +40,10 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "n": summary.n,
         "n_empty": summary.n_empty,
         "n_clusters": summary.n_clusters,
+        "classes": [
+            {"n": c.n, "dice": c.dice and _interval(c.dice), "n_without": c.n_without, "n_false": c.n_false}
+            for c in summary.classes
+        ],
         "false_positives": summary.false_positives and false_positive_values(summary.false_positives),
         "sizes": {
             "small_below": SMALL_AREA,

@@ -30,9 +30,13 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What `robustness` found."""
+    """What `robustness` found.
+
+    groups: the sequence or patient of each image, None where it is not known; intervals draw them as wholes.
+    """
 
     image_ids: tuple[str, ...]
+    groups: tuple[str | None, ...]
     cells: tuple[Corrupted, ...]
 
     def of(self, predictor: str, kind: str, severity: int) -> Corrupted:
@@ -41,6 +45,10 @@ class Robustness:
             if (cell.predictor, cell.kind, cell.severity) == (predictor, kind, severity):
                 return cell
         raise BadInput(f"{predictor} was not measured at {kind} {severity}.")
+
+    def mean_dice(self, predictor: str, kind: str, severity: int, *, seed: int = 0) -> Interval:
+        """Over images, with its 95 % bootstrap interval."""
+        return bootstrap_mean(self.of(predictor, kind, severity).dice, groups=self.groups, seed=seed)
 
     def drop(self, predictor: str, kind: str, severity: int) -> NDArray[np.float64]:
         """Clean Dice less corrupted Dice, of every image."""
@@ -51,7 +59,7 @@ class Robustness:
     def drop_beyond(self, predictor: str, reference: str, kind: str, severity: int, *, seed: int = 0) -> Interval:
         """How much more Dice `predictor` loses than `reference`: mean over images, 95 % bootstrap interval."""
         more = self.drop(predictor, kind, severity) - self.drop(reference, kind, severity)
-        return bootstrap_mean(more, groups=None, seed=seed)
+        return bootstrap_mean(more, groups=self.groups, seed=seed)
 
 
 def robustness(
@@ -74,8 +82,10 @@ def robustness(
     tasks = [(CLEAN, 0), *((kind, severity) for kind in kinds for severity in severities)]
     found: dict[tuple[str, str, int], list[float]] = {}
     ids: list[str] = []
+    groups: list[str | None] = []
     for place, pair in enumerate(pairs):
         ids.append(pair.id)
+        groups.append(pair.group)
         for number, (kind, severity) in enumerate(tasks):
             rng = np.random.default_rng([seed, place, number])
             frame = pair.frame if kind == CLEAN else corrupt(pair.frame, kind, severity, rng)
@@ -87,5 +97,6 @@ def robustness(
         raise BadInput("robustness needs a predictor and an image with a mask, at least; got none")
     return Robustness(
         image_ids=tuple(ids),
+        groups=tuple(groups),
         cells=tuple(Corrupted(name, kind, severity, tuple(d)) for (name, kind, severity), d in found.items()),
     )

@@ -41,15 +41,17 @@ class Pick:
 
 @dataclass(frozen=True)
 class Case:
-    """One row: `frame` (H, W, 3) uint8 RGB, `truth` (H, W) foreground other than 0, `probability` (H, W) float32."""
+    """One row: `frame` (H, W, 3) uint8 RGB, `truth` and `found` (H, W) foreground other than 0, `probability` (H, W)
+    float32 of foreground.
+    """
 
     id: str
     rank: Rank
     dice: float
     frame: Image
     truth: NDArray[Any]
+    found: NDArray[Any]
     probability: NDArray[np.float32]
-    threshold: float
 
 
 def pick_cases(scores: Sequence[ImageScores], *, worst: int = 6, median: int = 3, best: int = 3) -> tuple[Pick, ...]:
@@ -82,7 +84,7 @@ def cases_of(
 ) -> list[Case]:
     """The picked images among `pairs`, predicted again, in the order of the picks.
 
-    predict: frame (H, W, 3) uint8 RGB -> foreground probability (H, W) float32. Raises BadInput for a pick that is not
+    predict, threshold: as of `evaluate`. Raises BadInput for a pick that is not
     among the pairs.
     """
     wanted = {pick.scores.id: pick for pick in picks}
@@ -90,8 +92,13 @@ def cases_of(
     for pair in pairs:
         pick = wanted.get(pair.id)
         if pick is not None:
-            probability = predict(pair.frame)
-            found[pair.id] = Case(pair.id, pick.rank, pick.scores.dice, pair.frame, pair.labels, probability, threshold)
+            given = np.asarray(predict(pair.frame), np.float32)
+            if given.ndim == 2:
+                mask, foreground = to_mask(given, threshold), given
+            else:
+                # As it is scored: the largest class, which may be background where the others together are more.
+                mask, foreground = given.argmax(0) != 0, 1 - given[0]
+            found[pair.id] = Case(pair.id, pick.rank, pick.scores.dice, pair.frame, pair.labels, mask, foreground)
     missing = [id for id in wanted if id not in found]
     if missing:
         raise BadInput(f"{missing[0]} was picked for the sheet and is not among the images; give those of the report")
@@ -126,14 +133,14 @@ def contact_sheet(cases: Sequence[Case], *, columns: int = 2) -> Image:
 
 
 def _block(case: Case) -> Image:
-    if not case.frame.shape[:2] == case.truth.shape == case.probability.shape:
+    if not case.frame.shape[:2] == case.truth.shape == case.found.shape == case.probability.shape:
         raise BadInput(
             f"{case.id}: frame {case.frame.shape}, truth {case.truth.shape} and probability {case.probability.shape} "
             "must have one size"
         )
     frame = fit_tile(case.frame, cv2.INTER_AREA)
     truth = fit_tile((case.truth != 0).astype(np.uint8), cv2.INTER_NEAREST)
-    found = fit_tile(to_mask(case.probability, case.threshold).astype(np.uint8), cv2.INTER_NEAREST)
+    found = fit_tile((case.found != 0).astype(np.uint8), cv2.INTER_NEAREST)
     levels = np.round(np.clip(case.probability, 0, 1) * 255).astype(np.uint8)
     heat = np.asarray(cv2.applyColorMap(fit_tile(levels, cv2.INTER_AREA), cv2.COLORMAP_VIRIDIS))[..., ::-1]
     tiles = [draw_contour(frame, truth, TRUTH), draw_contour(frame, found, PREDICTION), heat.astype(np.uint8)]
@@ -148,7 +155,7 @@ def _block(case: Case) -> Image:
 def _score(case: Case) -> str:
     if case.truth.any():
         return f"Dice {case.dice:.3f}"
-    return f"false area {to_mask(case.probability, case.threshold).mean():.3f}"
+    return f"false area {(case.found != 0).mean():.3f}"
 
 
 def fit_tile(image: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:

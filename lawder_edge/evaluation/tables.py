@@ -12,13 +12,14 @@ from lawder_edge.evaluation.corruptions import SEVERITIES
 from lawder_edge.evaluation.evaluate import EvalReport, Summary
 from lawder_edge.evaluation.false_positives import AREAS, FalsePositives
 from lawder_edge.evaluation.robustness import CLEAN, Robustness
-from lawder_edge.intervals import Interval, QuantileInterval, bootstrap_mean
+from lawder_edge.intervals import Interval, QuantileInterval
 
 HEADER = ("dataset", "n", "Dice", "IoU", "2-class mIoU", "surface Dice 2 px", "Dice small (<2 %)")
 FALSE_POSITIVE_HEADER = (
     *("dataset", "n empty", "false area", "95 % have at most", "largest"),
     *(f"images with more than {area * 100:g} %" if area else "images with any" for area in AREAS),
 )
+CLASS_HEADER = ("dataset", "n with it", "Dice where it is", "claimed where it is not")
 IMAGE_COLUMNS = ("id", "dice", "iou", "mean_iou", "surface_dice", "area_fraction", "predicted_area_fraction")
 
 
@@ -47,8 +48,23 @@ def false_positive_cells(found: FalsePositives) -> tuple[str, ...]:
 
 def parts(report: EvalReport) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
     """The tables of a report that have rows, each with its header."""
-    both = [(HEADER, rows(report)), (FALSE_POSITIVE_HEADER, false_positive_rows(report))]
-    return [(header, cells) for header, cells in both if cells]
+    several = bool(report.overall.classes)
+    header = tuple("mIoU" if several and name == "2-class mIoU" else name for name in HEADER)
+    all_of_them = [
+        (header, rows(report)),
+        (CLASS_HEADER, class_rows(report)),
+        (FALSE_POSITIVE_HEADER, false_positive_rows(report)),
+    ]
+    return [(header, cells) for header, cells in all_of_them if cells]
+
+
+def class_rows(report: EvalReport) -> list[tuple[str, ...]]:
+    """A row a dataset, and one for all, and a class, where there are several."""
+    return [
+        (f"{name}, class {k}", str(c.n), "-" if c.dice is None else interval(c.dice), f"{c.n_false} of {c.n_without}")
+        for name, summary in _summaries(report)
+        for k, c in enumerate(summary.classes, start=1)
+    ]
 
 
 def note(report: EvalReport) -> str:
@@ -62,7 +78,10 @@ def note(report: EvalReport) -> str:
             f"{overall.n_empty} of {overall.n} masks are empty: scores there are 1 where nothing was found, else 0; "
             "false area is a share of the frame. "
         )
-    return f"threshold {report.threshold:g}. {empty}{report.overlap.note}"
+    cut = "Of several classes the most probable one" if overall.classes else f"threshold {report.threshold:g}"
+    if overall.classes:
+        empty += "The means count a class that an image lacks as 1 where it is not claimed, and as 0 where it is. "
+    return f"{cut}. {empty}{report.overlap.note}"
 
 
 def to_markdown(report: EvalReport) -> str:
@@ -107,10 +126,7 @@ def corruption_header() -> tuple[str, ...]:
 def corruption_rows(found: Robustness, name: str) -> list[tuple[str, ...]]:
     """A row a corruption: Dice of the predictor `name`, mean [95 % interval], at each severity."""
     kinds = dict.fromkeys(cell.kind for cell in found.cells if cell.kind != CLEAN)
-    return [
-        (kind, *(interval(bootstrap_mean(found.of(name, kind, severity).dice)) for severity in SEVERITIES))
-        for kind in kinds
-    ]
+    return [(kind, *(interval(found.mean_dice(name, kind, severity)) for severity in SEVERITIES)) for kind in kinds]
 
 
 def interval(value: Interval | QuantileInterval) -> str:

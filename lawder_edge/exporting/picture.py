@@ -31,6 +31,6 @@ def masks_of_bundle(
     columns = []
     for pair in images.read():
         # The mask itself as certain probabilities: with several classes no threshold on their sum gives it.
-        overlay = draw_overlay(pair.frame, runner.predict_mask(pair.frame).astype(np.float32), threshold=0.5)
+        overlay = draw_overlay(pair.frame, runner.predict_mask(pair.frame))
         columns.append(np.vstack([resize(pair.frame, TILE), resize(overlay, TILE)]))
     return np.hstack(columns)

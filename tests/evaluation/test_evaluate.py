@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.errors import BadInput
+from lawder_edge.evaluation import tables
 from lawder_edge.evaluation.evaluate import EvalPair, EvalReport, evaluate, report_of
 from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.evaluation.report import METRICS, to_json
@@ -143,6 +144,35 @@ def test_several_classes_are_taken_by_the_largest_probability() -> None:
     assert report.overall.dice.mean == 1.0
     with pytest.raises(BadInput, match="hold class 2 and the model predicts classes 0 to 1"):
         evaluate(lambda f: classes(f)[:2], [EvalPair("k/1", "k", None, frame, labels)], threshold=0.5)
+
+
+def test_each_of_several_classes_is_told_where_it_is_and_where_it_is_claimed_without_being_there() -> None:
+    shapes = np.zeros((3, 4, 8), np.uint8)
+    shapes[:, :2, :4] = 1
+    shapes[0, 3, :4] = 2
+    frames = [np.full((4, 8, 3), i, np.uint8) for i in range(3)]
+
+    def classes(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class 1 as it is; half of class 2 where it is, and a part of the picture in one of two where it is not."""
+        labels = shapes[frame[0, 0, 0]].copy()
+        labels[3] = 0
+        labels[3, :2] = 2 if frame[0, 0, 0] < 2 else 0
+        return np.stack([(labels == k).astype(np.float32) for k in range(3)])
+
+    pairs = [EvalPair(f"k/{i}", "k", None, frames[i], shapes[i]) for i in range(3)]
+    report = evaluate(classes, pairs, threshold=0.5)
+    one, two = report.overall.classes
+    assert (one.n, one.n_without, one.n_false) == (3, 0, 0)
+    assert one.dice is not None
+    assert one.dice.mean == 1
+    assert (two.n, two.n_without, two.n_false) == (1, 2, 1)
+    assert two.dice is not None
+    assert two.dice.mean == pytest.approx(2 / 3)
+    text = tables.to_markdown(report)
+    assert "| k, class 2 | 1 | 0.6667 [0.6667, 0.6667] | 1 of 2 |" in text
+    assert "2-class mIoU" not in text
+    assert "threshold" not in tables.note(report)
+    assert to_json(report)["classes"][1]["n_false"] == 1
 
 
 def test_images_that_training_saw_are_marked_by_id_and_by_sequence() -> None:

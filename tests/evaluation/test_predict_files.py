@@ -58,9 +58,16 @@ def test_a_network_that_gives_masks_writes_what_its_logits_would(tmp_path: Path)
 
 
 def test_a_mask_that_is_in_the_file_cannot_be_cut_elsewhere() -> None:
-    predictor = Predictor(ThirdsAsMask(size=(32, 96), classes=3, kind="mask"), "thirds", "thirds", "fp32", 0.4)
+    predictor = Predictor(ThirdsAsMask(size=(32, 96), kind="mask"), "thirds", "thirds", "fp32", 0.4)
     assert predictor.cut() == predictor.cut(0.4) == 0.4
     with pytest.raises(BadInput, match=r"cut at 0\.4 inside the file"):
+        predictor.cut(0.5)
+
+
+def test_several_classes_are_not_cut() -> None:
+    predictor = Predictor(ThirdsAsMask(size=(32, 96), classes=3), "thirds", "thirds", "fp32", 0.4)
+    assert predictor.cut() == 0.4
+    with pytest.raises(BadInput, match="3 classes, of which the most probable"):
         predictor.cut(0.5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -77,3 +79,12 @@ def test_a_table_has_a_row_a_corruption_and_a_column_a_severity() -> None:
     dark, jpeg = corruption_rows(found, "bright")
     assert (dark[0], dark[5], jpeg[0]) == ("underexposure", "0.0000 [0.0000, 0.0000]", "jpeg")
     assert len(dark) == len(jpeg) == len(corruption_header()) == 6
+
+
+def test_intervals_draw_frames_of_one_sequence_together() -> None:
+    pairs = [dataclasses.replace(pair(f"{group}/{i}", i), group=group) for group in ("s1", "s2") for i in range(4)]
+    answers = iter([bright] * 4 + [nothing] * 4)
+    apart = robustness({"half": lambda frame: next(answers)(frame)}, pairs, total=8, kinds=(), severities=())
+    found = apart.mean_dice("half", CLEAN, 0)
+    # Of two sequences, of which one is all right and the other all wrong, either may be drawn twice.
+    assert (found.low, found.mean, found.high) == (0.0, 0.5, 1.0)

@@ -20,7 +20,7 @@ def scores(*dices: float) -> list[ImageScores]:
 
 def case(id: str, *, size: tuple[int, int] = (96, 128)) -> Case:
     frame = make_frame(np.random.default_rng(3), size=size, area=0.1)
-    return Case(id, "worst", 0.5, frame.image, frame.mask, frame.mask.astype(np.float32) * 0.9, 0.5)
+    return Case(id, "worst", 0.5, frame.image, frame.mask, frame.mask, frame.mask.astype(np.float32) * 0.9)
 
 
 def holds(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> bool:
@@ -86,7 +86,7 @@ def test_cases_of_other_sizes_and_names_share_one_sheet() -> None:
 
 def test_a_sheet_of_nothing_and_a_case_of_two_sizes_are_refused() -> None:
     whole = case("d/1")
-    torn = Case("d/2", "worst", 0.5, whole.frame, whole.truth[1:], whole.probability, 0.5)
+    torn = Case("d/2", "worst", 0.5, whole.frame, whole.truth[1:], whole.found, whole.probability)
 
     with pytest.raises(BadInput, match="at least one case"):
         contact_sheet([])
@@ -96,10 +96,10 @@ def test_a_sheet_of_nothing_and_a_case_of_two_sizes_are_refused() -> None:
 
 def test_an_overlay_tints_the_mask_and_leaves_the_rest_of_the_frame() -> None:
     frame = np.full((200, 200, 3), 100, np.uint8)
-    prob = np.zeros((200, 200), np.float32)
-    prob[60:140, 60:140] = 0.6
+    mask = np.zeros((200, 200), bool)
+    mask[60:140, 60:140] = True
 
-    shown = draw_overlay(frame, prob, threshold=0.5)
+    shown = draw_overlay(frame, mask)
 
     np.testing.assert_array_equal(shown[100, 100], np.round(75 + 0.25 * np.array(PREDICTION)))
     assert (shown[:50] == 100).all()
@@ -107,10 +107,21 @@ def test_an_overlay_tints_the_mask_and_leaves_the_rest_of_the_frame() -> None:
     assert (frame == 100).all()
 
 
-def test_an_overlay_below_the_threshold_is_the_frame() -> None:
+def test_an_overlay_of_nothing_is_the_frame() -> None:
     frame = make_frame(np.random.default_rng(0), size=(64, 64)).image
 
-    np.testing.assert_array_equal(draw_overlay(frame, np.full((64, 64), 0.4, np.float32), threshold=0.5), frame)
+    np.testing.assert_array_equal(draw_overlay(frame, np.zeros((64, 64), bool)), frame)
+
+
+def test_of_several_classes_the_sheet_outlines_what_was_scored() -> None:
+    pair = EvalPair("d/00", "d", None, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8))
+    # Background is the largest, though the two others together are more.
+    given = np.broadcast_to(np.array([0.4, 0.3, 0.3], np.float32)[:, None, None], (3, 8, 8)).copy()
+    given[:, 2] = [[0.1], [0.2], [0.7]]
+    [shown] = cases_of(pick_cases(scores(0.5)), [pair], lambda _: given, threshold=0.5)
+    assert shown.found.sum() == 8
+    assert shown.found[2].all()
+    np.testing.assert_allclose(shown.probability[0], 0.6)
 
 
 def test_the_outline_grows_with_the_frame() -> None:
@@ -125,4 +136,4 @@ def test_the_outline_grows_with_the_frame() -> None:
 
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(BadInput, match="same size"):
-        draw_overlay(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9), np.float32), threshold=0.5)
+        draw_overlay(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9), bool))
