@@ -31,6 +31,7 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
     def train(
         data: Path,
         split: tuple[Path, ...] = (),
+        val_split: tuple[Path, ...] = (),
         out: Path = Path("runs/train"),
         config: Path | None = None,
         init: str | None = None,
@@ -54,6 +55,8 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         Args:
             data: dataset folder (images/ + masks/, or another known layout), or a folder of such folders.
             split: files with one folder/stem a line; all pairs when left out.
+            val_split: files of pictures to validate on, by which the pass and the threshold are chosen; by default a
+                share of --split, whole sequences and patients where they are known.
             out: run folder: weights, curves, state to resume from.
             init: a model name or checkpoint of the network that is trained, to go on from its weights; what those were
                 trained on counts as trained on. Take a smaller --learning-rate, such as 5e-4.
@@ -101,7 +104,8 @@ def command(argv: Sequence[str]) -> Callable[..., int]:
         with progress("decoding", shown=is_first()) as report:
             run = prepare_run(
                 recipe, data=data, splits=split, out=out, resume=resume, overwrite=overwrite, skip_bad=skip_bad,
-                progress=report, synthetic=synth, synthetic_per_pass=synth_per_pass, cpu=cpu, earlier=earlier,
+                progress=report, synthetic=synth, synthetic_per_pass=synth_per_pass, cpu=cpu, validation=val_split,
+                earlier=earlier,
             )  # fmt: skip
         for note in run.notes:
             print(note, file=sys.stderr)

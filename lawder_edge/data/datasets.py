@@ -12,6 +12,8 @@ from lawder_edge.data import clinicdb
 from lawder_edge.data.layouts import LAYOUTS, DatasetFolder, find_folders
 from lawder_edge.errors import BadDataset
 
+# Of a dataset folder: which sequence or patient its images are of.
+GROUPS_FILE = "groups.tsv"
 _NAMED = 5
 _KITS19_CASE = re.compile(r"(case_\d{5})(?:[_-].*)?")
 
@@ -187,7 +189,10 @@ def group_names(folder: DatasetFolder) -> dict[str, str]:
     """Group of each stem whose sequence or patient is known.
 
     CVC-ClinicDB is recognised by a folder name with "clinicdb" in it, however its words are joined, by frames that are
-    exactly 1 to 612, or in PraNet's TrainDataset by the numeric names among Kvasir-SEG's; KiTS19 by case numbers.
+    exactly 1 to 612, or in PraNet's TrainDataset by the numeric names among Kvasir-SEG's; KiTS19 by case numbers. What
+    the folder's own `groups.tsv` says stands above that.
+
+    Raises: BadDataset for a `groups.tsv` that does not read.
     """
     stems = [stem for stem, _ in folder.images]
     frames = {stem: frame for stem in stems if (frame := clinicdb.frame_number(stem)) is not None}
@@ -199,7 +204,35 @@ def group_names(folder: DatasetFolder) -> dict[str, str]:
     if clinic or complete or pranet:
         groups = {stem: f"clinicdb-sequence-{clinicdb.sequence_of(frame):02d}" for stem, frame in frames.items()}
     cases = {stem: match[1] for stem in stems if (match := _KITS19_CASE.fullmatch(stem)) is not None}
-    return groups | cases
+    return groups | cases | read_groups(folder.path / GROUPS_FILE, stems=stems)
+
+
+def read_groups(path: Path, *, stems: Sequence[str]) -> dict[str, str]:
+    """Group of each stem that the file names: a stem, a tab, and its sequence or patient a line; `#` starts a comment.
+
+    Nothing where there is no file. Raises: BadDataset for a line of another form, a stem that stands there twice or is
+    none of `stems`, and for a file that cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDataset(f"{path}: cannot be read ({error}); wanted a stem, a tab and its patient a line") from error
+    known, groups = set(stems), dict[str, str]()
+    for number, line in enumerate(lines, start=1):
+        text = line.split("#", maxsplit=1)[0].strip()
+        if not text:
+            continue
+        stem, _, group = (part.strip() for part in text.partition("\t"))
+        if not group or "\t" in group:
+            raise BadDataset(f"{path}, line {number}: {text!r}; wanted a stem, a tab and its patient or sequence")
+        if stem not in known:
+            raise BadDataset(f"{path}, line {number}: no image {stem!r} in this folder; wanted names without suffix")
+        if stem in groups:
+            raise BadDataset(f"{path}, line {number}: {stem!r} stands there already; keep one of the lines")
+        groups[stem] = group
+    return groups
 
 
 def _volume_samples(folder: DatasetFolder, *, without_image: Sequence[str], require_masks: bool) -> list[Sample]:

@@ -36,7 +36,7 @@ def hold_out(samples: Sequence[Sample], *, fraction: float, seed: int) -> tuple[
     if not train or not held:
         raise BadDataset(
             f"{len(samples)} samples cannot be split into training and validation: too few samples or groups "
-            "(sequences and patients stay whole); add data or name a validation split"
+            "(sequences and patients stay whole); add data, or name the validation list with --val-split"
         )
     return train, held
 

@@ -80,7 +80,7 @@ def find_overlap(evaluated: Sequence[tuple[str, str | None]], trained_on: Traine
         elif names & chosen or group in trained_on.selection_groups:
             selected.append(id)
     found = (tuple(trained), tuple(selected), tuple(sequence))
-    note = _note(len(evaluated), *found)
+    note = _note([group for _, group in evaluated], *found)
     if trained_on.unlisted:
         note += " What else went into these weights is not recorded: more of them may be among it."
     return Overlap(not trained_on.unlisted, *found, note)
@@ -91,9 +91,16 @@ def _telling(ids: Iterable[str]) -> set[str]:
     return {stem for stem in stems if len(stem) >= _TELLING_STEM and not _COUNTER.fullmatch(stem)}
 
 
-def _note(n: int, trained: Sequence[str], selected: Sequence[str], sequence: Sequence[str]) -> str:
+def _note(
+    groups: Sequence[str | None], trained: Sequence[str], selected: Sequence[str], sequence: Sequence[str]
+) -> str:
+    n, unknown = len(groups), sum(group is None for group in groups)
     if not (trained or selected or sequence):
-        return f"By their names, none of the {n} images and no sequence or patient of theirs was used in training."
+        none = f"By their names, none of the {n} images"
+        if unknown == n:
+            return f"{none} was used in training; of which patients they are is not known."
+        told = f"{none} and no sequence or patient of theirs was used in training"
+        return f"{told}, but of which {unknown} of them are is not known." if unknown else f"{told}."
     parts = []
     if trained:
         parts.append(f"{len(trained)} of {n} images were trained on")

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lawder_edge.bundle.processing import probabilities
 from lawder_edge.data.augment import AugmentConfig
 from lawder_edge.errors import BadDataset, BadInput
+from lawder_edge.files import write_file
 from lawder_edge.training.batches import TrainData, at_size, augmented_batch, clear_parts, normalise, pictures_of_pass
 from lawder_edge.training.config import Outlined, PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import CURVE_FILES, write_curves
@@ -35,6 +36,8 @@ from lawder_edge.training.trainee import FloatTrainee, Trainee, untrained
 
 RUN_FILE = "last.safetensors"
 BEST_FILE = "best.safetensors"
+# What was validated on, as `--split` of an evaluation takes it.
+VAL_FILE = "val.txt"
 # Of a picture; most polyps of public sets are larger.
 OUTLINED_AREA = 0.01
 
@@ -109,7 +112,7 @@ def check_recipe(config: TrainConfig, *, pictures: int, on: PartialState) -> Non
 
 def clear_run(out: Path) -> None:
     """Remove an earlier run from the folder, and nothing else: last, once nothing can go wrong before the new one."""
-    for name in (RUN_FILE, BEST_FILE, *CURVE_FILES):
+    for name in (RUN_FILE, BEST_FILE, VAL_FILE, *CURVE_FILES):
         (out / name).unlink(missing_ok=True)
 
 
@@ -127,7 +130,8 @@ def train(
     """Fit `config.model`, or another trainee, to `data`, choose by `val`, write into the folder `out`.
 
     `out` receives `last.safetensors` (the whole run, every `checkpoint_every` steps and at each pass),
-    `best.safetensors` (EMA weights, best mean Dice on `val` at the last stage's size), `curves.csv` and `curves.png`.
+    `best.safetensors` (EMA weights, best mean Dice on `val` at the last stage's size), `curves.csv`, `curves.png` and
+    `val.txt`, the ids of `val`.
 
     Raises: BadInput, BadDataset, BadCheckpoint; KeyboardInterrupt after Ctrl-C, once the run is saved.
     """
@@ -195,6 +199,7 @@ def train(
     else:
         if accelerator.is_main_process:
             clear_run(out)
+            write_file(out / VAL_FILE, "".join(f"{id}\n" for id in val.ids).encode())
         # From now on the folder tells whose run it holds, and that it can be written.
         save_run()
     mark = time.monotonic()

@@ -13,7 +13,7 @@ from lawder_edge.data.cache import load_arrays
 from lawder_edge.data.clear import clear_part
 from lawder_edge.data.datasets import Sample, first_few, listed_samples
 from lawder_edge.data.splits import hold_out
-from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.errors import BadDataset, BadInput, OutputExists
 from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.clean import note_on_history
@@ -54,10 +54,13 @@ def prepare_run(
     progress: Report,
     synthetic: Sequence[Path] = (),
     synthetic_per_pass: int = 0,
+    validation: Sequence[Path] = (),
     earlier: Sequence[tuple[str, WeightsRecord]] = (),
     cpu: bool = False,
 ) -> PreparedRun:
     """Read the pictures of the splits, hold out validation by seed, and make `out`.
+
+    validation: lists of pictures to validate on instead; without `splits` all others are trained on.
 
     synthetic: folders of `synth sample` whose pictures are trained on too, none of them held out. synthetic_per_pass:
     how many of those each pass takes, 0 for all. earlier: weights that the new ones are made from, by what a person
@@ -73,8 +76,8 @@ def prepare_run(
     with first_alone(processes):
         if processes.is_main_process:
             check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=BEST_FILE)
-        samples = listed_samples(data, splits)
-        fit, held = hold_out(samples, fraction=config.val_fraction, seed=config.seed)
+        fit, held = _parted(config, data=data, splits=splits, validation=validation)
+        samples = [*fit, *held]
         drawn = read_synthetic(synthetic, channels=config.in_channels, num_classes=config.num_classes)
         fakes = [sample for folder in drawn for sample in folder.samples]
         if not 0 <= synthetic_per_pass <= len(fakes):
@@ -110,6 +113,29 @@ def prepare_run(
     if config.empty_share and is_first():
         notes.append(note_on_empty(train, share=config.empty_share))
     return PreparedRun(train, val, tuple(notes) if is_first() else ())
+
+
+def _parted(
+    config: TrainConfig, *, data: Path, splits: Sequence[Path], validation: Sequence[Path]
+) -> tuple[list[Sample], list[Sample]]:
+    """To train on, and to validate on. Raises: BadDataset."""
+    samples = listed_samples(data, splits)
+    if not validation:
+        return hold_out(samples, fraction=config.val_fraction, seed=config.seed)
+    held = listed_samples(data, validation)
+    ids = {sample.id for sample in held}
+    if splits and (both := sorted(ids & {sample.id for sample in samples})):
+        raise BadDataset(f"{len(both)} pictures stand in --split and in --val-split: {first_few(both)}.")
+    fit = [sample for sample in samples if sample.id not in ids]
+    if not fit:
+        raise BadDataset("--val-split lists every picture that there is: nothing is left to train on.")
+    groups = {sample.group for sample in held if sample.group is not None}
+    if shared := sorted({sample.group for sample in fit if sample.group is not None} & groups):
+        raise BadDataset(
+            f"{len(shared)} sequences or patients stand on both sides of --val-split: {first_few(shared)}. Keep each "
+            "on one, or leave --val-split out, which holds out whole ones."
+        )
+    return fit, held
 
 
 @dataclass(frozen=True)

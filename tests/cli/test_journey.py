@@ -38,7 +38,7 @@ def test_phantom_frames_pass_the_check(phantom: Path) -> None:
 
 def test_a_run_folder_holds_weights_state_and_curves(trained: Path) -> None:
     assert {p.name for p in trained.iterdir()} == {
-        "best.safetensors", "last.safetensors", "curves.csv", "curves.png", "cache"
+        "best.safetensors", "last.safetensors", "val.txt", "curves.csv", "curves.png", "cache"
     }  # fmt: skip
     assert len((trained / "curves.csv").read_text().splitlines()) == 11
     assert Image.open(trained / "curves.png").size == (800, 400)
@@ -51,6 +51,19 @@ def test_training_taught_the_network_something(trained: Path, checkpoint: Path, 
     areas = {i["predicted_area_fraction"] for i in _numbers(checkpoint, phantom, "--per-image")["images"]}
     assert len(areas) > 12
     assert max(areas) < 0.95
+
+
+def test_the_pictures_to_validate_on_can_be_named(phantom: Path, tmp_path: Path) -> None:
+    ids = [f"ph/{p.stem}" for p in sorted((phantom / "images").iterdir())]
+    named = tmp_path / "val.txt"
+    named.write_text("\n".join(ids[20:]))
+    command = ["train", "--data", phantom, *RECIPE, "--schedule", "64x1", "--val-split", named]
+    said = done([*command, "--out", tmp_path / "run"])
+    assert "20 pictures to train on, 4 held out" in said.err
+    assert (tmp_path / "run" / "val.txt").read_text().split() == ids[20:]
+    both = tmp_path / "train.txt"
+    both.write_text("\n".join(ids[:21]))
+    refused(call_cli([*command, "--split", both, "--out", tmp_path / "no"]), "in --split and in --val-split", ids[20])
 
 
 def test_training_goes_on_from_weights_and_tells_where_validation_is_not_clean(

@@ -82,6 +82,27 @@ def test_the_pranet_bundle_is_read_with_sequences_of_its_clinicdb_frames(build_f
     }
 
 
+def test_a_folder_says_whose_its_pictures_are(build_folder: Builder) -> None:
+    folder = build_folder("ours", ["a", "b", "c"])
+    (folder / "groups.tsv").write_text("# stem\tpatient\na\tp 1\nb\tp 1\n")
+    assert [sample.group for sample in find_samples(folder)] == ["p 1", "p 1", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a p1", "line 1: 'a p1'; wanted a stem, a tab"),
+        ("z\tp1", "no image 'z'"),
+        ("a\tp1\na\tp2", "line 2: 'a' stands"),
+    ],
+)
+def test_a_list_of_patients_that_does_not_read_is_told(text: str, told: str, build_folder: Builder) -> None:
+    folder = build_folder("ours", ["a", "b"])
+    (folder / "groups.tsv").write_text(text)
+    with pytest.raises(BadDataset, match=told):
+        find_samples(folder)
+
+
 def test_another_clinics_numbered_frames_get_no_sequences(build_folder: Builder) -> None:
     assert [sample.group for sample in find_samples(build_folder("clinic_oslo", ["1", "26"]))] == [None, None]
 

@@ -191,7 +191,10 @@ def test_a_clean_list_and_an_unknown_training_list_are_told_apart() -> None:
     unknown = evaluate(perfect, PAIRS, threshold=0.5, trained_on=TrainedOn.of(ids=())).overlap
 
     assert clean.known
-    assert clean.note.startswith("By their names, none of the 5 images")
+    assert clean.note.startswith("By their names, none of the 5 images and no sequence or patient of theirs")
+    assert "but of which 2 of them are is not known" in clean.note
+    nobody = find_overlap([("a/1", None)], TrainedOn(frozenset({"z/9"})))
+    assert nobody.note.endswith("none of the 1 images was used in training; of which patients they are is not known.")
     assert not unknown.known
     assert "not known" in unknown.note
 
