@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lawder_edge.bundle.certificate import (
+    INT8_LIMITS,
     SCHEMA_VERSION,
     Agreement,
     Certificate,
@@ -55,6 +57,18 @@ def agree(
     )
 
 
+@dataclass(frozen=True)
+class Exactly:
+    """What an artifact is to compute number by number, and how it agrees with it. name: for people.
+
+    images: on the images of the certificate, in their order, that something else in PyTorch's place.
+    """
+
+    name: str
+    images: tuple[ImageAgreement, ...]
+    logit_differences: tuple[LogitDifference, ...]
+
+
 def certify(
     *,
     artifact_sha256: str,
@@ -66,15 +80,16 @@ def certify(
     groups: Sequence[str | None] | None = None,
     tools: tuple[Tool, ...] = (),
     any_foreground: bool = True,
-    against: str = "PyTorch",
+    exactly: Exactly | None = None,
     seed: int = 0,
 ) -> Certificate:
     """Judge an artifact by its masks and logits beside PyTorch's.
 
     images: what `agree` found, at each image's own size. limits: for logits. kind: what the artifact
     gives. groups: sequence or patient of each image, for the intervals.
-    any_foreground: whether a mask of either side holds a pixel. against: what stands in PyTorch's place, told in the
-    reason. seed: of the bootstrap.
+    any_foreground: whether a mask of either side holds a pixel. exactly: for an artifact that is to compute what
+    something else does, how it agrees with that: then the limits are on this, and PyTorch's masks are told beside it.
+    seed: of the bootstrap.
 
     Raises BadInput when there is no image or no logit difference, when the lists differ in length, or when something
     was not measured that has a limit.
@@ -89,22 +104,33 @@ def certify(
     def interval(values: list[float]) -> Interval:
         return bootstrap_mean(np.array(values), groups=groups, seed=seed)
 
-    agreement = Agreement(
-        dice_artifact=interval([i.dice_artifact for i in images]),
-        dice_pytorch=interval([i.dice_pytorch for i in images]),
-        dice_drop=interval([i.dice_pytorch - i.dice_artifact for i in images]),
-        mask_dice=mean_and_worst([i.mask_dice for i in images], ids),
-        surface_dice=mean_and_worst([i.surface_dice for i in images], ids),
-        logit_differences=tuple(logit_differences),
-    )
-    gates = _gates(agreement, limits.of(kind), "probability" if kind == "probabilities" else "logit")
+    def agreement_of(images: Sequence[ImageAgreement], differences: Sequence[LogitDifference]) -> Agreement:
+        return Agreement(
+            dice_artifact=interval([i.dice_artifact for i in images]),
+            dice_pytorch=interval([i.dice_pytorch for i in images]),
+            dice_drop=interval([i.dice_pytorch - i.dice_artifact for i in images]),
+            mask_dice=mean_and_worst([i.mask_dice for i in images], ids),
+            surface_dice=mean_and_worst([i.surface_dice for i in images], ids),
+            logit_differences=tuple(differences),
+        )
+
+    agreement = agreement_of(images, logit_differences)
+    judged = agreement if exactly is None else agreement_of(exactly.images, exactly.logit_differences)
+    gates = _gates(judged, limits.of(kind), "probability" if kind == "probabilities" else "logit")
     failed = [g for g in gates if not g.passed]
     reason = (
         "; ".join(f"{g.name} is {g.value:.3g}, must be {g.rule} {g.limit:g}" for g in failed)
         or f"all {len(gates)} gates hold on {source}"
     )
-    if against != "PyTorch":
-        reason += f", against {against}"
+    if exactly is not None:
+        mean, worst = agreement.mask_dice.mean, agreement.mask_dice.worst
+        reason += f", against {exactly.name}; beside PyTorch mask Dice {mean:.4f}, worst {worst:.4f}"
+        least_mean, least_worst = INT8_LIMITS.mask_dice_mean or 0.0, INT8_LIMITS.mask_dice_worst or 0.0
+        if mean < least_mean or worst < least_worst:
+            reason += (
+                f", of which other targets must hold {least_mean:g} and {least_worst:g}: in int8 these weights are not "
+                "steady enough at this size"
+            )
     if not any_foreground:
         reason += "; no mask holds a single pixel, so that Dice between masks says nothing here"
     return Certificate(

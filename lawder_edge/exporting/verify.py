@@ -15,7 +15,7 @@ from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle, has_certificate, read_certificate, write_certificate
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.exporting.judge import agree, certify
+from lawder_edge.exporting.judge import Exactly, agree, certify
 from lawder_edge.exporting.shared import ALONE, PYTORCH, Shared, SharedRunner
 from lawder_edge.targets.registry import Target, get_target, load_runner
 from lawder_edge.versions import Tool, tool_of
@@ -131,7 +131,8 @@ def measure(
     on the first in a batch of two where the manifest allows batches; masks at the image's own size. seed: of the
     bootstrap. progress: called with images done, images in all, and the id. shared: with other exports of the module.
 
-    In the module's place stands the integer reference of a quantised one for targets that compute it bit for bit.
+    Targets that compute the integer reference of a quantised module are judged by that, bit for bit; how near their
+    masks are to the module's is told beside it.
 
     A runtime that is not here gives `unverified-here`; output that cannot be compared gives `rejected` without numbers.
     Raises BadInput for no images, or where the module itself gives values that are not finite.
@@ -144,11 +145,13 @@ def measure(
     except Unavailable as error:
         return unmeasured("unverified-here", str(error), artifact_sha256=sha256, source=images.source)
     tools = _tools(target, manifest.model_file)
-    reference = _integers(model, runner, shared) if target.exact else _pytorch(model, runner, shared)
-    comparison = _Comparison(runner, reference, manifest.input)
+    comparison = _Comparison(runner, _pytorch(model, runner, shared), manifest.input)
+    exact = _Comparison(runner, _integers(model, runner, shared), manifest.input) if target.exact else None
     for n, pair in enumerate(images.read()):
         try:
             comparison.add(pair)
+            if exact is not None:
+                exact.add(pair)
         except (BadBundle, _NotComparableError) as error:
             return unmeasured(
                 "rejected", f"{pair.id}: {error}", artifact_sha256=sha256, source=images.source, tools=tools
@@ -168,7 +171,7 @@ def measure(
         kind=runner.kind,
         tools=tools,
         any_foreground=comparison.any_foreground,
-        against="the integer reference" if target.exact else "PyTorch",
+        exactly=None if exact is None else exact.exactly("the integer reference"),
         seed=seed,
     )
 
@@ -245,6 +248,9 @@ class _Comparison:
             LogitDifference(h, w, None if is_mask else value, batch, float(np.mean(self._same[batch, h, w])))
             for (batch, h, w), value in self._largest.items()
         ]
+
+    def exactly(self, name: str) -> Exactly:
+        return Exactly(name, tuple(self.images), tuple(self.logit_differences()))
 
     def _logits(self, tensor: Float) -> tuple[Float, Float]:
         """What both sides give, comparable, after the difference is noted."""

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lawder_edge.bundle.certificate import (
+    EXACT_LIMITS,
     FP16_LIMITS,
     FP32_LIMITS,
     INT8_LIMITS,
@@ -17,7 +18,7 @@ from lawder_edge.bundle.certificate import (
     LogitDifference,
 )
 from lawder_edge.errors import BadInput
-from lawder_edge.exporting.judge import agree, certify
+from lawder_edge.exporting.judge import Exactly, agree, certify
 from lawder_edge.versions import Tool
 
 
@@ -172,3 +173,20 @@ def test_masks_are_judged_without_a_distance() -> None:
 def test_logits_that_were_not_measured_are_no_gate_that_holds() -> None:
     with pytest.raises(BadInput, match="was not measured"):
         judged(logit_differences=[LogitDifference(256, 256, None)])
+
+
+def test_an_artifact_that_must_be_exact_is_judged_by_that_and_tells_how_near_pytorch_is() -> None:
+    exact, far = LogitDifference(64, 64, 0.0), LogitDifference(64, 64, 3.0, same_pixels=0.9)
+    images = tuple(judged().images)
+    moved = {"pytorch_masks": [square(20, at=6), square(30), square(40)], "limits": EXACT_LIMITS}
+
+    found = judged(logit_differences=[far], exactly=Exactly("the integers", images, (exact,)), **moved)
+    assert found.status == "certified"
+    assert found.agreement is not None
+    assert found.agreement.mask_dice.worst < 0.95
+    assert "against the integers; beside PyTorch mask Dice 0." in found.reason
+    assert "must hold 0.99 and 0.95" in found.reason
+    wrong = judged(logit_differences=[exact], exactly=Exactly("the integers", images, (far,)), limits=EXACT_LIMITS)
+    assert wrong.status == "rejected"
+    steady = judged(logit_differences=[exact], exactly=Exactly("the integers", images, (exact,)), limits=EXACT_LIMITS)
+    assert "must hold" not in steady.reason
