@@ -1,8 +1,4 @@
-"""What Arm's compiler for Ethos-U NPUs estimates of an int8 .tflite, and what it leaves to the CPU.
-
-python -m pip install 'lawder-edge[vela]'
-lawder-edge export --target tflite --model order --precision int8 --size 128 128 --out order-tflite
-python benchmarks/ethos_u.py order-tflite/*.tflite --out benchmarks/results/ethos_u.md
+"""What Arm's compiler for Ethos-U NPUs estimates of an int8 .tflite, and what it leaves to the CPU: `COMMANDS`.
 
 Nothing is run: times are Vela's estimates, and there is no NPU among the packages to check its output on.
 """
@@ -21,6 +17,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+COMMANDS = (
+    "python -m pip install 'lawder-edge[vela]'",
+    "lawder-edge export --target tflite --model order --precision int8 --size 128 128 --out order-tflite",
+    "python benchmarks/ethos_u.py order-tflite/*.tflite --out benchmarks/results/ethos_u.md",
+)
 # Name and Vela's options of each.
 ACCELERATORS = {
     "ethos-u55-128": ("Ethos_U55_High_End_Embedded", "Shared_Sram"),
@@ -82,14 +83,19 @@ def table(model: str, found: Sequence[Estimate]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description="\n".join((__doc__ or "", *COMMANDS)), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    )
     parser.add_argument("models", type=Path, nargs="+", help="int8 .tflite files")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     parts = [
         "# On Ethos-U NPUs, as Vela estimates it\n",
-        f"Vela {version('ethos-u-vela')}, by `python benchmarks/ethos_u.py`. Nothing was run: estimates, without the "
-        "time of the operators that stay on the CPU.\n",
+        f"Vela {version('ethos-u-vela')}. Nothing was run: estimates, without the time of the operators that stay on "
+        "the CPU.\n",
+        *(f"    {line}" for line in COMMANDS),
+        "",
     ]
     for model in arguments.models:
         found = []

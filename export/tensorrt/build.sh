@@ -5,6 +5,7 @@
 #   TRTEXEC=/opt/bin/trtexec sh build.sh
 #   TRTEXEC=tensorrt_rtx sh build.sh       for TensorRT-RTX
 #   DLA_CORE=0 sh build.sh                 on a Jetson's DLA, the GPU taking what it cannot do
+#   WORKSPACE_MIB=256 sh build.sh          at most so much scratch memory
 #   sh build.sh --skipInference            whatever follows goes to trtexec as it is
 #
 # Afterwards: python3 run.py --check. Exit codes: 0 ok, 4 no trtexec here, otherwise those of trtexec.
@@ -49,6 +50,19 @@ elif knows --stronglyTyped; then
 fi
 if [ -n "${DLA_CORE:-}" ]; then
     set -- "$@" --useDLACore="$DLA_CORE" --allowGPUFallback
+fi
+if [ -n "${WORKSPACE_MIB:-}" ]; then
+    if knows --memPoolSize; then
+        set -- "$@" --memPoolSize=workspace:"$WORKSPACE_MIB"
+    else
+        set -- "$@" --workspace="$WORKSPACE_MIB"
+    fi
+fi
+if [ -n "${HARDWARE_COMPATIBLE:-}" ]; then
+    set -- "$@" --hardwareCompatibilityLevel=ampere+
+fi
+if [ -n "${COMPUTE:-}" ] && knows --computeCapabilities; then
+    set -- "$@" --computeCapabilities="$COMPUTE"
 fi
 # TensorFloat-32 keeps 10 bits, which is no float32.
 if [ "$PRECISION" = fp32 ] && knows --noTF32; then

@@ -526,11 +526,14 @@ def test_an_engine_that_build_sh_made_here_is_used_before_the_one_that_was_expor
 def kit(tmp_path: Path, project_root: Path) -> Callable[..., list[str]]:
     """What build.sh calls trtexec with, for a kit of one precision and a trtexec that knows some options."""
 
-    def build_with(precision: str, *, knows: str, name: str = "trtexec", dla: str = "") -> list[str]:
+    def build_with(
+        precision: str, *, knows: str, name: str = "trtexec", dla: str = "", engine: EngineOptions | None = None
+    ) -> list[str]:
         folder = tmp_path / f"{precision}-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         shutil.copy(project_root / "export" / "tensorrt" / "build.sh", folder)
-        tensorrt._write_kit(folder, ExportSpec(precision=precision), b"plain", b"legal")
+        spec = ExportSpec(precision=precision, engine=engine or EngineOptions())
+        tensorrt._write_kit(folder, spec, b"plain", b"legal")
         program = folder / name
         program.write_text(f'#!/bin/sh\n[ "$1" = --help ] && echo "{knows}" && exit\nprintf "%s\\n" "$@"\n')
         program.chmod(0o755)
@@ -563,6 +566,19 @@ def test_build_sh_calls_trtexec_of_each_age_as_it_wants_it(kit: Callable[..., li
     on_dla = kit("fp16", knows=new, dla="1")
     assert {"--fp16", "--useDLACore=1", "--allowGPUFallback"} < set(on_dla)
     assert "--stronglyTyped" not in on_dla
+
+
+def test_a_kit_builds_what_was_asked_for_and_the_environment_comes_first(kit: Callable[..., list[str]]) -> None:
+    jetson = EngineOptions(flavor="classic", dla_core=1, workspace_mib=256, hardware_compatible=True)
+    called = kit("fp16", knows="--memPoolSize", engine=jetson)
+    wanted = {"--useDLACore=1", "--memPoolSize=workspace:256", "--hardwareCompatibilityLevel=ampere+"}
+    assert wanted < set(called)
+    assert "--workspace=256" in kit("fp16", knows="--int8", engine=jetson)
+    assert "--useDLACore=0" in kit("fp16", knows="--int8", engine=jetson, dla="0")
+    rtx = EngineOptions(compute=("8.6", "12.0"))
+    assert "--computeCapabilities=8.6,12.0" in kit("fp16", knows="--computeCapabilities", engine=rtx)
+    plain = kit("fp16", knows="--memPoolSize --computeCapabilities")
+    assert not [word for word in plain if "workspace" in word or "Capabilities" in word or "Compatib" in word]
 
 
 def test_build_sh_without_trtexec_tells_where_to_get_it(tmp_path: Path, project_root: Path) -> None:

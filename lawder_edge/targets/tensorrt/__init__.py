@@ -11,7 +11,7 @@ from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import Bundle
 from lawder_edge.errors import BadBundle, Unavailable
 from lawder_edge.files import write_file
-from lawder_edge.targets.engine import Flavor
+from lawder_edge.targets.engine import EngineOptions, Flavor
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
 from lawder_edge.versions import tool_of
 
@@ -130,10 +130,23 @@ def _write_kit(folder: Path, spec: ExportSpec, plain: bytes, legal: bytes) -> Pa
     shapes = [f"{INPUT}:" + "x".join(map(str, shape)) for shape in profile_shapes(spec) or ()] or [""] * 3
     lines = (
         f"FLAVOR={spec.engine.flavor}", f"PRECISION={spec.precision}", f"ONNX={name}", f"FLOAT_ONNX={FLOAT_ONNX}",
-        f"MIN_SHAPES={shapes[0]}", f"OPT_SHAPES={shapes[1]}", f"MAX_SHAPES={shapes[2]}",
+        f"MIN_SHAPES={shapes[0]}", f"OPT_SHAPES={shapes[1]}", f"MAX_SHAPES={shapes[2]}", *_engine_settings(spec.engine),
     )  # fmt: skip
     write_file(folder / SETTINGS, "".join(f"{line}\n" for line in lines).encode())
     return folder / name
+
+
+def _engine_settings(engine: EngineOptions) -> list[str]:
+    """Those that were asked for; what stands in the environment of build.sh comes before them. Its timing cache is a
+    file of the bundle.
+    """
+    asked = {
+        "DLA_CORE": "" if engine.dla_core is None else str(engine.dla_core),
+        "WORKSPACE_MIB": str(engine.workspace_mib or ""),
+        "HARDWARE_COMPATIBLE": "1" if engine.hardware_compatible else "",
+        "COMPUTE": ",".join(engine.compute),
+    }
+    return [f"{name}=${{{name}:-{value}}}" for name, value in asked.items() if value]
 
 
 def _why_a_kit(bundle: Bundle) -> str:
