@@ -86,7 +86,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="\n".join((__doc__ or "", *COMMANDS)), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    )
     parser.add_argument("models", type=Path, nargs="+", help="int8 .tflite files")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lawder_edge.errors import OutputExists
+from lawder_edge.errors import BadInput, OutputExists
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,14 @@ def make_way(path: Path, *, overwrite: bool) -> None:
     if path.is_dir() or (path.exists() and not overwrite):
         raise OutputExists(f"{path} exists. Add --overwrite to replace a file, or name another.")
     path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def read_given(path: Path, *, wanted: str) -> bytes:
+    """A file that a person named to be read. wanted: what it should hold, for the message. Raises BadInput."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); wanted {wanted}.") from error
 
 
 def write_file(path: Path, data: bytes) -> None:

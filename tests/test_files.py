@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lawder_edge.errors import OutputExists
-from lawder_edge.files import make_way, write_png
+from lawder_edge.errors import BadInput, OutputExists
+from lawder_edge.files import make_way, read_given, write_png
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
@@ -51,3 +51,10 @@ def test_a_disk_that_fills_leaves_the_old_picture(tmp_path: Path, monkeypatch: p
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
     with Image.open(tmp_path / "a.png") as found:
         np.testing.assert_array_equal(np.asarray(found), GREY)
+
+
+def test_a_file_that_is_not_there_to_be_read_is_told_with_what_was_wanted(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"old\.json: cannot be read \(No such file.*wanted a benchmark"):
+        read_given(tmp_path / "old.json", wanted="a benchmark")
+    (tmp_path / "old.json").write_bytes(b"{}")
+    assert read_given(tmp_path / "old.json", wanted="a benchmark") == b"{}"

@@ -57,16 +57,19 @@ def parse_limit(text: str) -> Limit:
     )
 
 
+# What is read, for people.
+SAVED = "what `lawder-edge bench --format json` wrote"
+
+
 def read_saved(text: str | bytes, *, source: str) -> dict[str, Any]:
     """The JSON of an earlier benchmark. Raises BadInput where it is none, or one of another schema."""
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise BadInput(
-            f"{source} is no JSON ({error}); wanted what `lawder-edge bench --format json` wrote."
-        ) from error
-    if not isinstance(document, dict) or not isinstance(document.get("rows"), list):
-        raise BadInput(f"{source} holds no benchmark; wanted what `lawder-edge bench --format json` wrote.")
+        raise BadInput(f"{source} is no JSON ({error}); wanted {SAVED}.") from error
+    kinds = {"rows": list, "machine": dict, "spec": dict, "noise": dict}
+    if not isinstance(document, dict) or not all(isinstance(document.get(k), kind) for k, kind in kinds.items()):
+        raise BadInput(f"{source} holds no benchmark; wanted {SAVED}.")
     if document.get("schema_version") != SCHEMA_VERSION:
         raise BadInput(
             f"{source} has schema version {document.get('schema_version')}, wanted {SCHEMA_VERSION}. Measure it again "

@@ -63,7 +63,7 @@ def bench(
         force: compare with another machine, or another way of measuring.
         format: of the result.
     """
-    from lawder_edge.bench.compare import check_comparable, parse_limit, read_saved
+    from lawder_edge.bench.compare import SAVED, check_comparable, parse_limit, read_saved
     from lawder_edge.bench.latency import LatencyRule
     from lawder_edge.bench.machine import describe_machine
     from lawder_edge.bench.rows import BenchSpec
@@ -71,7 +71,7 @@ def bench(
     from lawder_edge.cli.progress import progress
     from lawder_edge.errors import BadInput
     from lawder_edge.exporting.bundled import bundled_sources
-    from lawder_edge.files import make_way, write_file
+    from lawder_edge.files import make_way, read_given, write_file
 
     for file in (out, html):
         if file is not None:
@@ -79,7 +79,7 @@ def bench(
     limits = [parse_limit(text) for text in fail_if]
     if limits and compare is None:
         raise BadInput("--fail-if says what must not grow, and there is nothing to grow from. Add --compare old.json.")
-    old = None if compare is None else read_saved(compare.read_bytes(), source=str(compare))
+    old = None if compare is None else read_saved(read_given(compare, wanted=SAVED), source=str(compare))
     rule = LatencyRule(min_iters=min_iters, min_time_s=min_time, turns=turns)
     spec = BenchSpec(size, frame, _parts(include), threads, pin, rule, timeout)
     if old is not None and not force:

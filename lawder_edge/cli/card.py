@@ -26,14 +26,14 @@ def card(
         overwrite: replace the --out file.
     """
     from lawder_edge.bench.card import model_card
-    from lawder_edge.bench.compare import read_saved
+    from lawder_edge.bench.compare import SAVED, read_saved
     from lawder_edge.bundle.store import open_bundle, read_certificate
-    from lawder_edge.files import make_way, write_file
+    from lawder_edge.files import make_way, read_given, write_file
 
     if out is not None:
         make_way(out, overwrite=overwrite)
     bundle = open_bundle(model)
-    benchmark = None if bench is None else read_saved(bench.read_bytes(), source=str(bench))
+    benchmark = None if bench is None else read_saved(read_given(bench, wanted=SAVED), source=str(bench))
     about = bundle.path / "MODEL_CARD.md"
     text = model_card(
         bundle.manifest,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -67,6 +67,17 @@ class Outputs:
     labels: tuple[Labels, ...]
     raw: tuple[Float, ...]
     hostile: tuple[Labels, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of the network's input."""
+        height, width = self.hostile[0].shape
+        return height, width
+
+    @property
+    def computes(self) -> tuple[str, tuple[int, int]]:
+        """What PyTorch has to compute to be compared with it: precision and size."""
+        return self.precision, self.size
 
 
 @dataclass(frozen=True)
@@ -143,45 +154,62 @@ def compare_all(
     """
     classes = _classes(bundles)
     sources = list(_sources(bundles, model))
-    given: list[Outputs] = []
-    failed: list[Row] = []
+    found_of: list[Outputs | Row] = []
     pool = ThreadPoolExecutor(at_a_time())
     try:
         running = [pool.submit(_isolated, source, choice, timeout_s) for source in sources]
         for n, (source, one) in enumerate(zip(sources, running, strict=True)):
             if progress:
                 progress(n, len(sources), f"{source.bundle.name} {source.kind}")
-            found = one.result()
-            if isinstance(found, Outputs):
-                given.append(found)
-            else:
-                failed.append(found)
+            found_of.append(one.result())
     finally:
         pool.shutdown(cancel_futures=True)
     if progress:
         progress(len(sources), len(sources), "")
     images = images_of(choice.data, choice.split, limit=choice.limit, classes=classes)
+    named = told_apart(found_of, sources)
+    given = [found for found in named if isinstance(found, Outputs)]
+    failed = [found for found in named if isinstance(found, Row)]
     return matrix_of(given, list(images.read()), source=images.source, failed=failed)
+
+
+def told_apart(found: Sequence[Outputs | Row], sources: Sequence[Source]) -> list[Outputs | Row]:
+    """Those of one target and precision, such as of two sizes or one that was rejected, by their folder or size."""
+    names = [(one.precision, one.name) for one in found]
+
+    def own(one: Outputs | Row, source: Source) -> str:
+        if source.kind == "bundle":
+            return source.bundle.name
+        return f"{one.name} {'x'.join(map(str, one.size))}" if isinstance(one, Outputs) else one.name
+
+    return [
+        replace(one, name=own(one, source)) if names.count((one.precision, one.name)) > 1 else one
+        for one, source in zip(found, sources, strict=True)
+    ]
 
 
 def matrix_of(
     given: Sequence[Outputs], truths: Sequence[EvalPair], *, source: str, failed: Sequence[Row] = ()
 ) -> Matrix:
-    """Pure: every source against PyTorch of its precision, and int8 runtimes against each other."""
-    baseline = {outputs.precision: outputs for outputs in given if outputs.name == PYTORCH}
-    scores = {
-        (o.precision, o.name): [_agreement(t, o, baseline[o.precision], n) for n, t in enumerate(truths)]
+    """Pure: every source against PyTorch of its precision and size, and int8 runtimes of a size against each other."""
+    baseline = {outputs.computes: outputs for outputs in given if _is_pytorch(outputs)}
+    scored = [
+        (o, [_agreement(t, o, baseline[o.computes], n) for n, t in enumerate(truths)])
         for o in given
-        if o.precision in baseline
-    }
-    rows = [
-        _row(o, baseline[o.precision], scores[o.precision, o.name], truths) for o in given if o.precision in baseline
+        if o.computes in baseline
     ]
+    rows = [_row(o, baseline[o.computes], scores, truths) for o, scores in scored]
+    integers = [(o, scores) for o, scores in scored if o.precision == "int8" and not _is_pytorch(o)]
     pairings = [
-        _pairing(a, b, truths, [[s.dice_artifact for s in scores["int8", o.name]] for o in (a, b)])
-        for a, b in combinations([o for o in given if o.precision == "int8" and o.name != PYTORCH], 2)
+        _pairing(a, b, truths, [[s.dice_artifact for s in scores] for scores in (ours, theirs)])
+        for (a, ours), (b, theirs) in combinations(integers, 2)
+        if a.size == b.size
     ]
     return Matrix(source, (*rows, *failed), tuple(pairings))
+
+
+def _is_pytorch(outputs: Outputs) -> bool:
+    return outputs.state == "reference" and outputs.name.split(" ")[0] == PYTORCH
 
 
 def outputs_of(source: Source, choice: ImageChoice) -> Outputs:
@@ -214,11 +242,12 @@ def _classes(bundles: Sequence[Path]) -> int:
 
 
 def _sources(bundles: Sequence[Path], model: str | None) -> Iterator[Source]:
-    precisions: set[str] = set()
+    seen: set[tuple[str, int, int]] = set()
     for path in bundles:
         manifest = open_bundle(path).manifest
-        if manifest.precision not in precisions:
-            precisions.add(manifest.precision)
+        computes = (manifest.precision, manifest.input.height, manifest.input.width)
+        if computes not in seen:
+            seen.add(computes)
             yield Source("pytorch", path, model)
             if manifest.precision == "int8":
                 yield Source("reference", path, model)

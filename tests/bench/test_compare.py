@@ -78,7 +78,7 @@ def test_another_machine_or_another_way_of_measuring_is_refused_with_what_differ
         check_comparable(old, machine, dataclasses.replace(spec, threads=2), source="old.json")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": 3}', '{"rows": [], "schema_version": 2}'])
 def test_a_file_that_is_no_benchmark_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match=r"old\.json"):
         read_saved(text, source="old.json")

@@ -21,7 +21,16 @@ from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.exporting import matrix
 from lawder_edge.exporting.export import export_bundle
 from lawder_edge.exporting.integer_reference import IntegerReference
-from lawder_edge.exporting.matrix import ImageChoice, Outputs, Row, Source, bundles_in, compare_all, matrix_of
+from lawder_edge.exporting.matrix import (
+    ImageChoice,
+    Outputs,
+    Row,
+    Source,
+    bundles_in,
+    compare_all,
+    matrix_of,
+    told_apart,
+)
 from lawder_edge.exporting.verify import hostile_images
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import load
@@ -37,7 +46,8 @@ def square(shift: int = 0) -> NDArray[np.uint8]:
 
 def outputs(name: str, shift: int = 0) -> Outputs:
     logits = np.where(square(shift)[None, None] > 0, 2.0, -2.0).astype(np.float32)
-    return Outputs(name, "int8", "certified", "logits", 1, (square(shift),) * 3, (logits,) * 3, (square(shift),) * 5)
+    state = "reference" if name == "pytorch" else "certified"
+    return Outputs(name, "int8", state, "logits", 1, (square(shift),) * 3, (logits,) * 3, (square(shift),) * 5)
 
 
 TRUTHS = [EvalPair(f"set/{n}", "set", None, np.zeros((*SIZE, 3), np.uint8), square()) for n in range(3)]
@@ -66,6 +76,33 @@ def test_equal_runtimes_hold_and_a_failed_one_keeps_its_row() -> None:
     assert found.rows[-1] == failed
 
 
+def test_bundles_of_one_target_are_told_apart_and_each_has_its_own_numbers() -> None:
+    sources = [
+        Source("pytorch", Path("w/c-16")),
+        Source("bundle", Path("w/c-16")),
+        Source("bundle", Path("w/c.rejected")),
+    ]
+    named = told_apart([outputs("pytorch"), outputs("c"), outputs("c", 2)], sources)
+    assert [one.name for one in named] == ["pytorch", "c-16", "c.rejected"]
+    found = matrix_of([one for one in named if isinstance(one, Outputs)], TRUTHS, source="x")
+    assert [row.mask_dice.mean for row in found.rows if row.mask_dice is not None] == [1.0, 1.0, pytest.approx(6 / 8)]
+
+
+def test_bundles_of_two_sizes_are_held_against_pytorch_at_their_own() -> None:
+    def larger(name: str) -> Outputs:
+        small = outputs(name)
+        wide = tuple(np.zeros((1, 1, 32, 32), np.float32) for _ in range(3))
+        return replace(small, raw=wide, hostile=(np.zeros((32, 32), np.uint8),) * 5)
+
+    given = [outputs("pytorch"), outputs("c"), larger("pytorch"), larger("c")]
+    sources = [Source(kind, Path(f"w/{side}")) for side in (16, 32) for kind in ("pytorch", "bundle")]  # type: ignore[arg-type]
+    named = [one for one in told_apart(given, sources) if isinstance(one, Outputs)]
+    assert [one.name for one in named] == ["pytorch 16x16", "16", "pytorch 32x32", "32"]
+    found = matrix_of(named, TRUTHS, source="x")
+    assert [row.largest for row in found.rows] == [0.0] * 4
+    assert found.pairings == ()
+
+
 def organs(kidney: int = 1, tumour: int = 2) -> NDArray[np.uint8]:
     """Two classes beside the background, one above the other."""
     mask = np.zeros(SIZE, np.uint8)
@@ -75,7 +112,8 @@ def organs(kidney: int = 1, tumour: int = 2) -> NDArray[np.uint8]:
 
 def three_classes(name: str, labels: NDArray[np.uint8], kind: OutputKind) -> Outputs:
     raw = (labels == np.arange(3)[:, None, None])[None].astype(np.float32) if kind == "logits" else labels[None, None]
-    return Outputs(name, "fp32", "certified", kind, 3, (labels,), (raw,), (labels,) * 5)
+    state = "reference" if name == "pytorch" else "certified"
+    return Outputs(name, "fp32", state, kind, 3, (labels,), (raw,), (labels,) * 5)
 
 
 @pytest.mark.parametrize("kind", ["logits", "mask"])
@@ -129,7 +167,7 @@ def test_one_lost_polyp_among_many_images_does_not_hold() -> None:
     masks = (square(),) * 199 + (np.zeros(SIZE, np.uint8),)
     a = replace(good, labels=(square(),) * 200, raw=good.raw[:1] * 200)
     b = replace(a, name="tflite", labels=masks)
-    (pair,) = matrix_of([replace(a, name="pytorch"), a, b], truths, source="x").pairings
+    (pair,) = matrix_of([replace(a, name="pytorch", state="reference"), a, b], truths, source="x").pairings
     assert pair.mask_dice.mean > 0.99
     assert (pair.mask_dice.worst_id, pair.holds) == ("set/199", False)
 
