@@ -190,7 +190,17 @@ def listed(
     ]
     if sheets is not None:
         draw_worst(sheets, crops.name, *claimed[0], clear_crops(read_pairs(clear)))
-    of_crops = [(dataclasses.replace(part, name=f"{part.name}, crops"), ids) for part, ids in parts]
+    of_crops = [
+        (
+            dataclasses.replace(
+                part,
+                name=f"{part.name}, crops",
+                about=f"{sum(s.id in ids for s in clear)} of {sum(s.id in ids for s in samples)} images. {part.about}",
+            ),
+            ids,
+        )
+        for part, ids in parts
+    ]
     return reports + lists_of(crops, claimed, missing, parts=of_crops)
 
 

@@ -37,11 +37,17 @@ def verify_layers(
     check_int8(bundle)
     loaded = source_model(bundle, model)
     if loaded.quantized is None:
-        raise BadInput(f"{model}: these weights are not quantised, so there is no int8 in PyTorch to compare with.")
-    on_bad = ReadingNotes().left_out if skip_bad else None
-    images = images_of(data, split, limit=limit or DEFAULT_IMAGES, classes=loaded.record.num_classes, on_bad=on_bad)
+        raise BadInput(
+            f"{model or bundle.manifest.model}: these weights are not quantised, so there is no int8 in PyTorch to compare with."
+        )
+    notes = ReadingNotes()
+    images = images_of(
+        data, split, limit=limit or DEFAULT_IMAGES, classes=loaded.record.num_classes,
+        on_bad=notes.left_out if skip_bad else None, on_note=notes.interpreted,
+    )  # fmt: skip
     with progress("comparing") as report:
         found = compare_layers(bundle, loaded.quantized, images, threads=threads, progress=report)
+    notes.finish(images.count)
     if format == "json":
         print(json.dumps(asdict(found), indent=1))
     else:
