@@ -56,8 +56,8 @@ def export(
         model: model name or checkpoint (.safetensors).
         size: height and width, multiples of 32, for a file of one size; any multiples of 32 when left out.
         dynamic_batch: any batch size rather than 1.
-        precision: of the arithmetic; `lawder-edge targets` lists them; fp32 when left out, int8 for c. With --target
-            all also: all, for fp32 and int8; int8 bundles then stand in OUT/TARGET-int8.
+        precision: of the arithmetic; `lawder-edge targets` lists them, the usual one first. With --target all fp32 when
+            left out, or all, for fp32 and int8; int8 bundles then stand in OUT/TARGET-int8.
         output: of the file: logits; prob, their sigmoid or softmax; mask, uint8 class numbers cut at the threshold.
         io: type of the file's input: float for (rgb - 128) / 128, uint8 for rgb as it is, int8 for rgb XOR 0x80; float
             when left out, int8 for tflite at int8.

@@ -37,9 +37,8 @@ def verify_layers(
     check_int8(bundle)
     loaded = source_model(bundle, model)
     if loaded.quantized is None:
-        raise BadInput(
-            f"{model or bundle.manifest.model}: these weights are not quantised, so there is no int8 in PyTorch to compare with."
-        )
+        named = model or bundle.manifest.model
+        raise BadInput(f"{named}: these weights are not quantised, so there is no int8 in PyTorch to compare with.")
     notes = ReadingNotes()
     images = images_of(
         data, split, limit=limit or DEFAULT_IMAGES, classes=loaded.record.num_classes,

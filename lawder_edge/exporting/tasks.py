@@ -28,6 +28,8 @@ def tasks_of(target: str, request: ExportRequest, out: Path) -> tuple[list[Expor
             if cannot is not None:
                 others.append(cannot)
                 continue
-            folder = out / (name if precision == record.usual_precision else f"{name}-{precision}")
+            # All at once are of fp32, where they have it.
+            plain = "fp32" if "fp32" in record.precisions else record.usual_precision
+            folder = out / (name if precision == plain else f"{name}-{precision}")
             tasks.append(ExportTask(name, one, folder))
     return tasks, others

@@ -109,19 +109,19 @@ class Drawing:
 class Target:
     """One target. `module` holds its functions and is imported only when one of them is called.
 
-    suffix: of the model file. precisions: what it can be exported in. layout: of the input. extra: what to install,
-    `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its certificate, by
-    precision. forms: what its files are written from, by precision, where that is not the network itself. rounding: of
-    int8 values between two operators. activations: of int8 files, how they are held. checks_what_it_runs: `load` itself
-    tells what is missing, because that depends on the bundle. runs_by_name: packages that files need whose names end
-    so, where those are not `to_run`. beside: suffixes of files that are part of the model file. any_size: whether one
-    file can take several input sizes. reads: the options of an export that it knows besides those of every target.
-    outputs, inputs: what its files can give and take, at every precision but for `refused`: (precision, one of them,
-    why not). integer_edges: its int8 files are int8 from input to output, where nothing else is asked for. programs:
-    one of which has to be here to run it, and how to install the first. exact: computes the integer reference, and is
-    held to it bit for bit in PyTorch's place. drawing: of bundles, which the module's function `draw` makes, if any.
-    watches: whether the module's function `watch` gives the inner tensors of int8 bundles. stores_only: precisions that
-    weights are stored in, while float32 is computed in.
+    suffix: of the model file. precisions: what it can be exported in, the usual one first. layout: of the input.
+    extra: what to install, `lawder-edge[extra]`. to_export, to_run: packages that each needs. gates: the limits of its
+    certificate, by precision. forms: what its files are written from, by precision, where that is not the network
+    itself. rounding: of int8 values between two operators. activations: of int8 files, how they are held.
+    checks_what_it_runs: `load` itself tells what is missing, because that depends on the bundle. runs_by_name:
+    packages that files need whose names end so, where those are not `to_run`. beside: suffixes of files that are part
+    of the model file. any_size: whether one file can take several input sizes. reads: the options of an export that it
+    knows besides those of every target. outputs, inputs: what its files can give and take, at every precision but for
+    `refused`: (precision, one of them, why not). integer_edges: its int8 files are int8 from input to output, where
+    nothing else is asked for. programs: one of which has to be here to run it, and how to install the first. exact:
+    computes the integer reference, and is certified by it bit for bit. drawing: of bundles, which the module's
+    function `draw` makes, if any. watches: whether the module's function `watch` gives the inner tensors of int8
+    bundles. stores_only: precisions that weights are stored in, while float32 is computed in.
     """
 
     name: str
@@ -155,8 +155,8 @@ class Target:
 
     @property
     def usual_precision(self) -> str:
-        """What is exported where nothing else is asked for: fp32, or the first that there is."""
-        return "fp32" if "fp32" in self.precisions else self.precisions[0]
+        """What is exported where nothing else is asked for."""
+        return self.precisions[0]
 
     def limits(self, precision: str) -> Limits:
         """What an artifact of `precision` must keep to. Raises BadInput for a precision that the target lacks."""

@@ -11,8 +11,8 @@ from lawder_edge.exporting.kept import Wanted, cache_folder, kept_bundle
 from lawder_edge.loading import Predictor, load_predictor
 from lawder_edge.targets.registry import get_target, targets
 
-# In the order that `auto` takes them: 4.7, 6.1 and 5.0 ms a frame on x86 (benchmarks/results/bench.md), which a frame of
-# video takes four times of; the most tested first.
+# In the order that `auto` takes them, the most tested first: 4.7, 6.1 and 5.0 ms on x86 (benchmarks/results/bench.md),
+# where all of a frame of video takes four times as long.
 BEST_FIRST = ("onnx", "openvino", "tflite")
 TORCH = "torch"
 

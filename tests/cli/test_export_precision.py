@@ -64,7 +64,7 @@ def test_what_no_target_can_give_is_an_error(asked: Asked, tmp_path: Path) -> No
     assert "no target can give what is asked for" in said.err
 
 
-@pytest.mark.parametrize(("target", "precision"), [("c", "int8"), ("onnx", "fp32"), ("tensorrt", "fp32")])
+@pytest.mark.parametrize(("target", "precision"), [("c", "int8"), ("onnx", "fp32"), ("tensorrt", "fp16")])
 def test_a_target_has_its_usual_precision_where_none_is_asked_for(
     target: str, precision: str, asked: Asked, tmp_path: Path
 ) -> None:
