@@ -36,14 +36,17 @@ class NetworkError(Exception):
 class Network:
     """source: NAME.c, with NAME.h and the kernels beside it. It is compiled into a folder that is gone afterwards.
 
+    files: names of those that may be compiled, all beside it where that is None: kernels are weak symbols, in whose
+    place a file that was left there would come unseen.
+
     size: (height, width) of the picture, out_size: of the mask. sha256: of NAME.c, as its header states it. A logit is
     scale * (q - zero_point).
 
     Raises NoCompilerError, and NetworkError with the compiler's first lines.
     """
 
-    def __init__(self, source: Path) -> None:
-        self._library = _compile(source)
+    def __init__(self, source: Path, files: frozenset[str] | None = None) -> None:
+        self._library = _compile(source, files)
         self._stem = source.stem
         defined = _defines(source.with_suffix(".h"), f"LW_{source.stem.upper()}_")
         try:
@@ -116,9 +119,10 @@ def find_compiler() -> str:
     raise NoCompilerError(f"{missing} is missing here: {INSTALL}")
 
 
-def _compile(source: Path) -> ctypes.CDLL:
+def _compile(source: Path, files: frozenset[str] | None) -> ctypes.CDLL:
     compiler = find_compiler()
-    sources = sorted(str(p) for p in source.parent.glob("*.c") if p.name != EXAMPLE)
+    beside = (p for p in source.parent.glob("*.c") if p.name != EXAMPLE)
+    sources = sorted(str(p) for p in beside if files is None or p.name in files)
     with tempfile.TemporaryDirectory(prefix="lawder-") as folder:
         out = Path(folder) / "network.so"
         done = subprocess.run(

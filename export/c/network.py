@@ -15,7 +15,7 @@ def open_network(device: Any, settings: Any, threads: int) -> Callable[[Any], An
     """The bundle's network, compiled here, on one core: see `Network` in device.py."""
     host = device.load_sibling(settings, "host.py")
     try:
-        network = host.Network(settings.model)
+        network = host.Network(settings.model, settings.files)
     except host.NoCompilerError as error:
         raise device.Failure(str(error), 4) from error
     except host.NetworkError as error:

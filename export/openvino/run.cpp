@@ -43,7 +43,7 @@ Results go to stdout, messages to stderr. Exit codes: 0 ok, 2 bad input, 3 the c
 )";
 
 // Mask Dice of the worst golden frame against PyTorch in float32, by precision; the limits of device.py.
-const std::map<std::string, double> kLeastDice = {{"fp32", 0.999}, {"fp16", 0.99}, {"int8", 0.9}};
+const std::map<std::string, double> kLeastDice = {{"fp32", 0.999}, {"fp16", 0.99}, {"int8", 0.95}};
 
 struct Options {
     std::filesystem::path bundle, frame, mask;

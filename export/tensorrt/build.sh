@@ -75,4 +75,7 @@ if [ -n "$MIN_SHAPES" ]; then
     set -- "$@" --minShapes="$MIN_SHAPES" --optShapes="$OPT_SHAPES" --maxShapes="$MAX_SHAPES"
 fi
 echo "$TRTEXEC $*" >&2
-exec "$TRTEXEC" "$@"
+rm -f "$engine" "$engine.from"
+"$TRTEXEC" "$@"
+# Of which export it is, for run.py.
+sha256sum manifest.json | cut -d" " -f1 >"$engine.from"

@@ -5,6 +5,7 @@ Where the bundle holds no engine, run `sh build.sh` first; without engine or GPU
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,18 @@ BUILT = ("model.engine", "model.rtx.engine")
 
 
 def find_engine(device: Any, model: Path) -> Path:
-    """The engine that build.sh made here, or else the one that the manifest lists. Raises Failure."""
+    """The engine that build.sh made here, or else the one that the manifest lists.
+
+    Raises Failure where there is none, and for one that was built before another export was copied over its own.
+    """
     for name in BUILT:
-        if (model.parent / name).is_file():
-            return model.parent / name
+        engine, made_from = model.parent / name, model.parent / f"{name}.from"
+        if not engine.is_file():
+            continue
+        manifest = model.parent / "manifest.json"
+        if made_from.is_file() and made_from.read_text().strip() != hashlib.sha256(manifest.read_bytes()).hexdigest():
+            raise device.Failure(f"{name} was built from another export than this bundle's: run `sh build.sh` again", 4)
+        return engine
     if model.suffix == ".engine":
         return model
     raise device.Failure("this bundle holds no engine yet: run `sh build.sh` here, on the GPU that it is for", 4)

@@ -67,7 +67,7 @@ def read_saved(text: str | bytes, *, source: str) -> dict[str, Any]:
         document = json.loads(text)
     except ValueError as error:
         raise BadInput(f"{source} is no JSON ({error}); wanted {SAVED}.") from error
-    kinds = {"rows": list, "machine": dict, "spec": dict, "noise": dict}
+    kinds = {"rows": list, "machine": dict, "spec": dict}
     if not isinstance(document, dict) or not all(isinstance(document.get(k), kind) for k, kind in kinds.items()):
         raise BadInput(f"{source} holds no benchmark; wanted {SAVED}.")
     if document.get("schema_version") != SCHEMA_VERSION:
@@ -107,6 +107,28 @@ def changes(old: Mapping[str, Any], new: BenchReport, limits: Sequence[Limit]) -
             if a is not None and b is not None:
                 percent = 100 * (b / a - 1) if a else (0.0 if b == a else float("inf"))
                 found.append(Change(source, ".".join(path), a, b, percent))
+    return tuple(found)
+
+
+def unmeasured(old: Mapping[str, Any], new: BenchReport, limits: Sequence[Limit]) -> tuple[str, ...]:
+    """A sentence for each number of `limits` that a row had and has no more: what was not measured held no limit.
+
+    Rows of `new` alone are asked: what was left out of this call was not meant.
+    """
+    before = {row["source"]: row for row in old["rows"] if row.get("status") == "ok"}
+    found = []
+    for row in json.loads(to_json(new))["rows"]:
+        earlier = before.get(row["source"])
+        if earlier is None or not limits:
+            continue
+        if row["status"] != "ok":
+            found.append(f"{row['source']}: is {row['status']} and was measured before")
+            continue
+        found += [
+            f"{row['source']}: {'.'.join(limit.path)} was not measured and was before"
+            for limit in limits
+            if _at(earlier, limit.path) is not None and _at(row, limit.path) is None
+        ]
     return tuple(found)
 
 

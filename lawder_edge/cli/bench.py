@@ -120,7 +120,7 @@ def _parts(text: str) -> tuple[Part, ...]:
 
 def _compare(old: Mapping[str, Any], found: BenchReport, limits: Sequence[Limit], *, source: str) -> int:
     """Tell on stderr what changed. Returns: 5 where a limit forbids it, else 0."""
-    from lawder_edge.bench.compare import changes, exceeded
+    from lawder_edge.bench.compare import changes, exceeded, unmeasured
     from lawder_edge.errors import BadInput, OverBudget
 
     changed = changes(old, found, limits)
@@ -131,7 +131,7 @@ def _compare(old: Mapping[str, Any], found: BenchReport, limits: Sequence[Limit]
             f"{change.source}: {change.name} {change.before:.4g} to {change.after:.4g}, {change.percent:+.1f} %",
             file=sys.stderr,
         )
-    broken = exceeded(changed, limits)
+    broken = (*unmeasured(old, found, limits), *exceeded(changed, limits))
     for sentence in broken:
         print(f"error: {sentence}", file=sys.stderr)
     return OverBudget.exit_code if broken else 0

@@ -52,7 +52,8 @@ def demo(
     Without --serve, --save and --record it is shown in a window. Keys: h figures, k keys, space pause, + and -
     threshold, b next model, r record, s screenshot, q quit. Ctrl-C and SIGTERM end it, with whole files.
 
-    Research use only. Exit code 4 if there is no display or runtime, 1 if the network failed on every frame.
+    Research use only. Exit code 4 if there is no display or runtime, 1 if the network failed on every frame or --save
+    could not be written.
 
     Args:
         source: camera number or device, video file, folder or pattern of images, address (rtsp://...), GStreamer
@@ -77,7 +78,7 @@ def demo(
         confirm_frames: frames in a row that must show a region before an alarm; 3 when left out.
         crop: cut away the black border for the network.
         judge: tell pictures that are dark, blurred or outside the body, and draw no mask on them.
-        blur_text: make burnt-in text unreadable in what is saved and recorded.
+        blur_text: make burnt-in text unreadable in what is saved, recorded and taken as a screenshot.
         frame_skip: frames left out after each; auto for those that there is no time for, where it is live or shown.
         max_fps: most frames a second; 0 for no limit.
         fps: that a file or folder is played at; its own, or 25, when left out.
@@ -118,7 +119,8 @@ def demo(
             on_progress=on_progress,
         )
     _print(result)
-    return 1 if result.outcome.failures and not result.outcome.segmented else 0
+    unsaved = save is not None and save not in result.written
+    return 1 if unsaved or (result.outcome.failures and not result.outcome.segmented) else 0
 
 
 def _print(result: DemoResult) -> None:

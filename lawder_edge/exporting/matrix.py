@@ -5,7 +5,7 @@ Each runs in a process of its own: one that crashes or hangs costs its row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -19,7 +19,7 @@ from lawder_edge.bundle.manifest import Manifest, OutputKind
 from lawder_edge.bundle.processing import Float, Labels
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.bundle.store import open_bundle, read_certificate
-from lawder_edge.errors import BadInput, LawderError, Unavailable
+from lawder_edge.errors import BadBundle, BadInput, LawderError, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.exporting.images import images_of
 from lawder_edge.exporting.judge import agree, mean_and_worst
@@ -132,7 +132,8 @@ class Matrix:
 
 def bundles_in(folder: Path) -> tuple[Path, ...]:
     """The bundles right below a folder, rejected ones too. Raises BadInput where there is none."""
-    found = tuple(sorted(p.parent for p in folder.glob("*/manifest.json")))
+    # A hidden one is what an export that was killed had not finished.
+    found = tuple(sorted(p.parent for p in folder.glob("*/manifest.json") if not p.parent.name.startswith(".")))
     if not found:
         raise BadInput(f"{folder} holds no bundle; wanted a folder of bundles, as export --target all writes it.")
     return found
@@ -152,8 +153,9 @@ def compare_all(
     Raises BadInput and BadDataset for the images, BadInput for bundles of other numbers of classes than one another's;
     what a source raises becomes its row.
     """
-    classes = _classes(bundles)
-    sources = list(_sources(bundles, model))
+    manifests, broken = _opened(bundles)
+    classes = _classes(manifests)
+    sources = list(_sources(manifests, model))
     found_of: list[Outputs | Row] = []
     pool = ThreadPoolExecutor(at_a_time())
     try:
@@ -169,7 +171,7 @@ def compare_all(
     images = images_of(choice.data, choice.split, limit=choice.limit, classes=classes)
     named = told_apart(found_of, sources)
     given = [found for found in named if isinstance(found, Outputs)]
-    failed = [found for found in named if isinstance(found, Row)]
+    failed = [*(found for found in named if isinstance(found, Row)), *broken]
     return matrix_of(given, list(images.read()), source=images.source, failed=failed)
 
 
@@ -233,18 +235,28 @@ def outputs_of(source: Source, choice: ImageChoice) -> Outputs:
     return Outputs(name, manifest.precision, state, runner.kind, runner.classes, tuple(labels), tuple(raw), hostile)
 
 
-def _classes(bundles: Sequence[Path]) -> int:
-    found = {open_bundle(path).manifest.output.classes: path.name for path in bundles}
+def _opened(bundles: Sequence[Path]) -> tuple[dict[Path, Manifest], list[Row]]:
+    """What each bundle says of itself, and a row for each that does not open."""
+    manifests, broken = dict[Path, Manifest](), list[Row]()
+    for path in bundles:
+        try:
+            manifests[path] = open_bundle(path).manifest
+        except BadBundle as error:
+            broken.append(Row(path.name, "-", "failed", str(error)))
+    return manifests, broken
+
+
+def _classes(manifests: Mapping[Path, Manifest]) -> int:
+    found = {manifest.output.classes: path.name for path, manifest in manifests.items()}
     if len(found) > 1:
         told = ", ".join(f"{name} has {count}" for count, name in sorted(found.items()))
         raise BadInput(f"bundles of networks with other classes: {told}; wanted a folder of one network's bundles.")
-    return next(iter(found))
+    return next(iter(found), 1)
 
 
-def _sources(bundles: Sequence[Path], model: str | None) -> Iterator[Source]:
+def _sources(manifests: Mapping[Path, Manifest], model: str | None) -> Iterator[Source]:
     seen: set[tuple[str, int, int]] = set()
-    for path in bundles:
-        manifest = open_bundle(path).manifest
+    for path, manifest in manifests.items():
         computes = (manifest.precision, manifest.input.height, manifest.input.width)
         if computes not in seen:
             seen.add(computes)

@@ -119,6 +119,7 @@ def run_demo(
             for text in (request.models[0], *([request.compare] if request.compare else []), *request.models[1:])
         ]
         for network in networks:
+            network.predictor.cut(request.threshold)
             on_note(network.remark)
         controls = Controls(threshold=request.threshold, bundles=tuple(n.name for n in networks))
         clip, recorder = _recorders(request, controls, source)

@@ -31,19 +31,25 @@ class Device(Protocol):
 
 
 class LiveSource:
-    """Frames of a device; connects again, with growing waits, when it gives none. Ends only when it is closed.
+    """Frames of a device; connects again, with growing waits, when it gives none. Ends only when it is closed, or where
+    it has an end: then it is read like a file, and not `live`.
 
     skipped: frames that could not be decoded. reconnects: connections lost and made again.
     Raises BadInput where the first connection fails.
     """
 
-    live = True
-
     def __init__(
-        self, name: str, connect: Callable[[], Device], *, fps: float, first_wait_s: float = _FIRST_WAIT_S
+        self,
+        name: str,
+        connect: Callable[[], Device],
+        *,
+        fps: float,
+        ends: bool = False,
+        first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:
-        """connect: gives a device, opened or not."""
+        """connect: gives a device, opened or not. ends: whether it has an end, as a file on a web server has."""
         self.fps = fps
+        self.live = not ends
         self.skipped = 0
         self.reconnects = 0
         self._name = name
@@ -70,6 +76,9 @@ class LiveSource:
             if image is None:
                 glitches += 1
                 if glitches >= _GLITCHES:
+                    if not self.live:
+                        self.skipped -= _GLITCHES - 1
+                        return None
                     self._lose()
                     glitches = 0
                 else:
@@ -146,7 +155,9 @@ def open_camera(text: str) -> Source:
 
 
 def open_stream(text: str) -> Source:
-    """text: an address. What has an end, as a file on a web server has, is read like a file. Raises BadInput."""
+    """text: an address. What has an end, as a file on a web server has, is read like a file; a connection that breaks
+    is its end. Raises BadInput.
+    """
     quiet_ffmpeg()
     timeouts = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS,
@@ -174,5 +185,6 @@ def without_password(address: str) -> str:
 def _live(name: str, connect: Callable[[], cv2.VideoCapture]) -> Source:
     first = connect()
     fps = plausible_fps(first.get(cv2.CAP_PROP_FPS)) if first.isOpened() else 0.0
+    ends = first.isOpened() and first.get(cv2.CAP_PROP_FRAME_COUNT) > 0
     made = [first]
-    return LiveSource(name, lambda: made.pop() if made else connect(), fps=fps)
+    return LiveSource(name, lambda: made.pop() if made else connect(), fps=fps, ends=ends)

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from lawder_edge.errors import BadInput
 from lawder_edge.video.address import is_loopback, parse_address
@@ -61,7 +62,7 @@ class Page(Showing):
     def url(self) -> str:
         """For a browser on this machine, with the token where there is one."""
         host = f"[{self.address[0]}]" if ":" in self.address[0] else self.address[0]
-        return f"http://{host}:{self.address[1]}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{host}:{self.address[1]}/" + (f"?token={quote(self.token, safe='')}" if self.token else "")
 
     def close(self) -> None:
         """Viewers are let go. May be called twice."""

@@ -27,6 +27,8 @@ SILENT_S = 1.0
 # How often a picture that stands is shown again, for the warnings on it and for the keys of a window.
 _AGAIN_S = 0.1
 _JOIN_S = 5.0
+# How long a picture says that another was saved.
+_NOTE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Setting:
 
     skip: frames left out after each that is segmented; "auto": those that nobody has time for, where the source is live
     or played. played: a file at its own pace, as someone watches. max_fps: 0 for no limit. frames: to capture, 0 for
-    all. compare: the first two networks side by side. crop, judge: as of `Inference`. blur_text: in what is recorded.
-    screenshots: where they go.
+    all. compare: the first two networks side by side. crop, judge: as of `Inference`. blur_text: in what is recorded
+    and in screenshots, which go to the folder `screenshots`.
     """
 
     skip: int | Literal["auto"] = "auto"
@@ -77,8 +79,8 @@ class Outcome:
 class Pipeline:
     """One source, some networks, and those who look on.
 
-    viewers: get the picture. recorders: get it with burnt-in text made unreadable. Runs in the thread that calls `run`,
-    since windows want to be drawn by the thread that made them.
+    viewers: get the picture. recorders: get it with burnt-in text made unreadable, as screenshots are. Runs in the
+    thread that calls `run`, since windows want to be drawn by the thread that made them.
     """
 
     def __init__(
@@ -122,7 +124,9 @@ class Pipeline:
         self._alarmed = False
         self._screenshots: list[Path] = []
         self._screenshots_asked = controls.screenshots
-        self._note = ""
+        self._note, self._note_until_s = "", 0.0
+        # The number of the last frame, and the frame with its burnt-in text made unreadable.
+        self._blurred: tuple[int, Image | None] = (-1, None)
         self._ran = (0.0, 0.0)
 
     def run(self) -> Outcome:
@@ -196,7 +200,8 @@ class Pipeline:
         said = self._source.said()
         status = self._meter.status(dropped=self._dropped, source=said)
         age_ms = 1000 * (time.monotonic() - first.frame.captured_s)
-        warnings = [text for text in (*notes, said, self._note, *self._notes()) if text]
+        note = self._note if time.monotonic() < self._note_until_s else ""
+        warnings = [text for text in (*notes, said, note, *self._notes()) if text]
         if self._live and age_ms > STALE_MS:
             warnings.append(f"picture is {age_ms / 1000:.1f} s old")
         overlay = Overlay(
@@ -207,22 +212,28 @@ class Pipeline:
             recording=self._controls.recording,
         )
         picture = self._draw(found, overlay, None)
-        shown_to_recorders = picture
-        if self._recorders and self._setting.blur_text:
-            image = first.frame.image
-            base = self._blur.step(image, found.view, cut=first.frame.cut) if new else image
-            if base is not image:
-                shown_to_recorders = self._draw(found, overlay, base)
+        kept = self._unreadable(found, overlay, picture) if self._recorders else None
         drawn_s = time.perf_counter()
         for viewer in self._viewers:
             viewer.show(picture, first, status)
         if new:
             self._meter.note(first, draw_ms=1000 * (drawn_s - started_s))
             for recorder in self._recorders:
-                recorder.show(shown_to_recorders, first, status)
+                recorder.show(picture if kept is None else kept, first, status)
             self._count_alarm(first)
             self._on_progress(self._meter.shown)
-        self._save_screenshots(picture, first)
+        # Viewers may have asked for it just now.
+        if self._controls.screenshots != self._screenshots_asked:
+            self._save_screenshot(self._unreadable(found, overlay, picture) if kept is None else kept, first)
+
+    def _unreadable(self, found: Found, overlay: Overlay, picture: Image) -> Image:
+        """The picture as it may be kept: drawn again where burnt-in text was made unreadable in the frame."""
+        frame = found.segmented[0].frame
+        if not self._setting.blur_text:
+            return picture
+        if self._blurred[0] != frame.number:
+            self._blurred = frame.number, self._blur.step(frame.image, found.view, cut=frame.cut)
+        return picture if self._blurred[1] is frame.image else self._draw(found, overlay, self._blurred[1])
 
     def _draw(self, found: Found, overlay: Overlay, base: Image | None) -> Image:
         if self._setting.compare:
@@ -235,11 +246,9 @@ class Pipeline:
             self._alarms += 1
         self._alarmed = segmented.alarm
 
-    def _save_screenshots(self, picture: Image, segmented: Segmented) -> None:
-        asked = self._controls.screenshots
-        if asked == self._screenshots_asked:
-            return
-        self._screenshots_asked = asked
+    def _save_screenshot(self, picture: Image, segmented: Segmented) -> None:
+        self._screenshots_asked = self._controls.screenshots
+        self._note_until_s = time.monotonic() + _NOTE_S
         try:
             path = write_screenshot(self._setting.screenshots, picture, segmented.frame.number)
         except OSError as error:

@@ -100,9 +100,11 @@ class ClipWriter:
         try:
             # The picture is drawn on no more, but its memory may be a view of a larger one.
             self._queue.put((np.array(picture), repeats), block=not self._live)
-            self._slots += repeats
         except queue.Full:
             self.missed += 1
+        # Of a picture that was missed too: its time is lost. As repeats of the next one, what waits would grow with
+        # every picture that the encoder is late.
+        self._slots += repeats
 
     def _repeats(self, captured_s: float) -> int:
         """How often a picture stands in the clip, so that its time runs as fast as the clock."""

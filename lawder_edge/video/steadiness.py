@@ -147,18 +147,19 @@ class Steady:
         self._confirm = Confirmation(self._config.confirm_frames)
 
     def _kept(self, frame: Frame, seen: Glance, grid: tuple[int, int]) -> _Past | None:
-        """What may be used of the frame before; forgotten at a cut, after a gap, and at another size."""
+        """What may be used of the frame before; nothing after a gap; forgotten at a cut and at another size."""
         past = self._past
         if past is None:
             if frame.cut:
                 self.reset()
             return None
         gap_ms = (frame.captured_s - past.captured_s) * 1000
-        jumped = frame.cut or not 0 <= gap_ms <= _LONGEST_GAP_MS or past.grey.shape != grid
+        jumped = frame.cut or gap_ms < 0 or past.grey.shape != grid
         if jumped or (self._config.cuts and is_cut(past.glance, seen)):
             self.reset()
             return None
-        return past
+        # Where frames are rare, those in a row are still in a row.
+        return past if gap_ms <= _LONGEST_GAP_MS else None
 
     def _motion(self, before: Image, now: Image) -> Motion:
         if self._follower is None or self._follower.size != now.shape:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lawder_edge.bench.compare import changes, check_comparable, exceeded, parse_limit, read_saved
+from lawder_edge.bench.compare import changes, check_comparable, exceeded, parse_limit, read_saved, unmeasured
 from lawder_edge.bench.report import to_json
 from lawder_edge.bench.rows import BenchReport, Row
 from lawder_edge.errors import BadInput
@@ -46,6 +46,27 @@ def test_a_report_from_before_memory_by_plan_is_compared_as_ever(bench_report: B
     old = read_saved(json.dumps(document), source="old.json")
     found = changes(old, bench_report, [parse_limit("memory>5%")])
     assert {c.name for c in found if c.source == "good"} == {"infer.p50", "infer.p95", "memory.added_bytes"}
+
+
+def test_a_number_that_was_measured_before_and_is_no_more_is_told_where_it_has_a_limit(
+    bench_report: BenchReport,
+) -> None:
+    old = read_saved(to_json(bench_report), source="old.json")
+    limits = [parse_limit("p95>+10%")]
+    assert unmeasured(old, bench_report, limits) == ()
+    gone = tuple(
+        Row(r.source, "unavailable", "no runtime here") if r.source == "good" else r for r in bench_report.rows
+    )
+    without = dataclasses.replace(bench_report, rows=gone)
+    assert unmeasured(old, without, limits) == ("good: is unavailable and was measured before",)
+    assert unmeasured(old, without, []) == ()
+    first, *others = bench_report.rows
+    assert first.measured is not None
+    without_cpu = dataclasses.replace(first, measured=dataclasses.replace(first.measured, cpu=None))
+    fewer = dataclasses.replace(bench_report, rows=(without_cpu, *others))
+    (said,) = unmeasured(old, fewer, [parse_limit("cpu.p95>+10%")])
+    assert said == "good: cpu.p95 was not measured and was before"
+    assert unmeasured(old, dataclasses.replace(bench_report, rows=()), limits) == ()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from target_contract import WEIGHTS
 
 from lawder_edge.bundle.manifest import Manifest, OutputKind, OutputSpec
-from lawder_edge.bundle.store import write_bundle
+from lawder_edge.bundle.store import open_bundle, write_bundle
 from lawder_edge.cli.verify_all import exit_code
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
@@ -144,6 +145,22 @@ def test_masks_of_several_classes_are_read_as_such(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(matrix, "_isolated", exactly)
     found = compare_all([written(tmp_path / "b")], ImageChoice(tmp_path / "set"))
     assert [row.dice.mean for row in found.rows if row.dice is not None] == [1.0, 1.0]
+
+
+def test_a_damaged_bundle_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, damaged = written(tmp_path / "a", classes=1), written(tmp_path / "b", classes=1)
+    (damaged / open_bundle(damaged).manifest.model_file).write_bytes(b"other")
+    shutil.copytree(whole, tmp_path / ".c.1.tmp")
+
+    def fake(source: Source, *given: object) -> Outputs:
+        return replace(outputs("pytorch" if source.kind == "pytorch" else "onnx"), precision="fp32")
+
+    monkeypatch.setattr(matrix, "_isolated", fake)
+    monkeypatch.setattr(matrix, "matrix_of", lambda given, truths, **more: more["failed"])
+    assert bundles_in(tmp_path) == (whole, damaged)
+    (row,) = compare_all(bundles_in(tmp_path), ImageChoice())
+    assert (row.name, row.state) == ("b", "failed")
+    assert "changed since" in row.reason or "sha256" in row.reason
 
 
 def test_bundles_of_other_numbers_of_classes_are_no_matrix(tmp_path: Path) -> None:

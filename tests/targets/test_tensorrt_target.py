@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -522,6 +523,22 @@ def test_an_engine_that_build_sh_made_here_is_used_before_the_one_that_was_expor
     assert BUILT == BUILT_IN_PLACE
 
 
+def test_an_engine_of_another_export_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "model.engine").touch()
+    (tmp_path / "manifest.json").write_text("{}")
+    made_from = tmp_path / "model.engine.from"
+    made_from.write_text(hashlib.sha256(b"{}").hexdigest() + "\n")
+    assert find_engine(None, tmp_path / "model.onnx") == tmp_path / "model.engine"
+    (tmp_path / "manifest.json").write_text('{"newer": 1}')
+
+    class Device:
+        class Failure(Exception):
+            pass
+
+    with pytest.raises(Device.Failure, match="built from another export"):
+        find_engine(Device, tmp_path / "model.onnx")
+
+
 @pytest.fixture
 def kit(tmp_path: Path, project_root: Path) -> Callable[..., list[str]]:
     """What build.sh calls trtexec with, for a kit of one precision and a trtexec that knows some options."""
@@ -534,6 +551,7 @@ def kit(tmp_path: Path, project_root: Path) -> Callable[..., list[str]]:
         shutil.copy(project_root / "export" / "tensorrt" / "build.sh", folder)
         spec = ExportSpec(precision=precision, engine=engine or EngineOptions())
         tensorrt._write_kit(folder, spec, b"plain", b"legal")
+        (folder / "manifest.json").write_text("{}")
         program = folder / name
         program.write_text(f'#!/bin/sh\n[ "$1" = --help ] && echo "{knows}" && exit\nprintf "%s\\n" "$@"\n')
         program.chmod(0o755)
@@ -544,6 +562,8 @@ def kit(tmp_path: Path, project_root: Path) -> Callable[..., list[str]]:
             text=True,
             check=True,
         )
+        [made_from] = folder.glob("*.engine.from")
+        assert made_from.read_text().strip() == hashlib.sha256(b"{}").hexdigest()
         return done.stdout.splitlines()
 
     return build_with

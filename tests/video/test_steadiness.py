@@ -193,6 +193,13 @@ def test_a_cut_starts_the_confirmation_anew_with_and_without_smoothing() -> None
         assert alarms == [False, False, True, True, False, False, True, True]
 
 
+@pytest.mark.parametrize("fps", [30.0, 1.0, 0.2])
+def test_frames_in_a_row_confirm_an_alarm_however_rare_they_are(fps: float) -> None:
+    for config in (OFF, SMOOTH, SteadyConfig()):
+        found = run(config, [texture()] * 4, [disc(64)] * 4, fps)
+        assert [alarm for _, _, alarm in found] == [False, False, True, True]
+
+
 def test_the_threshold_is_asked_for_at_every_frame() -> None:
     threshold = [0.5]
     steady = Steady(lambda: threshold[0], SMOOTH)

@@ -106,6 +106,14 @@ def test_a_device_that_never_opens_is_refused() -> None:
         camera(FakeDevice([], opened=False))
 
 
+def test_what_has_an_end_is_read_to_it_like_a_file() -> None:
+    source = LiveSource("clip", lambda: FakeDevice([IMAGE, None, IMAGE]), fps=25, ends=True)
+    assert not source.live
+    frames = [source.read() for _ in range(3)]
+    assert [f.number if f else None for f in frames] == [0, 1, None]
+    assert (source.skipped, source.reconnects) == (1, 0)
+
+
 class CutStream(BaseHTTPRequestHandler):
     """Motion JPEG over HTTP that breaks off after 6 pictures, each time."""
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,9 +12,10 @@ import pytest
 from video_parts import Kept, ListSource, found, read_video, segmenter, spotted, truth
 
 from lawder_edge.errors import BadInput, OutputExists
-from lawder_edge.video.frames import Controls, Status
+from lawder_edge.video import record
+from lawder_edge.video.frames import Controls, Segmented, Status
 from lawder_edge.video.pipeline import Pipeline, Setting
-from lawder_edge.video.record import ClipWriter, Recorder, fit
+from lawder_edge.video.record import ClipWriter, Recorder, fit, open_writer
 
 ROOMY = 1 << 40
 
@@ -77,7 +81,7 @@ def test_where_no_picture_came_what_stood_there_is_left(tmp_path: Path) -> None:
 
 
 def test_a_live_clip_runs_as_fast_as_the_clock_whatever_comes_when(tmp_path: Path) -> None:
-    from lawder_edge.video.frames import Frame, Segmented
+    from lawder_edge.video.frames import Frame
 
     clip = ClipWriter(tmp_path / "clip.webm", fps=10, live=True)
     for number, at_s in enumerate((0.0, 0.1, 0.5, 0.52, 1.0)):
@@ -87,6 +91,30 @@ def test_a_live_clip_runs_as_fast_as_the_clock_whatever_comes_when(tmp_path: Pat
     clip.close()
     # A second is ten pictures and the first; the gap of 0.4 s is filled, what came 20 ms later has no place of its own.
     assert len(read_video(clip.path)) == 11
+
+
+def test_pictures_that_a_slow_encoder_misses_are_not_made_up_for_by_repeats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*given: Any, **options: Any) -> Any:
+        begun.set()
+        go_on.wait(30)
+        return open_writer(*given, **options)
+
+    monkeypatch.setattr(record, "open_writer", slow)
+    clip = ClipWriter(tmp_path / "clip.webm", fps=10, live=True)
+    for number in range(40):
+        picture = found(spotted(number), number=number)
+        frame = dataclasses.replace(picture.frame, captured_s=100 + number / 10)
+        clip.show(picture.frame.image, dataclasses.replace(picture, frame=frame), Status())
+        if number == 0:
+            assert begun.wait(30)
+    go_on.set()
+    clip.close()
+    # The one in work and eight that waited; the others are lost, and so is their time.
+    assert (clip.missed, clip.written) == (31, 9)
 
 
 def test_a_full_disk_ends_the_clip_with_what_was_written_whole(tmp_path: Path) -> None:
@@ -178,3 +206,21 @@ def test_text_in_the_picture_is_unreadable_in_what_is_recorded_and_readable_for_
         Pipeline(ListSource([image] * 2), [segmenter()], Controls(), setting=setting, **seen_by).run()
         assert watching.pictures[0][130:155, 20:170].max() == 255
         assert (recording.pictures[0][130:155, 20:170].max() == 255) == (not blur_text)
+
+
+@pytest.mark.parametrize("blur_text", [True, False])
+def test_text_in_the_picture_is_unreadable_in_a_screenshot(blur_text: bool, tmp_path: Path) -> None:
+    image = cv2.GaussianBlur(spotted(3, size=(240, 320)), (0, 0), 1)
+    cv2.putText(image, "DOE JANE 1961", (20, 150), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1)
+    controls = Controls()
+
+    class Asking(Kept):
+        def show(self, picture: np.ndarray, segmented: Segmented, status: Status) -> None:
+            super().show(picture, segmented, status)
+            controls.ask_screenshot()
+
+    setting = Setting(blur_text=blur_text, judge=False, screenshots=tmp_path)
+    outcome = Pipeline(ListSource([image]), [segmenter()], controls, viewers=[Asking()], setting=setting).run()
+    (path,) = outcome.screenshots
+    shown = cv2.imread(str(path))
+    assert (shown[130:155, 20:170].max() == 255) == (not blur_text)
