@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from lawder_edge.errors import BadInput
 from lawder_edge.graph.geometry import border
 from lawder_edge.graph.ir import Array, Padding, Pair
 
@@ -39,12 +40,18 @@ def bilinear_step(length: int, output: int, *, align_corners: bool) -> tuple[int
 def bilinear_sources(length: int, output: int, *, align_corners: bool) -> tuple[Index, Index, Index]:
     """Of each output position its source in 1/1024 pixels, and the two pixels between which that lies: (output,) each.
 
-    The integers of TFLite's int8 kernel.
+    The integers of TFLite's int8 kernel. Raises BadInput for lengths at which its step, rounded to 1/1024, leads beyond
+    the last pixel.
     """
     scale, offset = bilinear_step(length, output, align_corners=align_corners)
     source = np.arange(output, dtype=np.int64) * scale + offset
     # C++ divides towards zero; the lowest source is above -1024, so that both ends become 0.
     lower = np.maximum(source, 0) // 1024
+    if lower.size and lower.max() >= length:
+        raise BadInput(
+            f"a bilinear resize of {length} to {output} pixels: in int8 its steps of 1/1024 lead beyond the last one. "
+            "Resize in two steps, or to another size."
+        )
     upper = np.minimum(np.maximum(source + 1023, 0) // 1024, length - 1)
     return source, lower, upper
 

@@ -194,7 +194,8 @@ _FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
 def _simplified(module: nn.Module) -> nn.Module:
     if isinstance(module, MKUNet | Order):
         module.aux_heads = nn.ModuleList()
-    if isinstance(module, MKUNet):
+    # What is in that form already keeps its means, which may have been trained.
+    if isinstance(module, MKUNet) and isinstance(module.spatial_attention, SpatialAttention):
         attention = DeployedSpatialAttention(module.spatial_attention, module.widths)
         module.set_submodule("spatial_attention", attention)
     form = _FORMS.get(type(module))

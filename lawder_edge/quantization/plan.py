@@ -101,7 +101,7 @@ def plan(graph: Graph) -> Plan:
     rank = {node: i for i, node in enumerate(held)}
     rounded: list[Node] = []
     for node in held:
-        if node.target in SELECTING | LAYOUT | AVERAGING:
+        if _keeps_scale(node):
             for source in _tensor_inputs(node):
                 if source in leader:
                     a, b = sorted((find(node), find(source)), key=rank.__getitem__)
@@ -189,10 +189,18 @@ def _keys(nodes: list[Node]) -> dict[Node, str]:
     return keys
 
 
+def _keeps_scale(node: Node) -> bool:
+    """Whether its result has the scale of its inputs. An adaptive pool to one value is a mean, to more an average."""
+    if node.target is aten.adaptive_avg_pool2d.default:
+        size = node.args[1]
+        return any(side != 1 for side in (size if isinstance(size, (list, tuple)) else (size,)))
+    return node.target in SELECTING | LAYOUT | AVERAGING
+
+
 def _fixed(members: list[Node], keys: dict[Node, str]) -> tuple[float, int] | None:
     own = {node: _own_scale(node) for node in members}
     given = {scale for scale in own.values() if scale is not None}
-    learnt = [n for n, s in own.items() if s is None and n.target not in SELECTING | LAYOUT | AVERAGING]
+    learnt = [n for n, s in own.items() if s is None and not _keeps_scale(n)]
     if len(given) > 1 or (given and learnt):
         raise BadInput(
             f"{', '.join(keys[n] for n in members[:4])} have to share one int8 scale, but sigmoid, softmax and the "

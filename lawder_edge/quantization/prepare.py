@@ -151,7 +151,12 @@ def _convolve(
     groups: int = 1,
 ) -> Tensor:
     """conv2d, its gradient by the cheap route where it is depthwise."""
-    plain = all(n == 1 for n in (*stride, *dilation)) and weight.shape[2:] == tuple(2 * p + 1 for p in padding)
+    height, width = weight.shape[2:]
+    plain = (
+        all(n == 1 for n in (*stride, *dilation))
+        and height == width
+        and (height, width) == tuple(2 * p + 1 for p in padding)
+    )
     if torch.is_grad_enabled() and plain and groups == x.shape[1] == weight.shape[0]:
         y = depthwise(x, weight)
         return y if bias is None else y + bias.view(1, -1, 1, 1)

@@ -62,9 +62,9 @@ class Capture:
     """Reads a source in its own thread.
 
     keep_up: frames that were not fetched in time are replaced by newer ones and counted in `dropped`, so that latency
-    does not grow; otherwise every frame waits for its turn. every_s: least time between two frames, 0 for none: files
-    are then played at that pace, of live sources what comes sooner is left out. skip: frames left out after each one
-    that is kept. frames: how many to read, 0 for all.
+    does not grow; otherwise every frame waits for its turn. played: a file's frames come at its own pace, whichever are
+    left out. max_fps: of frames that are kept, by a file's own time and of live sources by the clock, 0 for no limit.
+    skip: frames left out after each one that is kept. frames: how many to read, 0 for all.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class Capture:
         controls: Controls,
         *,
         keep_up: bool,
-        every_s: float = 0.0,
+        played: bool = False,
+        max_fps: float = 0.0,
         skip: int = 0,
         frames: int = 0,
     ) -> None:
@@ -83,8 +84,11 @@ class Capture:
         self.latest: Frame | None = None
         self.error: Exception | None = None
         self._source, self._controls = source, controls
-        self._keep_up, self._every_s, self._skip, self._frames = keep_up, every_s, skip, frames
+        self._keep_up, self._played, self._skip, self._frames = keep_up, played, skip, frames
+        self._every_s = 1 / max_fps if max_fps else 0.0
         self._due_s = 0.0
+        # When a file's frame 0 was due, by the clock.
+        self._begun_s: float | None = None
         self._cut = False
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
@@ -118,9 +122,12 @@ class Capture:
         if self._skip and (self.captured - 1) % (self._skip + 1):
             self.dropped += 1
             return
-        if self._every_s and not self._in_time():
+        at_s = time.monotonic() if self._source.live else frame.number / self._source.fps
+        if self._every_s and not self._in_time(at_s):
             self.dropped += 1
             return
+        if self._played and not self._source.live:
+            self._wait_for(at_s)
         if not self._source.live:
             frame = replace(frame, captured_s=time.monotonic())
         if self._keep_up:
@@ -131,17 +138,18 @@ class Capture:
         self.slot.put(replace(frame, cut=self._cut), stop=lambda: self._controls.stopped)
         self._cut = False
 
-    def _in_time(self) -> bool:
-        """Whether a live frame is to be kept; a file's frame is, after its wait."""
-        now_s = time.monotonic()
-        if self._source.live:
-            # A camera of the same rate trembles around it.
-            if now_s < self._due_s - 0.25 * self._every_s:
-                return False
-            self._due_s = max(self._due_s, now_s - self._every_s) + self._every_s
-            return True
-        while (left_s := self._due_s - time.monotonic()) > 0 and not self._controls.stopped:
-            time.sleep(min(left_s, TICK_S))
-        # After a pause or a slow stretch the lost time is not caught up.
-        self._due_s = max(self._due_s, now_s) + self._every_s
+    def _in_time(self, at_s: float) -> bool:
+        """Whether a frame comes late enough after the one before that was kept. at_s: of the clock, or of the file."""
+        # A camera of the same rate trembles around it.
+        if at_s < self._due_s - 0.25 * self._every_s:
+            return False
+        self._due_s = max(self._due_s, at_s - self._every_s) + self._every_s
         return True
+
+    def _wait_for(self, at_s: float) -> None:
+        """Until a file's frame is due. at_s: its time in the file."""
+        now_s = time.monotonic()
+        # After a pause or a slow stretch the lost time is not caught up.
+        self._begun_s = now_s - at_s if self._begun_s is None else max(self._begun_s, now_s - at_s)
+        while (left_s := self._begun_s + at_s - time.monotonic()) > 0 and not self._controls.stopped:
+            time.sleep(min(left_s, TICK_S))

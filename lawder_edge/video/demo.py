@@ -217,7 +217,9 @@ def _viewers(request: DemoRequest, controls: Controls, networks: list[Network], 
 def _recorders(request: DemoRequest, controls: Controls, source: Source) -> tuple[ClipWriter | None, Recorder]:
     """The clip that was asked for, and what key and page start and stop."""
     live = source.live or request.shown
-    fps = min(source.fps, request.max_fps or source.fps)
+    # Of the frames that are kept: a clip of them runs as fast as its source.
+    fps = source.fps / (1 if request.frame_skip == "auto" else request.frame_skip + 1)
+    fps = min(fps, request.max_fps or fps)
     clip = None
     if request.save is not None:
         clip = ClipWriter(request.save, fps=fps, live=live, vp9=request.vp9, overwrite=request.overwrite)

@@ -108,10 +108,8 @@ class Pipeline:
         live = source.live or self._setting.played
         self._live = live
         keep_up = live and self._setting.skip == "auto"
-        fps = source.fps if self._setting.played and not source.live else 0.0
-        limit = min((f for f in (fps, self._setting.max_fps) if f > 0), default=0.0)
         self._capture = Capture(
-            source, controls, keep_up=keep_up, every_s=1 / limit if limit else 0.0,
+            source, controls, keep_up=keep_up, played=self._setting.played, max_fps=self._setting.max_fps,
             skip=0 if self._setting.skip == "auto" else self._setting.skip, frames=self._setting.frames,
         )  # fmt: skip
         self._inference = Inference(

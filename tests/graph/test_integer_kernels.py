@@ -41,6 +41,7 @@ from lawder_edge.graph.ir import (
     Transpose,
 )
 from lawder_edge.graph.reference import run
+from lawder_edge.graph.windows import bilinear_sources
 
 SQUASHED = Quantization.of(1 / 256, -128)
 # Every pair of int8 values.
@@ -289,3 +290,11 @@ def test_operators_that_only_move_values(q: Any) -> None:
     check_one(Transpose((0, 3, 1, 2)), x, q, (1, 8, 4, 6), q)
     check_one(Reshape(), x, q, (1, 24, 8), q)
     check_one(Pad(((0, 0), (1, 2), (0, 1), (0, 0))), x, q, (1, 7, 7, 8), q)
+
+
+@pytest.mark.parametrize(("length", "output"), [(299, 1794), (13, 1064)])
+def test_a_resize_whose_rounded_steps_lead_beyond_the_last_pixel_is_refused(length: int, output: int) -> None:
+    with pytest.raises(BadInput, match=f"resize of {length} to {output} pixels"):
+        bilinear_sources(length, output, align_corners=False)
+    _, lower, upper = bilinear_sources(length, 2 * length, align_corners=False)
+    assert max(lower.max(), upper.max()) == length - 1

@@ -65,6 +65,18 @@ def test_nothing_is_left_that_devices_lack(name: str) -> None:
     assert not [operator for operator in operators if "batch_norm" in operator]
 
 
+@pytest.mark.parametrize("name", ["order", "mk_order", "mk_unet_t", "unet"])
+def test_the_deploy_form_of_the_deploy_form_is_itself(name: str) -> None:
+    deployed = to_deploy(worked_in(create_model(name)))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        # As fine-tuning leaves it, means of channels too.
+        for value in deployed.parameters():
+            value.mul_(1 + 0.1 * torch.rand(value.shape, generator=generator))
+    again = to_deploy(deployed)
+    assert_equal(deployed, again, torch.randn(1, 3, 64, 96, generator=generator))
+
+
 def test_the_trained_module_stays_as_it_was() -> None:
     model = worked_in(create_model("order"))
     before = {key: value.clone() for key, value in model.state_dict().items()}

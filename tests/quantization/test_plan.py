@@ -49,6 +49,14 @@ def test_what_tflite_wants_alike_shares_a_scale() -> None:
     assert [str(w.target) for w in found.weights] == ["first.weight", "second.weight"]
 
 
+@pytest.mark.parametrize(("size", "groups_wanted"), [(1, 4), (2, 3)])
+def test_an_adaptive_pool_to_one_value_has_a_scale_of_its_own_and_one_to_more_has_not(
+    size: int, groups_wanted: int
+) -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(size), nn.Conv2d(4, 1, 1))
+    assert len(plan(graph_of(layers)).groups) == groups_wanted
+
+
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout2d])
 def test_a_dropout_in_eval_mode_shares_the_scale_of_what_it_gives_on(kind: type[nn.Dropout], in_place: bool) -> None:

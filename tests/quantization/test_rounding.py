@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lawder_edge.errors import BadInput
 from lawder_edge.models import create_model
@@ -18,7 +19,7 @@ from lawder_edge.quantization.fake import (
     round_to,
     weight_scales,
 )
-from lawder_edge.quantization.prepare import prepare
+from lawder_edge.quantization.prepare import _convolve, prepare
 
 SIZE = (64, 64)
 
@@ -211,3 +212,14 @@ def test_a_network_that_saw_no_images_has_no_scales() -> None:
 def test_the_parameters_keep_their_names() -> None:
     deployed = spread("order")
     assert prepare(deployed, size=SIZE).deployed_state().keys() == deployed.state_dict().keys()
+
+
+@pytest.mark.parametrize("kernel", [(1, 7), (7, 1), (3, 5), (5, 5)])
+def test_a_depthwise_convolution_of_any_shape_learns(kernel: tuple[int, int]) -> None:
+    x, weight = torch.randn(1, 4, 9, 11), torch.randn(4, 1, *kernel, requires_grad=True)
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    y = _convolve(x, weight, None, (1, 1), padding, (1, 1), 4)
+    torch.testing.assert_close(y, F.conv2d(x, weight, padding=padding, groups=4))
+    y.square().sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.abs().sum() > 0

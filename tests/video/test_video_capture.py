@@ -86,8 +86,25 @@ def test_an_error_of_the_source_is_kept_for_who_asks() -> None:
 
 
 def test_no_frame_of_a_file_comes_before_its_time() -> None:
-    capture = Capture(ListSource(IMAGES[:4]), Controls(), keep_up=False, every_s=0.02)
+    capture = Capture(ListSource(IMAGES[:4]), Controls(), keep_up=False, played=True)
     started_s = time.monotonic()
     frames = drained(capture)
     assert len(frames) == 4
-    assert all(f.captured_s >= started_s + 0.02 * f.number for f in frames)
+    assert all(f.captured_s >= started_s + f.number / ListSource.fps for f in frames)
+
+
+def test_a_file_of_which_frames_are_left_out_keeps_its_pace() -> None:
+    # Of 25 frames a second, every third; and ten, which are every second and every third by turns.
+    for options, kept in (({"skip": 2}, [0, 3, 6]), ({"max_fps": 10.0}, [0, 2, 5])):
+        source = ListSource([*IMAGES, *IMAGES[:1]])
+        capture = Capture(source, Controls(), keep_up=False, played=True, **options)  # type: ignore[arg-type]
+        started_s = time.monotonic()
+        frames = drained(capture)
+        assert [f.number for f in frames] == kept
+        assert all(f.captured_s >= started_s + f.number / ListSource.fps for f in frames)
+        assert capture.dropped == 4
+
+
+def test_a_rate_is_kept_to_by_a_files_own_time_and_not_waited_for() -> None:
+    capture = Capture(ListSource(IMAGES), Controls(), keep_up=False, max_fps=0.001)
+    assert [f.number for f in drained(capture)] == [0]

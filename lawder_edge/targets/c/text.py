@@ -37,8 +37,9 @@ def network_source(
 #error "lawder_kernels.h is of another release than this network; take the one that was exported with it"
 #endif
 
-/* Called with each operator's number, output and its bytes; define it to look at them, or to time them. The output of
-   one that is never whole in memory is null. */
+/* Called with an operator's number, output and its bytes; define it to look at them, or to time them. Of operators that
+   are computed row by row only those whose output is whole in memory are told, all after the last of them; an export
+   with plenty of --ram computes none row by row. */
 #ifndef LW_AFTER_OPERATOR
 #define LW_AFTER_OPERATOR(number, output, bytes) ((void)0)
 #endif

@@ -323,7 +323,8 @@ void lw_image(uint32_t count, const uint8_t *x, int8_t *y);
 /** Probabilities as bytes: y[i] = table[x[i] + 128]. y may be x. */
 void lw_probability(const uint8_t table[256], uint32_t count, const int8_t *x, uint8_t *y);
 
-/** The most probable class of each pixel, the first of equals. x: (pixels, classes), 1..256 classes; y: (pixels). */
+/** The most probable class of each pixel, the first of equals. x: (pixels, classes), 1..256 classes; y: (pixels), which
+ *  may begin where x does: a pixel's class is written once its values were read. */
 void lw_argmax(uint32_t pixels, uint32_t classes, const int8_t *x, uint8_t *y);
 
 #ifdef __cplusplus

@@ -82,7 +82,7 @@ static lw_status compute_row(const lw_stream_params *p, const lw_stage *stage, i
         lw_resize_rows(stage->resize, row, between);
         rows[0] = row_to_read(first, between[0], at);
         rows[1] = row_to_read(first, between[1], at);
-    } else if (first->height == 1 && stage->window == 1 && stage->windowed == 1) {
+    } else if (first->height == 1 && stage->window == 1 && stage->windowed == 1 && stage->pad_top == 0) {
         rows[0] = row_to_read(first, 0, at);
     } else {
         for (int32_t tap = 0; tap < stage->window * stage->windowed; tap++) {
