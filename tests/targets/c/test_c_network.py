@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernel_library import KERNELS, SANITIZERS, SOURCES, WARNINGS, run
-from networks import ByRows, Compiled, compile_network, pictures, quantized_graph, small_graph, write_files
+from networks import ByRows, Compiled, Made, compile_network, pictures, quantized_graph, small_graph, write_files
 from numpy.typing import NDArray
 from runtimes import one_op
 
@@ -18,10 +18,12 @@ from lawder_edge.bundle.processing import prob_to_size, probabilities, to_mask
 from lawder_edge.errors import BadInput
 from lawder_edge.graph.ir import (
     Concat,
+    Conv2D,
     Graph,
     Logistic,
     MaxPool2D,
     Op,
+    Pad,
     Quantization,
     Relu,
     Reshape,
@@ -139,6 +141,21 @@ def with_op(attributes: object, shape: tuple[int, ...], *, extra: int = 0) -> Gr
     ids=["relu", "pool", "channels twice", "rows twice", "reshape"],
 )
 def test_pictures_may_go_into_any_operator_and_come_out_of_any(graph: Graph, tmp_path: Path, needs_gcc: None) -> None:
+    for row_by_row in ROW_BY_ROW:
+        compiled = compile_network(graph, tmp_path, *WARNINGS, row_by_row=row_by_row)
+        for picture in pictures(graph, 3):
+            check_trace(compiled, picture, every=row_by_row == "never")
+
+
+@pytest.mark.parametrize("window", [(1, 3), (1, 1)])
+def test_border_above_a_map_of_one_row_is_border_row_by_row_too(
+    window: tuple[int, int], tmp_path: Path, needs_gcc: None
+) -> None:
+    made = Made(1, 8)
+    side = window[1] // 2
+    around = made.add(Pad(((0, 0), (1, 1), (side, side), (0, 0))), "image")
+    wide = made.add(Conv2D("valid"), around, shape=(4, *window))
+    graph = made.graph(made.add(Conv2D(), wide, shape=(1, 1, 1)))
     for row_by_row in ROW_BY_ROW:
         compiled = compile_network(graph, tmp_path, *WARNINGS, row_by_row=row_by_row)
         for picture in pictures(graph, 3):
