@@ -155,6 +155,9 @@ class Timed:
         self.took_ms.append(1000 * (time.thread_time() - begun_s))
         return found
 
+    def miss(self) -> None:
+        self._steady.miss()
+
     def reset(self) -> None:
         self._steady.reset()
 

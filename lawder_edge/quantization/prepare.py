@@ -107,8 +107,14 @@ def prepare(
     """Put rounding after every tensor that the plan names.
 
     deployed: of `to_deploy`. size: (H, W) in pixels. scales: known ones, which are kept; None to learn them.
-    Raises BadInput for a network that cannot be traced or quantised, or scales of another one.
+    Raises BadInput for a network that cannot be traced or quantised, for one with buffers, which the file of quantised
+    weights has no place for, or scales of another one.
     """
+    if kept := sorted(deployed.state_dict().keys() - dict(deployed.named_parameters()).keys()):
+        raise BadInput(
+            f"{type(deployed).__name__} has buffers ({', '.join(kept[:5])}), and quantised weights are parameters "
+            "alone. Make them parameters with requires_grad=False, or compute them in forward."
+        )
     example = torch.zeros(2, channels, *size)
     try:
         exported = torch.export.export(deployed, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))

@@ -95,6 +95,9 @@ class Steadier(Protocol):
         Returns: steadied probability (H, W) float32, mask (H, W) uint8 0/1, and whether a polyp is confirmed.
         """
 
+    def miss(self) -> None:
+        """A frame has no mask: those before and after it are not in a row."""
+
     def reset(self) -> None:
         """Forget earlier frames."""
 

@@ -68,6 +68,7 @@ class Inference:
         self._capture, self._segmenters, self._controls = capture, tuple(segmenters), controls
         self._keep_up, self._fps, self._together, self._crop, self._judge = keep_up, fps, together, crop, judge
         self._finder = ViewFinder()
+        self._chosen: tuple[Segmenter, ...] = ()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
     def start(self) -> None:
@@ -99,6 +100,10 @@ class Inference:
         started_s = time.perf_counter()
         view = self._finder.step(frame.image, cut=frame.cut) if self._crop else whole(frame.image)
         chosen = self._segmenters if self._together else (self._segmenters[self._controls.bundle],)
+        for segmenter in chosen:
+            if segmenter not in self._chosen:
+                segmenter.begin()
+        self._chosen = chosen
         small: dict[tuple[int, int], Image] = {}
         for segmenter in chosen:
             if segmenter.runner.size not in small:
@@ -113,6 +118,7 @@ class Inference:
         self, segmenter: Segmenter, frame: Frame, view: View, small: Image, pre_ms: float, reason: str
     ) -> Segmented:
         if reason:
+            segmenter.pass_over(frame)
             return without_mask(frame, reason)
         try:
             at_s = frame.number / self._fps if self._fps else frame.captured_s
@@ -120,6 +126,7 @@ class Inference:
         # Whatever a runtime raises, the picture must go on: it is shown without a mask, and told.
         except Exception as error:
             self.failures += 1
+            segmenter.pass_over(frame)
             return without_mask(frame, f"{FAILED}{segmenter.name} failed ({first_line(error)[:80]})")
         self.segmented += 1
         return found

@@ -42,6 +42,7 @@ class Segmenter:
         """steadier: makes one that asks for the threshold of each frame."""
         self.name, self.runner, self.threshold = name, runner, threshold
         self._cut_at = threshold
+        self._cut_missed = False
         self._steadier = steadier(lambda: self._cut_at)
 
     def warm_up(self, calls: int = 3) -> None:
@@ -53,6 +54,16 @@ class Segmenter:
     def shrink(self, image: Image) -> Image:
         """image: (H, W, 3) uint8. Returns: (h, w, 3) uint8 at the network's size, by the one resize."""
         return np.asarray(resize(image, self.runner.size), np.uint8)
+
+    def pass_over(self, frame: Frame) -> None:
+        """A frame that gets no mask. A cut that it tells of is told with the next."""
+        self._cut_missed |= frame.cut
+        self._steadier.miss()
+
+    def begin(self) -> None:
+        """What was seen before is of another time: the network was not looked at."""
+        self._cut_missed = False
+        self._steadier.reset()
 
     def step(
         self, frame: Frame, view: View, small: Image, *, at_s: float, pre_ms: float, threshold: float | None
@@ -75,7 +86,8 @@ class Segmenter:
         else:
             alone = self.runner.finish(output, size)
         self._cut_at = self.threshold if threshold is None or given_masks else threshold
-        seen = Frame(frame.number, at_s, small, cut=frame.cut)
+        seen = Frame(frame.number, at_s, small, cut=frame.cut or self._cut_missed)
+        self._cut_missed = False
         probability, mask, alarm = self._steadier.step(seen, alone)
         full: Map = np.zeros(frame.image.shape[:2], np.float32)
         found: Image = np.zeros(frame.image.shape[:2], np.uint8)

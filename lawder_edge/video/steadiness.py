@@ -141,10 +141,14 @@ class Steady:
         full = _resized((shown * 255).astype(np.uint8), size) >= 128
         return _resized(now, size), full.astype(np.uint8), self._confirm.step(bool(full.any()))
 
+    def miss(self) -> None:
+        """A frame has no mask: an alarm needs confirming again."""
+        self._confirm = Confirmation(self._config.confirm_frames)
+
     def reset(self) -> None:
         """Forget earlier frames: the next one counts alone, and an alarm needs confirming again."""
         self._past = None
-        self._confirm = Confirmation(self._config.confirm_frames)
+        self.miss()
 
     def _kept(self, frame: Frame, seen: Glance, grid: tuple[int, int]) -> _Past | None:
         """What may be used of the frame before; nothing after a gap; forgotten at a cut and at another size."""

@@ -223,3 +223,17 @@ def test_a_depthwise_convolution_of_any_shape_learns(kernel: tuple[int, int]) ->
     y.square().sum().backward()
     assert weight.grad is not None
     assert weight.grad.abs().sum() > 0
+
+
+def test_a_network_with_buffers_is_refused_before_it_is_trained() -> None:
+    class Blurred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 1, 1)
+            self.register_buffer("kernel", torch.full((1, 1, 3, 3), 1 / 9))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv2d(self.conv(x), self.kernel, padding=1)
+
+    with pytest.raises(BadInput, match=r"has buffers \(kernel\)"):
+        prepare(Blurred(), size=(32, 32))

@@ -193,6 +193,17 @@ def test_a_cut_starts_the_confirmation_anew_with_and_without_smoothing() -> None
         assert alarms == [False, False, True, True, False, False, True, True]
 
 
+def test_a_frame_without_a_mask_breaks_the_row() -> None:
+    for config in (OFF, SMOOTH):
+        steady = Steady(lambda: 0.5, config)
+        alarms = []
+        for t in range(6):
+            if t == 2:
+                steady.miss()
+            alarms.append(steady.step(Frame(t, t / FPS, texture()), np.ones(SIZE, np.float32))[2])
+        assert alarms == [False, False, False, False, True, True]
+
+
 @pytest.mark.parametrize("fps", [30.0, 1.0, 0.2])
 def test_frames_in_a_row_confirm_an_alarm_however_rare_they_are(fps: float) -> None:
     for config in (OFF, SMOOTH, SteadyConfig()):

@@ -10,8 +10,10 @@ from video_parts import SIZE, GreenRunner, Kept, ListSource, segmenter, spotted,
 
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.metrics import dice
+from lawder_edge.video.capture import Capture
 from lawder_edge.video.clip import ProceduralClip, read_code
-from lawder_edge.video.frames import Controls
+from lawder_edge.video.frames import Controls, Frame
+from lawder_edge.video.inference import Inference
 from lawder_edge.video.pipeline import Outcome, Pipeline, Setting
 from lawder_edge.video.segment import Segmenter
 
@@ -166,6 +168,28 @@ def test_an_unusable_picture_shows_no_mask_and_why() -> None:
     viewer = Kept()
     run(ListSource([dark]), viewer, judge=False)
     assert viewer.reasons == [""]
+
+
+def test_an_unusable_picture_breaks_the_row_that_confirms_an_alarm_and_its_cut_is_not_lost() -> None:
+    dark = (spotted(1) * 0.1).astype(np.uint8)
+    viewer = Kept()
+    # The first picture, at which the source tells a cut, is dark.
+    run(ListSource([dark, *[spotted(i) for i in (0, 1)], dark, *[spotted(i) for i in (2, 3, 4)]]), viewer)
+    assert [s.alarm for s in viewer.segmented] == [False] * 6 + [True]
+
+
+def test_a_network_that_was_not_looked_at_confirms_its_alarms_anew() -> None:
+    controls = Controls(bundles=("a", "b"))
+    source = ListSource([])
+    asked = Inference(
+        Capture(source, controls, keep_up=False), [segmenter(name="a"), segmenter(name="b")], controls, keep_up=False
+    )
+    alarms = []
+    for number, bundle in enumerate((0, 0, 0, 1, 0, 0, 0)):
+        controls.bundle = bundle
+        found = asked._look(Frame(number, number / 25, spotted(number), cut=number == 0))
+        alarms.append(found.segmented[0].alarm)
+    assert alarms == [False, False, True, False, False, False, True]
 
 
 def test_the_black_border_is_cut_away_for_the_network_and_the_mask_stands_where_the_polyp_is() -> None:

@@ -90,6 +90,9 @@ def test_the_mask_is_the_one_that_the_steadiness_decided_and_agrees_with_the_pro
             mask[:, -20:] = 1
             return probability, mask, True
 
+        def miss(self) -> None:
+            pass
+
         def reset(self) -> None:
             pass
 
