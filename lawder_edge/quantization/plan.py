@@ -38,6 +38,8 @@ LAYOUT = frozenset(
         aten.squeeze.dim, aten.unsqueeze.default, aten.contiguous.default, aten.clone.default, aten.expand.default,
         aten.alias.default, aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
         aten.feature_dropout_.default,
+        # The zeros around are exact at any scale.
+        aten.pad.default, aten.constant_pad_nd.default,
     }
 )  # fmt: skip
 # Their results are rounded to the scale of what they average.

@@ -57,6 +57,19 @@ def test_an_adaptive_pool_to_one_value_has_a_scale_of_its_own_and_one_to_more_ha
     assert len(plan(graph_of(layers)).groups) == groups_wanted
 
 
+def test_zeros_around_a_map_have_its_scale() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(F.pad(self.first(x), (1, 1, 0, 0)))
+
+    found = plan(graph_of(Padded()))
+    assert [len(nodes) for nodes in groups(found).values()] == [1, 2, 1]
+
+
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout2d])
 def test_a_dropout_in_eval_mode_shares_the_scale_of_what_it_gives_on(kind: type[nn.Dropout], in_place: bool) -> None:
