@@ -106,6 +106,9 @@ public:
         const float* first = output.data<const float>();
         std::vector<float> values(first, first + output.get_size());
         if (settings_.kind == "logits") probabilities(values, settings_.classes);
+        // What a runtime rounded past 0 or 1; what lies further out is refused where it is used.
+        for (float& value : values)
+            if (value >= -1e-5f && value <= 1 + 1e-5f) value = std::min(std::max(value, 0.0f), 1.0f);
         return values;
     }
 

@@ -195,6 +195,17 @@ def test_the_check_passes_and_says_what_the_python_runner_says(name: str, made: 
         assert [float(x) for x in row[1:]] == pytest.approx([float(x) for x in other[1:]], abs=1e-4)
 
 
+def test_the_check_has_the_limits_of_the_python_runner(project_root: Path) -> None:
+    program = (project_root / "export" / "openvino" / "run.cpp").read_text()
+    python = (project_root / "export" / "shared" / "device.py").read_text()
+    ours, theirs = (
+        dict(re.findall(r'"(fp32|fp16|int8)"[:,] (0\.\d+)', re.search(pattern, text)[1]))  # type: ignore[index]
+        for pattern, text in ((r"kLeastDice = \{(.*)\};", program), (r"LEAST_DICE = \{(.*)\}", python))
+    )
+    assert ours == theirs
+    assert ours.keys() == {"fp32", "fp16", "int8"}
+
+
 def test_the_program_in_its_bundle_needs_no_name_of_it(bundle: Path, tmp_path: Path) -> None:
     """The lines of run.cpp's head, run by a shell."""
     compiler()
