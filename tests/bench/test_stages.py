@@ -66,7 +66,9 @@ def test_ctrl_c_waits_for_the_command_to_save(tmp_path: Path) -> None:
         "    time.sleep(1)\n"
         "    pathlib.Path('saved').touch()\n"
     )
-    code = "from pathlib import Path; from lawder_edge.bench.stages import Stage, run_stages\n"
+    # As in a terminal, though the tests may run in the background, where Ctrl-C is ignored.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from pathlib import Path; from lawder_edge.bench.stages import Stage, run_stages\n"
     code += f"import os; os.chdir({str(tmp_path)!r}); os.environ['PYTHONPATH'] = '.'\n"
     code += "run_stages([Stage('long', ('train',))], Path('done.txt'))\n"
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL)
@@ -75,6 +77,11 @@ def test_ctrl_c_waits_for_the_command_to_save(tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) != 0
+    try:
+        assert process.wait(30) != 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     assert (tmp_path / "saved").exists()
     assert not (tmp_path / "done.txt").exists()

@@ -36,6 +36,16 @@ def generator(generated: tuple[Path, Said]) -> Path:
     return generated[0] / "generator.safetensors"
 
 
+@pytest.fixture(scope="module")
+def of_sixteen(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a generator that knows the first 16 phantom frames alone."""
+    out = tmp_path_factory.mktemp("sixteen")
+    names = [f"ph/{p.stem}" for p in sorted((phantom / "images").iterdir())]
+    (out / "train.txt").write_text("\n".join(names[:16]))
+    done(["synth", "train", "--data", phantom, "--split", out / "train.txt", "--out", out / "run", *TRAIN])
+    return out / "run" / "generator.safetensors"
+
+
 def _everything_below(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -98,7 +108,7 @@ def test_an_arm_starts_from_another_generator(generator: Path, phantom: Path, tm
     ("options", "source"),
     [
         (("--masks", "procedural"), "procedural"),
-        (("--masks", "augmented", "--data", "ph"), "augmented ph/phantom_0_0000"),
+        (("--masks", "augmented", "--data", "ph"), "augmented ph/phantom_0_"),
         (("--masks", "ph"), "ph/phantom_0_0000"),
         (("--masks", "ph/masks"), "masks/phantom_0_0000"),
     ],
@@ -111,7 +121,7 @@ def test_masks_come_from_each_source(
     said = done(["synth", "sample", "--model", generator, "-n", 1, "--out", tmp_path / "out", *words, *DRAW])
     manifest = read_manifest(tmp_path / "out")
     assert manifest is not None
-    assert manifest.images[0].mask == source
+    assert manifest.images[0].mask.startswith(source)
     assert ("masks of another size brought to 32x32: 24 of 128x96" in said.err) == (source != "procedural")
 
 
@@ -251,9 +261,9 @@ class TestBadInput:
         )
 
 
-def test_a_score_chooses_what_a_segmenter_is_trained_on(generator: Path, phantom: Path, tmp_path: Path) -> None:
+def test_a_score_chooses_what_a_segmenter_is_trained_on(of_sixteen: Path, phantom: Path, tmp_path: Path) -> None:
     fakes = tmp_path / "fakes"
-    done(["synth", "sample", "--model", generator, "-n", 4, "--out", fakes, *DRAW])
+    done(["synth", "sample", "--model", of_sixteen, "-n", 4, "--out", fakes, *DRAW])
     names = [f"ph/{p.stem}" for p in sorted((phantom / "images").iterdir())]
     for name, ids in {"train": names[:16], "held": names[16:]}.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(ids))
@@ -289,8 +299,8 @@ def test_a_score_chooses_what_a_segmenter_is_trained_on(generator: Path, phantom
     assert (source.pictures, source.drawn, source.chosen) == (len(kept.names), 4, kept.rule)
 
 
-def test_synthetic_pictures_are_scored_against_real_ones(generator: Path, phantom: Path, tmp_path: Path) -> None:
-    done(["synth", "sample", "--model", generator, "-n", 4, "--out", tmp_path / "fakes", *DRAW])
+def test_synthetic_pictures_are_scored_against_real_ones(of_sixteen: Path, phantom: Path, tmp_path: Path) -> None:
+    done(["synth", "sample", "--model", of_sixteen, "-n", 4, "--out", tmp_path / "fakes", *DRAW])
     names = [f"ph/{p.stem}" for p in sorted((phantom / "images").iterdir())]
     lists = {"train": names[:16], "held": names[16:]}
     for name, ids in lists.items():
