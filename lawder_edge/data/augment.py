@@ -72,6 +72,7 @@ def geometry(
     """
     h, w = labels.shape
     out_h, out_w = size
+    # Not `< p_flip`: at 0.5 either end serves, and this one gives the pictures that earlier seeds gave.
     flip_x, flip_y = (-1.0 if rng.random() >= 1 - config.p_flip else 1.0 for _ in range(2))
     angle = np.deg2rad(rng.uniform(-config.rotate_deg, config.rotate_deg)) if rng.random() < config.p_rotate else 0.0
     scale = float(np.exp(rng.uniform(*np.log(config.scale))))

@@ -30,28 +30,32 @@ def windows(
 
 
 def bilinear_step(length: int, output: int, *, align_corners: bool) -> tuple[int, int]:
-    """Output position i comes from i * step + offset, in 1/1024 pixels: step and offset."""
+    """Output position i comes from i * step + offset, in 1/1024 pixels: step and offset.
+
+    Raises BadInput for lengths at which the step, rounded to 1/1024, leads beyond the last pixel.
+    """
     if align_corners and output > 1:
-        return ((1 << 10) * (length - 1) + (output - 1) // 2) // (output - 1), 0
-    step = ((1 << 10) * length + output // 2) // output
-    return step, 0 if align_corners else step // 2 - (1 << 9)
+        step, offset = ((1 << 10) * (length - 1) + (output - 1) // 2) // (output - 1), 0
+    else:
+        step = ((1 << 10) * length + output // 2) // output
+        offset = 0 if align_corners else step // 2 - (1 << 9)
+    if (output - 1) * step + offset >= 1024 * length:
+        raise BadInput(
+            f"a bilinear resize of {length} to {output} pixels: in int8 its steps of 1/1024 lead beyond the last one. "
+            "Resize in two steps, or to another size."
+        )
+    return step, offset
 
 
 def bilinear_sources(length: int, output: int, *, align_corners: bool) -> tuple[Index, Index, Index]:
     """Of each output position its source in 1/1024 pixels, and the two pixels between which that lies: (output,) each.
 
-    The integers of TFLite's int8 kernel. Raises BadInput for lengths at which its step, rounded to 1/1024, leads beyond
-    the last pixel.
+    The integers of TFLite's int8 kernel. Raises BadInput as `bilinear_step`.
     """
     scale, offset = bilinear_step(length, output, align_corners=align_corners)
     source = np.arange(output, dtype=np.int64) * scale + offset
     # C++ divides towards zero; the lowest source is above -1024, so that both ends become 0.
     lower = np.maximum(source, 0) // 1024
-    if lower.size and lower.max() >= length:
-        raise BadInput(
-            f"a bilinear resize of {length} to {output} pixels: in int8 its steps of 1/1024 lead beyond the last one. "
-            "Resize in two steps, or to another size."
-        )
     upper = np.minimum(np.maximum(source + 1023, 0) // 1024, length - 1)
     return source, lower, upper
 

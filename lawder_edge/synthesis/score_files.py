@@ -54,9 +54,7 @@ def read_sets(
     Raises: BadDataset for a list that is missing or stands on both sides, and for lists that are not what the manifest
     says that the generator was trained on; BadInput for a `lesion_class` that there is not; BadImage.
     """
-    manifest = read_manifest(synthetic)
-    origin = None if manifest is None else manifest.origin
-    classes = 1 if origin is None else origin.num_classes
+    origin, classes = _origin(synthetic)
     if not 1 <= lesion_class <= max(1, classes - 1):
         raise BadInput(f"--lesion-class {lesion_class}: {synthetic} is of {classes} classes, of which it is none.")
     if not train or not held_out:
@@ -127,9 +125,14 @@ def read_pictures(synthetic: Path, *, limit: int) -> TrainData:
     Raises: BadDataset, BadImage.
     """
     fakes = find_samples(synthetic)[:limit]
+    return _read(fakes, image_size(fakes[0].image), _origin(synthetic)[1], lambda done, total: None)
+
+
+def _origin(synthetic: Path) -> tuple[Origin | None, int]:
+    """What the manifest says of the generator, if anything, and how many classes its masks have."""
     manifest = read_manifest(synthetic)
-    classes = 1 if manifest is None or manifest.origin is None else manifest.origin.num_classes
-    return _read(fakes, image_size(fakes[0].image), classes, lambda done, total: None)
+    origin = None if manifest is None else manifest.origin
+    return origin, 1 if origin is None else origin.num_classes
 
 
 def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:

@@ -44,8 +44,9 @@ class WeightsRecord:
     chosen on validation. size: side in pixels that it was chosen at. train_ids: the ids (`folder/stem`) that the
     weights were fitted to, those of synthetic pictures (`synthetic/GENERATOR/stem`) and what their generators were
     fitted to among them, train_groups: their sequences or patients; val_ids, val_groups: what they were chosen by; an
-    evaluation marks overlaps with all four. synthetic: where the synthetic pictures came from. recipe: the training
-    configuration as JSON. notes: one line for people.
+    evaluation marks overlaps with all four. unlisted: whether they were made from something else too, such as weights
+    to start from, whose own lists are not recorded. synthetic: where the synthetic pictures came from. recipe: the
+    training configuration as JSON. notes: one line for people.
     """
 
     model: str

@@ -210,7 +210,8 @@ class Pipeline:
             recording=self._controls.recording,
         )
         picture = self._draw(found, overlay, None)
-        kept = self._unreadable(found, overlay, picture) if self._recorders else None
+        # A picture that stands is recorded no second time.
+        kept = self._unreadable(found, overlay, picture) if new and self._recorders else None
         drawn_s = time.perf_counter()
         for viewer in self._viewers:
             viewer.show(picture, first, status)

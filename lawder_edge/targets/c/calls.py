@@ -41,7 +41,7 @@ from lawder_edge.graph.ir import (
     Transpose,
 )
 from lawder_edge.graph.validate import describe
-from lawder_edge.graph.windows import bilinear_sources, bilinear_step, nearest_sources
+from lawder_edge.graph.windows import bilinear_step, nearest_sources
 from lawder_edge.targets.c.fuse import MAX_WINDOW_ROWS, window_start
 from lawder_edge.targets.c.records import Constant, Record, record
 
@@ -278,7 +278,6 @@ def _resize(attributes: ResizeBilinear | ResizeNearest, shape: Shape, out: Shape
     scales, offsets = [0, 0], [0, 0]
     for i, (length, wanted) in enumerate(zip(shape[1:3], out[1:3], strict=True)):
         if isinstance(attributes, ResizeBilinear):
-            bilinear_sources(length, wanted, align_corners=attributes.align_corners)  # refuses what leads beyond
             scales[i], offsets[i] = bilinear_step(length, wanted, align_corners=attributes.align_corners)
         elif not np.array_equal(nearest_sources(length, wanted), np.arange(wanted, dtype=np.int64) * length // wanted):
             raise BadInput(f"resizes {length} to {wanted} pixels, where float32 rounds off; wanted a whole factor.")
