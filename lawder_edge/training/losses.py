@@ -47,9 +47,22 @@ def bce_dice(logits: Tensor, labels: Tensor) -> Tensor:
     return entropy + soft_dice(logits, labels)
 
 
+def _box_mean(t: Tensor, side: int, *, dim: int) -> Tensor:
+    """Mean of `side` (odd) neighbours along `dim`, zeros beyond the picture. t: float32, at most 1."""
+    length, half = t.shape[dim], side // 2
+    sums = F.pad(t, (half + 1, half) if dim == 3 else (0, 0, half + 1, half)).cumsum(dim)
+    return (sums.narrow(dim, side, length) - sums.narrow(dim, 0, length)) / side
+
+
 def near_contour(t: Tensor) -> Tensor:
-    """1 + 5 |mean over 31x31 - t|: up to 6 near a contour. t: (B, K, H, W) masks or probabilities. As PraNet."""
-    return 1 + 5 * (F.avg_pool2d(t, 31, stride=1, padding=15) - t).abs()
+    """1 + 5 |mean over 31x31 - t|: up to 6 near a contour. As PraNet.
+
+    t: (B, K, H, W) masks or probabilities. Returns: the same shape, float32.
+    """
+    # By running sums, 2 ms for 12 masks of 192 x 192: avg_pool2d adds all 961 each time, 340 ms, two thirds of a step
+    # of ORDER on one thread.
+    mean = _box_mean(_box_mean(t.float(), 31, dim=2), 31, dim=3)
+    return 1 + 5 * (mean - t).abs()
 
 
 def structure(logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lawder_edge.training.losses import LOSSES, bce_dice, soft_dice, structure, supervised
+from lawder_edge.training.losses import LOSSES, bce_dice, near_contour, soft_dice, structure, supervised
 
 
 def _square(classes: int = 1) -> torch.Tensor:
@@ -84,6 +84,16 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_halves_though_one_of_them_is_emp
     logits, labels = _with_an_empty_picture(classes)
     halves = [LOSSES[name](logits[i : i + 1], labels[i : i + 1]) for i in range(2)]
     torch.testing.assert_close(LOSSES[name](logits, labels), (halves[0] + halves[1]) / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [(7, 40), (96, 65)])
+def test_the_weight_near_a_contour_is_by_the_mean_of_31_x_31_with_zeros_beyond(
+    size: tuple[int, int], dtype: torch.dtype
+) -> None:
+    t = (torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) > 0.7).to(dtype)
+    mean = torch.nn.functional.avg_pool2d(t.double(), 31, stride=1, padding=15)
+    torch.testing.assert_close(near_contour(t).double(), 1 + 5 * (mean - t).abs(), rtol=0, atol=1e-5)
 
 
 def test_the_structure_loss_weighs_a_mistake_at_the_contour_more() -> None:
