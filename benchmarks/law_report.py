@@ -192,19 +192,21 @@ def differences(runs: Sequence[Run], tests: Sequence[str]) -> str:
 
 
 def document(parts: Sequence[PartRuns], *, words: str) -> str:
-    """law.md. Raises: BadInput for parts of several scales."""
+    """law.md. Raises: BadInput for parts of several scales, judges or features."""
     scale = scale_of(parts)
+    measured = measured_by(parts)
     before = BEFORE.format(**asdict(scale), full_size=FULL_SIZE["--threads" not in scale.options])
     lines = [before, "## What was found", "", "![Dice of ORDER over the distance of its pictures](law.svg)", ""]
     few, full = (
         [r for part in parts if (part.name == "full") == whole for r in part.runs if r.begun] for whole in (False, True)
     )
     lines += [endpoint(few)]
-    if features := {r.score.features for r in (*few, *full) if r.score is not None}:
+    if measured is not None:
+        features, judge = measured
         lines += [
-            f"Mean over seeds, standard deviation between them in brackets. Distances with features of "
-            f"{', '.join(sorted(features))}, KID times 1,000: they compare with each other alone. Mask fidelity is the "
-            "Dice between the mask asked for and what the bundled ORDER, which saw no synthetic picture, finds.",
+            f"Mean over seeds, standard deviation between them in brackets. Distances with features of {features}, KID "
+            "times 1,000: they compare with each other alone. Mask fidelity is the Dice between the mask asked for and "
+            f"what a network of this package that saw no synthetic picture, {judge}, finds.",
             "",
         ]
     for part in parts:
@@ -222,6 +224,17 @@ def scale_of(parts: Sequence[PartRuns]) -> Scale:
     if len(scales) != 1:
         raise BadInput(f"parts of {len(scales)} scales do not go into one table; wanted those of one call of law.py.")
     return scales.pop()
+
+
+def measured_by(parts: Sequence[PartRuns]) -> tuple[str, str] | None:
+    """(features, judge) of every score, None where there is no score. Raises: BadInput for several."""
+    found = {(r.score.features, r.score.judge) for part in parts for r in part.runs if r.score is not None}
+    if len(found) > 1:
+        raise BadInput(
+            f"scores by {' and by '.join(sorted(map(', '.join, found)))} do not compare. Take one version of the "
+            "package for all, or remove the score lines of the other in done.txt and repeat law.py."
+        )
+    return next(iter(found), None)
 
 
 def drawn(parts: Sequence[PartRuns]) -> str | None:

@@ -29,12 +29,14 @@ class Scale:
 class Score:
     """What `synth score` said of a generator's pictures, means.
 
-    features: of the distances. kid_*: to held-out pictures; floor_*: of the real training pictures to those.
-    frechet_*: beside it. fidelity: Dice of the mask asked for and the one found; fidelity_real: of the judge on
-    held-out pictures. memorised: how many of `pictures` are near a training picture.
+    features: of the distances. judge: of the masks, with the start of its weights' hash. kid_*: to held-out pictures;
+    floor_*: of the real training pictures to those. frechet_*: beside it. fidelity: Dice of the mask asked for and the
+    one found; fidelity_real: of the judge on held-out pictures. memorised: how many of `pictures` are near a training
+    picture.
     """
 
     features: str
+    judge: str
     kid_frame: float
     kid_crop: float
     floor_frame: float
@@ -53,6 +55,7 @@ class Score:
         frame, crop = views["frame"], views["lesion crop"]
         return cls(
             features=report["features"],
+            judge=report["fidelity"]["judge"],
             kid_frame=frame["to_held"]["mean"],
             kid_crop=crop["to_held"]["mean"],
             floor_frame=frame["floor"]["mean"],

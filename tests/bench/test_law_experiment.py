@@ -73,12 +73,12 @@ def test_the_lists_of_100_are_disjoint(project_root: Path) -> None:
     assert not set(lists[0]) & set(lists[1])
 
 
-def few(records: ModuleType, name: str, *, size: int = 128) -> Any:
+def few(records: ModuleType, name: str, *, size: int = 128, judge: str = "order (0123)") -> Any:
     """Two seeds of three arms; the second list is not measured. Dice depends on the part too."""
 
     def score(value: float) -> Any:
         return records.Score(
-            "Some-Net", *[value] * 6, fidelity=0.7 + value, fidelity_real=0.9, memorised=2, pictures=400
+            "Some-Net", judge, *[value] * 6, fidelity=0.7 + value, fidelity_real=0.9, memorised=2, pictures=400
         )
 
     level = 0.6 + 0.1 * (name == "few-b")
@@ -113,6 +113,12 @@ def test_parts_of_several_scales_are_no_table(report: ModuleType, records: Modul
         report.document([few(records, "few-a"), few(records, "few-b", size=256)], words="")
 
 
+def test_scores_of_several_judges_are_no_table(report: ModuleType, records: ModuleType) -> None:
+    with pytest.raises(BadInput, match=r"order \(0123\) and by Some-Net, order \(4567\)"):
+        report.document([few(records, "few-a"), few(records, "few-b", judge="order (4567)")], words="")
+    assert "order (0123)" in report.document([few(records, "few-a"), few(records, "few-b")], words="")
+
+
 def test_numbers_are_gathered_from_the_files_that_the_stages_write(law: ModuleType, tmp_path: Path) -> None:
     part = law.PARTS[1]
     score = {
@@ -121,7 +127,7 @@ def test_numbers_are_gathered_from_the_files_that_the_stages_write(law: ModuleTy
             {"view": view, "to_held": {"mean": 0.2}, "floor": {"mean": 0.1}, "frechet_to_held": 3.0}
             for view in ("frame", "lesion crop")
         ],
-        "fidelity": {"synthetic": {"mean": 0.7}, "held_out": {"mean": 0.8}},
+        "fidelity": {"judge": "order (0123)", "synthetic": {"mean": 0.7}, "held_out": {"mean": 0.8}},
         "memorised": {"flagged": [1, 2]},
         "synthetic": 400,
     }
