@@ -11,7 +11,7 @@ from lawder_edge.bundle.manifest import WeightsInfo
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.overlap import TrainedOn
-from lawder_edge.weights import TorchRunner, bundled_weights, load_model
+from lawder_edge.weights import TorchRunner, carried_weights, load_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -108,10 +108,12 @@ def load_predictor(text: str, *, threads: int = 0) -> Predictor:
 
 def _carried_lists(weights: WeightsInfo, *, int8: bool = False) -> TrainedOn | None:
     """What the carried weights were made from, where a manifest's are the same. Needs no torch."""
-    path = bundled_weights(weights.model, int8=int8)
-    if path is None or importlib.util.find_spec("safetensors") is None:
+    if importlib.util.find_spec("safetensors") is None:
         return None
     from lawder_edge.training.record import hash_ids, read_header, read_record
 
-    record = read_record(path, read_header(path))
-    return record.trained_on() if hash_ids(record.train_ids) == weights.train_ids_sha256 else None
+    for path in carried_weights(weights.model, int8=int8):
+        record = read_record(path, read_header(path))
+        if hash_ids(record.train_ids) == weights.train_ids_sha256:
+            return record.trained_on()
+    return None

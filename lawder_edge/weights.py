@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,9 +99,22 @@ def bundled_weights(name: str, *, int8: bool = False) -> Path | None:
     return path if path.is_file() else None
 
 
+def carried_weights(model: str, *, int8: bool = False) -> tuple[Path, ...]:
+    """All weights that the package carries for an architecture: those of its name, then `MODEL_64` and the like, which
+    were trained for pictures of that side, by rising side.
+    """
+    ending = f"{'_int8' if int8 else ''}.safetensors"
+    found = {
+        int(match[1] or 0): path
+        for path in BUNDLED.glob(f"{model}*{ending}")
+        if (match := re.fullmatch(rf"{re.escape(model)}(?:_(\d+))?{re.escape(ending)}", path.name))
+    }
+    return tuple(found[side] for side in sorted(found))
+
+
 def bundled_card(name: str) -> Path | None:
-    """The model card that the package carries for a model, or None."""
-    path = BUNDLED / f"{name}.md"
+    """The model card that the package carries for weights of that name, or None. One card tells of all sides."""
+    path = BUNDLED / f"{re.sub(r'_[0-9]+$', '', name)}.md"
     return path if path.is_file() else None
 
 
@@ -123,6 +137,7 @@ def load_model(text: str, *, int8: bool = False) -> LoadedModel:
         module = create_model(text)
         return LoadedModel(module.eval(), WeightsRecord(model=text), fingerprint(dict(module.state_dict())))
     path = Path(file) if separator else Path(text)
+    architecture = architecture if separator else ""
     if not separator and not path.exists() and path.suffix != ".safetensors":
         carried = (bundled_weights(text, int8=True) if int8 else None) or bundled_weights(text)
         if carried is None:

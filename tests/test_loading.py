@@ -50,3 +50,20 @@ def test_a_header_that_does_not_say_what_the_weights_are_is_named(header: dict[s
     write_tensors(carried, {"w": torch.zeros(1)}, header)
     with pytest.raises(BadCheckpoint, match=r"net\.safetensors: its header does not say"):
         _carried_lists(INFO)
+
+
+def test_a_bundle_of_carried_weights_for_a_smaller_picture_knows_what_they_have_seen(carried: Path) -> None:
+    for path, ids in ((carried, ["a/9"]), (carried.with_name("net_64.safetensors"), ["a/1"])):
+        write_tensors(path, {"w": torch.zeros(1)}, {"record": json.dumps({"model": "net", "train_ids": ids})})
+    known = _carried_lists(INFO)
+    assert known is not None
+    assert known.ids == {"a/1"}
+
+
+def test_carried_weights_are_those_of_the_name_then_those_for_a_side(carried: Path) -> None:
+    for stem in ("net", "net_128", "net_64", "net_64_int8", "net_int8", "net_wide", "nets", "net_wide_64"):
+        carried.with_name(f"{stem}.safetensors").touch()
+    assert [path.stem for path in weights.carried_weights("net")] == ["net", "net_64", "net_128"]
+    assert [path.stem for path in weights.carried_weights("net", int8=True)] == ["net_int8", "net_64_int8"]
+    carried.with_name("net.md").touch()
+    assert weights.bundled_card("net_64") == weights.bundled_card("net") == carried.with_name("net.md")

@@ -14,6 +14,7 @@ from lawder_edge.exporting.request import ExportRequest
 from lawder_edge.targets.registry import ExportSpec, get_target
 
 if TYPE_CHECKING:
+    from lawder_edge.training.record import WeightsRecord
     from lawder_edge.weights import LoadedModel
 
 
@@ -135,7 +136,7 @@ def export_verified(
         on_bad=(on_bad or (lambda name, reason: None)) if request.skip_bad else None,
         on_note=on_note,
     )
-    remarks: list[str] = []
+    remarks = [said] if (said := smaller_than_learnt(request.size, weights)) else []
     bundle = export_bundle(
         reference,
         target=target,
@@ -156,21 +157,42 @@ def export_verified(
     return replace(outcome_of(bundle, certificate), remarks=tuple(remarks))
 
 
+def smaller_than_learnt(size: tuple[int, int] | None, weights: WeightsRecord) -> str | None:
+    """What to know of a file for pictures of `size` (H, W) that is well below what trained weights were chosen at."""
+    if size is None or not weights.train_ids or 4 * max(size) > 3 * weights.size:
+        return None
+    from lawder_edge.weights import carried_weights
+
+    named = f"{weights.model}_{max(size)}"
+    carried = [path.stem for path in carried_weights(weights.model)]
+    advice = f"take --model {named}" if named in carried else "train and quantise at the size that the device has"
+    return (
+        f"{size[0]}x{size[1]}: these weights were chosen at {weights.size}x{weights.size}, and find less in smaller "
+        f"pictures; {advice}"
+    )
+
+
 def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
     """The module that a bundle was exported from: `model`, or else the weights carried for the manifest's model.
 
     Raises BadInput where those are other weights than the bundle holds.
     """
-    from lawder_edge.weights import load_model
+    from lawder_edge.weights import carried_weights, load_model
 
     wanted = bundle.manifest.weights
-    loaded = load_model(model or wanted.model, int8=bundle.manifest.precision == "int8")
-    if loaded.sha256 != wanted.sha256:
-        raise BadInput(
-            f"{bundle.path}: exported from weights {wanted.sha256[:8]}, but {model or wanted.model} has "
-            f"{loaded.sha256[:8]}. Name the checkpoint that it was exported from with --model."
-        )
-    return loaded
+    int8 = bundle.manifest.precision == "int8"
+    carried = [str(path) for path in carried_weights(wanted.model, int8=int8)]
+    tried = {}
+    for text in [model] if model else carried or [wanted.model]:
+        loaded = load_model(text, int8=int8)
+        if loaded.sha256 == wanted.sha256:
+            return loaded
+        tried[Path(text).stem if text in carried else text] = loaded.sha256[:8]
+    raise BadInput(
+        f"{bundle.path}: exported from weights {wanted.sha256[:8]}, but "
+        f"{' and '.join(f'{name} has {sha256}' for name, sha256 in tried.items())}. Name the checkpoint that it was "
+        "exported from with --model."
+    )
 
 
 def left_out(target: str, request: ExportRequest) -> ExportOutcome | None:

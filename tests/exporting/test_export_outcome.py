@@ -7,14 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lawder_edge import weights
 from lawder_edge.bench.machine import describe_machine
 from lawder_edge.bench.rows import BenchReport, BenchSpec, Noise, Row
 from lawder_edge.cli import export as command
 from lawder_edge.cli import export_table
 from lawder_edge.cli.main import run
+from lawder_edge.errors import BadInput
 from lawder_edge.exporting import isolated, outcome
 from lawder_edge.exporting import report as costs
+from lawder_edge.exporting.export import export_bundle
 from lawder_edge.exporting.outcome import ExportOutcome
+from lawder_edge.models import create_model
+from lawder_edge.targets.registry import ExportSpec
+from lawder_edge.training.checkpoint import save_weights
+from lawder_edge.training.record import WeightsRecord
 
 CERTIFIED = ExportOutcome("onnx", "fp32", "certified", bundle="b", file="b.onnx")
 
@@ -52,3 +59,45 @@ def test_an_export_that_failed_is_not_hidden_by_its_measurement(
     monkeypatch.setattr(isolated, "export_isolated", lambda task, **options: failed)
     monkeypatch.setattr(command, "_report", lambda *args: 1)
     assert run(["export", "-t", "all", "--out", str(tmp_path / "b"), "--report"]) == 3
+
+
+@pytest.fixture
+def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package that carries weights for two sides."""
+    folder = tmp_path / "carried"
+    folder.mkdir()
+    monkeypatch.setattr(weights, "BUNDLED", folder)
+    for stem, size in (("mk_unet_t", 256), ("mk_unet_t_64", 64)):
+        save_weights(folder / f"{stem}.safetensors", create_model("mk_unet_t"), WeightsRecord("mk_unet_t", size=size))
+    return folder
+
+
+def test_a_bundle_of_carried_weights_for_a_side_is_held_against_them(carried: Path, tmp_path: Path) -> None:
+    loaded = weights.load_model("mk_unet_t_64")
+    bundle = export_bundle(
+        loaded.module, target="onnx", spec=ExportSpec(size=(64, 64)), weights_info=loaded.info(), out=tmp_path / "b"
+    )
+    assert outcome.source_model(bundle).sha256 == loaded.sha256
+    (carried / "mk_unet_t_64.safetensors").unlink()
+    with pytest.raises(BadInput, match=f"exported from weights {loaded.sha256[:8]}, but mk_unet_t has"):
+        outcome.source_model(bundle)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (None, None),
+        ((256, 256), None),
+        ((224, 160), None),
+        ((64, 64), "take --model mk_unet_t_64"),
+        ((128, 64), "train and quantise at the size"),
+    ],
+)
+def test_a_file_for_much_smaller_pictures_than_were_learnt_is_remarked_on(
+    size: tuple[int, int] | None, said: str | None, carried: Path
+) -> None:
+    record = WeightsRecord("mk_unet_t", size=256, train_ids=("a/1",))
+    remark = outcome.smaller_than_learnt(size, record)
+    assert remark is None if said is None else said in str(remark)
+    assert outcome.smaller_than_learnt((64, 64), replace(record, size=64)) is None
+    assert outcome.smaller_than_learnt((64, 64), replace(record, train_ids=())) is None
