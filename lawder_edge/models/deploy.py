@@ -12,6 +12,7 @@ What becomes of a network, in one place, in plain PyTorch:
 - In ORDER's adapter 1x1 convolutions of a concatenation become two and a sum, so that no tensors have to share a scale;
   a residual around a fusion becomes part of its weights.
 - Auxiliary heads are dropped.
+- A convolution's padding "same" or "valid" becomes numbers, where it is as much on both sides.
 """
 
 from __future__ import annotations
@@ -61,9 +62,23 @@ def to_deploy(model: nn.Module) -> nn.Module:
                 "depend on the pictures beside it. Train with track_running_stats=True, or take GroupNorm."
             )
     deployed = _simplified(copy.deepcopy(model).eval())
+    for module in deployed.modules():
+        if isinstance(module, nn.Conv2d):
+            _pad_by_numbers(module)
     if any(isinstance(m, nn.BatchNorm2d) for m in deployed.modules()):
         deployed = _without_batch_norm(deployed)
     return deployed.requires_grad_(True)
+
+
+def _pad_by_numbers(conv: nn.Conv2d) -> None:
+    """In place. An even window of padding "same" has one more zero on one side, which no number tells: it stays."""
+    if conv.padding_mode != "zeros" or not isinstance(conv.padding, str):
+        return
+    beyond = [
+        d * (k - 1) if conv.padding == "same" else 0 for d, k in zip(conv.dilation, conv.kernel_size, strict=True)
+    ]
+    if all(total % 2 == 0 for total in beyond):
+        conv.padding = (beyond[0] // 2, beyond[1] // 2)
 
 
 class DeployedInvertedResidual(nn.Module):

@@ -163,3 +163,19 @@ def test_a_batch_norm_without_running_statistics_is_refused_by_name() -> None:
     network.late_bn = nn.BatchNorm2d(4, track_running_stats=False)
     with pytest.raises(BadInput, match=r"late_bn is a BatchNorm2d without running statistics.*track_running_stats"):
         to_deploy(network)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+def test_padding_by_name_becomes_numbers_where_both_sides_have_as_much() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, (3, 5), padding="same"),
+        nn.Conv2d(4, 4, 3, dilation=2, padding="same"),
+        nn.Conv2d(4, 4, 3, padding="valid"),
+        nn.Conv2d(4, 4, 2, padding="same"),
+        nn.Conv2d(4, 1, 3, padding="same", padding_mode="reflect"),
+    )
+    x = torch.randn(2, 3, 24, 32)
+    deployed = to_deploy(network)
+    torch.testing.assert_close(deployed(x), network(x), rtol=0, atol=0)
+    found = [conv.padding for conv in deployed.modules() if isinstance(conv, nn.Conv2d)]
+    assert found == [(1, 2), (2, 2), (0, 0), "same", "same"]
