@@ -117,6 +117,7 @@ WEIGHTS = HERE / "weights"
 NETWORKS = (
     Network("order", "ORDER as the package carries it", BUNDLED / "order.safetensors", USUAL),
     Network("order_int8", "the same in int8, in PyTorch", BUNDLED / "order_int8.safetensors", USUAL),
+    Network("order_equal", "ORDER by the recipe of the three below", WEIGHTS / "order_equal.safetensors", USUAL),
     Network("mk_unet_wide", "MK-UNet of 40,340 parameters", WEIGHTS / "mk_unet_wide.safetensors", USUAL),
     Network("mk_unet_t", "MK-UNet-T", WEIGHTS / "mk_unet_t.safetensors", USUAL),
     Network("unet", "a small plain U-Net", WEIGHTS / "unet.safetensors", USUAL),

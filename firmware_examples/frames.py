@@ -46,17 +46,16 @@ def reference_masks(bundle: Bundle, pictures: Sequence[Bytes], *, model: str | N
     model: what the bundle was exported from; the weights that the package carries for its network when None. Raises
     BadInput where those are other weights.
     """
+    from lawder_edge.exporting.outcome import source_model
     from lawder_edge.quantization.network import QuantizedNetwork
     from lawder_edge.targets.c.probability import reference_mask
     from lawder_edge.targets.nhwc import to_graph
     from lawder_edge.targets.registry import ExportSpec
-    from lawder_edge.weights import load_model
 
     manifest = bundle.manifest
-    loaded = load_model(model or manifest.weights.model, int8=True)
-    network = loaded.computed
-    if loaded.sha256 != manifest.weights.sha256 or not isinstance(network, QuantizedNetwork):
-        raise BadInput(f"{bundle.path}: exported from other weights than {model or manifest.weights.model}. Name them.")
+    network = source_model(bundle, model).computed
+    if not isinstance(network, QuantizedNetwork):
+        raise BadInput(f"{bundle.path}: exported from weights that are not quantised; wanted those of lawder-edge qat.")
     size = (manifest.input.height, manifest.input.width)
     spec = ExportSpec(
         size=size, precision="int8", channels=manifest.input.channels, classes=manifest.output.classes

@@ -289,5 +289,5 @@ def test_frames_come_from_the_bundle_and_masks_from_the_reference(order: Path) -
     assert [p.shape for p in pictures] == [(64, 64, 3)] * 2
     masks = reference_masks(bundle, pictures[:1])
     assert masks[0].shape == (64, 64)
-    with pytest.raises(BadInput, match="exported from other weights"):
+    with pytest.raises(BadInput, match="exported from weights"):
         reference_masks(bundle, pictures[:1], model="lawder_edge.models.unet:UNet")
