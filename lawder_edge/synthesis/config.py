@@ -20,9 +20,7 @@ class SynthConfig:
     It is one that gave endoscopy-like pictures on two CPU cores within an hour (128 px, 3,400 steps a thread and hour).
     """
 
-    arm: str = (
-        "law"  # how pixels are weighted: uniform, ratio, regions, law, and its ablations law_regions and law_joint
-    )
+    arm: str = "law"  # how pixels are weighted: uniform, ratio, regions, law, law_on_regions, law_regions, law_joint
     steps: int = 4000  # of the optimiser; a finished run goes on with --resume and more of them
     size: int = 128  # side of the pictures
     batch: int = 16  # pictures a step, over all processes
@@ -34,7 +32,7 @@ class SynthConfig:
     ema_decay: float = 0.999  # of the weights that are sampled from
     mask_dropout: float = 0.1  # share of pictures whose mask is withheld, for guidance
     flips: bool = True  # left-right and upside-down
-    gamma: float = 0.5  # law and its ablations: how far the learned map moves the prior; 0 is the ratio arm
+    gamma: float = 0.5  # of the learned arms: how far the map moves the prior; 0 leaves the prior
     lowest_weight: float = 0.2  # of a pixel
     highest_weight: float = 5.0  # of a pixel
     denoiser: str = "small"  # small, of pixels; or controlnet, which trains a ControlNet on Stable Diffusion's latents

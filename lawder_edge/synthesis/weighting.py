@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lawder_edge.synthesis.arms import LEARNED, Arm
+from lawder_edge.synthesis.arms import LEARNED, ON_REGIONS, Arm
 
 DELTA_LIMIT = math.log(3)
 # What inside, boundary band and outside weigh together in a picture, whatever their areas.
@@ -143,7 +143,8 @@ def _factor(v: Tensor, bounds: Bounds) -> Tensor:
 def delta_map(arm: Arm, s: Tensor, mask: Tensor) -> Tensor:
     """What a learned arm moves its prior by, (B, 1, H, W), 0 where s is.
 
-    - law: clip(s - mean(s), -log 3, log 3), the mean over each picture; s is the log of the expected relative error
+    - law, law_on_regions: clip(s - mean(s), -log 3, log 3), the mean over each picture; s is the log of the expected
+      relative error
     - law_regions: the mean of that over each of the picture's `regions`
     - law_joint: tanh(s), in [-1, 1]
 
@@ -173,6 +174,7 @@ def pixel_weights(
     - law: P(ratio prior exp(gamma delta)), near the w that is worst for the denoiser among those near the prior:
       argmax_w mean(w E[e]) - tau KL(w || prior) is proportional to prior exp(E[e] / tau); here s = log E[e] stands for
       E[e] / tau, which bounds what a few pixels can draw. With s = 0 or gamma = 0 it is the ratio arm.
+    - law_on_regions: P(region prior exp(gamma delta)), as law from the prior of the regions arm.
     - law_regions: as law, with delta replaced by its mean inside, in the band and outside. Three numbers a picture and
       time: what law gains over it comes from where within a region the error is expected.
     - law_joint: P(max(ratio prior + gamma delta, .05)), the sum that reviews of the paper describe, its delta learned
@@ -185,7 +187,7 @@ def pixel_weights(
     """
     if arm == "uniform":
         return torch.ones_like(mask, dtype=torch.float32)
-    prior = region_prior(mask) if arm == "regions" else ratio_prior(mask)
+    prior = region_prior(mask) if arm in ON_REGIONS else ratio_prior(mask)
     if arm in LEARNED:
         if s is None:
             raise ValueError(f"the {arm} arm needs s, the map that its weighter gives")

@@ -17,7 +17,7 @@ from synth_samples import TINY, phantom_data
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
 from lawder_edge.synthesis import step as step_module
 from lawder_edge.synthesis import train as train_module
-from lawder_edge.synthesis.arms import ARMS, LEARNED
+from lawder_edge.synthesis.arms import ARMS, LEARNED, ON_REGIONS
 from lawder_edge.synthesis.config import SynthConfig, SynthProgress
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
@@ -82,11 +82,14 @@ def test_law_starts_as_the_ratio_arm_and_leaves_it(tmp_path: Path, pictures: Tra
     assert "weighter.last.weight" in weighter
 
 
-def test_a_learned_arm_without_its_map_trains_the_denoiser_of_the_ratio_arm_bit_for_bit(
-    tmp_path: Path, pictures: TrainData
+@pytest.mark.parametrize(
+    ("fixed", "on_it"), [("ratio", set(LEARNED) - set(ON_REGIONS)), ("regions", {"law_on_regions"})]
+)
+def test_a_learned_arm_without_its_map_trains_the_denoiser_of_its_prior_bit_for_bit(
+    fixed: str, on_it: set[str], tmp_path: Path, pictures: TrainData
 ) -> None:
     prints = []
-    for arm in ("ratio", *LEARNED):
+    for arm in (fixed, *on_it):
         result = train(
             dataclasses.replace(TINY, arm=arm, gamma=0.0, steps=8), pictures, out=_folder(tmp_path / arm), cpu=True
         )
@@ -129,7 +132,7 @@ def test_the_joint_arm_learns_its_weighter_by_the_diffusion_loss_and_holds_the_w
         assert torch.equal(a, b)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("arm", "taken"), [("law_regions", True), ("law_joint", False)])
+@pytest.mark.parametrize(("arm", "taken"), [("law_on_regions", True), ("law_regions", True), ("law_joint", False)])
 def test_a_weighter_goes_on_in_arms_where_its_map_means_the_same(
     arm: str, taken: bool, tmp_path: Path, pictures: TrainData
 ) -> None:
@@ -143,7 +146,7 @@ def test_a_weighter_goes_on_in_arms_where_its_map_means_the_same(
     assert taken or generator.weighter.last.weight.abs().max() == 0
 
 
-@pytest.mark.parametrize("arm", ["law", "law_regions"])
+@pytest.mark.parametrize("arm", ["law", "law_on_regions", "law_regions"])
 def test_neither_loss_reaches_the_other_network(arm: str, pictures: TrainData, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     config = dataclasses.replace(TINY, arm=arm)
