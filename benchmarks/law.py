@@ -63,7 +63,7 @@ class Part:
 
 KVASIR = ("Kvasir-100", ("pranet_test_kvasir_100.txt",))
 CLINIC = ("ClinicDB, another hospital", ("clinicdb_sequences_01_15.txt", "clinicdb_sequences_16_29.txt"))
-FEW_ARMS = ("uniform", "regions", "law")
+FEW_ARMS = ("uniform", "regions", "law", "law_on_regions")
 PARTS = (
     Part(
         "full",

@@ -137,7 +137,7 @@ def test_numbers_are_gathered_from_the_files_that_the_stages_write(law: ModuleTy
             found = score if "score" in stage.argv else {"dice": {"mean": number / 1000}}
             stage.file.write_text(json.dumps(found))
     runs = law.gathered(part, law.CPU, work=tmp_path).runs
-    assert len({(run.arm, run.seed) for run in runs}) == len(runs) == 3 + 9 + 1
+    assert len({(run.arm, run.seed) for run in runs}) == len(runs) == 3 + 12 + 1
     assert len({dice for run in runs for dice in run.dice}) == 2 * len(runs)
     assert all((run.score is None) == (run.arm == "real") for run in runs)
 
