@@ -52,8 +52,13 @@ def test_a_recipe_that_is_no_text_is_named(tmp_path: Path) -> None:
         read_config(path, TrainConfig())
 
 
-def test_the_shipped_recipe_reads(project_root: Path) -> None:
-    assert read_config(project_root / "benchmarks" / "recipes" / "polyps.toml", TrainConfig()).stages[-1].size == 256
+def test_the_shipped_recipes_read_and_train_at_256(project_root: Path) -> None:
+    recipes = sorted((project_root / "benchmarks" / "recipes").glob("*.toml"))
+    assert {path.stem for path in recipes} >= {"order", "order_sides", "polyps", "teacher"}
+    for path in recipes:
+        config = read_config(path, TrainConfig())
+        config.check()
+        assert config.stages[-1].size == 256
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.2])

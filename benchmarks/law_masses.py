@@ -1,0 +1,125 @@
+"""Where arms put a picture's weight, inside the lesion, in the band of its contour and outside, and where the error is.
+
+    python benchmarks/law_masses.py --model runs/law/few-a/law-1/generator.safetensors --data DIR --split LIST
+
+The shares of the weight are means over pictures with both regions and over times, of the learned arm and of the fixed
+ones that it could start from; `the error` is where the denoiser's squared error lies, `area` the share of the pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lawder_edge.data.cache import load_arrays
+from lawder_edge.data.datasets import listed_samples
+from lawder_edge.errors import LawderError
+from lawder_edge.evaluation.tables import markdown_table
+from lawder_edge.synthesis.arms import LEARNED, Arm
+from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.denoiser import mask_planes
+from lawder_edge.synthesis.diffusion import TIMES, kept_share, noised
+from lawder_edge.synthesis.generator import Generator, read_generator, start_from
+from lawder_edge.synthesis.solver import first_noise
+from lawder_edge.synthesis.weighting import Bounds, has_regions, pixel_weights, regions
+from lawder_edge.training.batches import normalise
+
+BATCH = 20
+FIXED: tuple[Arm, ...] = ("ratio", "regions")
+
+
+def shares(weights: Tensor, lesion: Tensor) -> NDArray[np.float64]:
+    """Of each picture's weight, what lies inside, in the band and outside: (B, 3), which sum to 1."""
+    parts = (regions(lesion) * weights).sum((2, 3, 4)).T
+    found: NDArray[np.float64] = (parts / parts.sum(1, keepdim=True)).double().numpy()
+    return found
+
+
+@torch.no_grad()
+def masses(
+    generator: Generator,
+    config: SynthConfig,
+    *,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    times: Sequence[int],
+) -> Mapping[str, NDArray[np.float64]]:
+    """(pictures, 3) of each row, means over `times`. images: (N, S, S, C). Pictures without regions are left out."""
+    kept = kept_share()
+    bounds = Bounds(config.lowest_weight, config.highest_weight)
+    learned: Arm = config.arm  # type: ignore[assignment]  # checked by the config
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for start in range(0, len(images), BATCH):
+        lesion = torch.from_numpy(labels[start : start + BATCH] >= config.lesion_class)[:, None].float()
+        both = has_regions(lesion)[:, 0, 0, 0]
+        lesion = lesion[both]
+        x0 = normalise(images[start : start + BATCH])[both]
+        planes = mask_planes(
+            torch.from_numpy(labels[start : start + BATCH]).long()[both], num_classes=config.num_classes
+        )
+        rows: dict[str, list[NDArray[np.float64]]] = {}
+        for time in times:
+            seeds = [(start + i) * TIMES + time for i in range(len(x0))]
+            t = torch.full((len(x0),), time)
+            x_t = noised(x0, first_noise(seeds, (x0.shape[1], *x0.shape[2:])), kept[t])
+            guess, s = generator(x_t, t, planes)
+            told: dict[str, Tensor] = {
+                "area": torch.ones_like(lesion),
+                "the error": (guess - x0).square().mean(1, keepdim=True),
+                **{
+                    arm: pixel_weights(arm, lesion, s=s, gamma=config.gamma, bounds=bounds) for arm in (*FIXED, learned)
+                },
+            }
+            for name, values in told.items():
+                rows.setdefault(name, []).append(shares(values, lesion))
+        for name, parts in rows.items():
+            found.setdefault(name, []).append(np.mean(parts, 0))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def table(found: Mapping[str, NDArray[np.float64]]) -> str:
+    """A row each, in per cent."""
+    rows = [(name, *(f"{100 * v:.1f}" for v in parts.mean(0))) for name, parts in found.items()]
+    return markdown_table(("share, %", "inside", "band", "outside"), rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="generator of a learned arm")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", type=Path, nargs="*", default=())
+    parser.add_argument("--times", type=int, default=5, help="of each picture, evenly spread")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    record = read_generator(args.model).record
+    if record.config.arm not in LEARNED or record.config.denoiser != "small":
+        parser.error(f"wanted the small denoiser of one of {', '.join(LEARNED)}, got {record.config.arm}")
+    generator = Generator(record.config).eval()
+    start_from(args.model, generator, record.config)
+    samples = listed_samples(args.data, args.split)
+    size = record.config.size
+    loaded = load_arrays(
+        samples,
+        size=(size, size),
+        channels=record.config.in_channels,
+        num_classes=record.config.num_classes,
+        progress=lambda done, total: None,
+    )
+    times = [int((i + 0.5) * TIMES / args.times) for i in range(args.times)]
+    found = masses(generator, record.config, images=loaded.images, labels=loaded.labels, times=times)
+    print(table(found))
+    print(f"\n{len(found['area'])} pictures of {size} px, {len(times)} times each.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (LawderError, OSError) as error:
+        sys.exit(f"error: {error}")
