@@ -256,7 +256,8 @@ def drawn(parts: Sequence[PartRuns]) -> str | None:
         charts.append(
             plot(axis(f"{part.name}: KID of the lesion crop x 1,000", xs), axis(title, ys), points=points, title=title)
         )
-    names = [(arm, COLOURS[i]) for i, arm in enumerate(ARMS) if arm != "real"]
+    there = {r.arm for part in parts for r in part.runs if r.score is not None}
+    names = [(arm, COLOURS[i]) for i, arm in enumerate(ARMS) if arm in there]
     return panels(charts, names=names, title="Dice of ORDER over KID of its synthetic pictures") if charts else None
 
 
