@@ -1,7 +1,7 @@
 """Frames of a clip side by side in a PNG, for a page.
 
 lawder-edge demo --save out.webm --frames 300
-python benchmarks/clip_strip.py out.webm docs/demo.png --frames 70 95 130 290
+python benchmarks/clip_strip.py out.webm docs/demo.png --frames 10 70 95 130 290
 """
 
 from __future__ import annotations

@@ -36,7 +36,10 @@ FIXED: tuple[Arm, ...] = ("ratio", "regions")
 
 
 def shares(weights: Tensor, lesion: Tensor) -> NDArray[np.float64]:
-    """Of each picture's weight, what lies inside, in the band and outside: (B, 3), which sum to 1."""
+    """Of each picture's weight, what lies inside, in the band and outside: (B, 3), which sum to 1.
+
+    weights: (B, 1, H, W), above 0 somewhere; lesion: (B, 1, H, W) float32, 0 or 1.
+    """
     parts = (regions(lesion) * weights).sum((2, 3, 4)).T
     found: NDArray[np.float64] = (parts / parts.sum(1, keepdim=True)).double().numpy()
     return found
@@ -51,19 +54,22 @@ def masses(
     labels: NDArray[np.uint8],
     times: Sequence[int],
 ) -> Mapping[str, NDArray[np.float64]]:
-    """(pictures, 3) of each row, means over `times`. images: (N, S, S, C). Pictures without regions are left out."""
+    """Shares inside, in the band and outside, (pictures, 3) for each row of the table, means over `times`.
+
+    images: (N, S, S, C) uint8; labels: (N, S, S) uint8 class numbers; times: of the diffusion, 0 to 999. Pictures
+    without both lesion and background are left out.
+    """
     kept = kept_share()
     bounds = Bounds(config.lowest_weight, config.highest_weight)
     learned: Arm = config.arm  # type: ignore[assignment]  # checked by the config
     found: dict[str, list[NDArray[np.float64]]] = {}
     for start in range(0, len(images), BATCH):
-        lesion = torch.from_numpy(labels[start : start + BATCH] >= config.lesion_class)[:, None].float()
-        both = has_regions(lesion)[:, 0, 0, 0]
-        lesion = lesion[both]
-        x0 = normalise(images[start : start + BATCH])[both]
-        planes = mask_planes(
-            torch.from_numpy(labels[start : start + BATCH]).long()[both], num_classes=config.num_classes
-        )
+        some = slice(start, start + BATCH)
+        classes = torch.from_numpy(labels[some]).long()
+        both = has_regions((classes >= config.lesion_class)[:, None])[:, 0, 0, 0]
+        classes, x0 = classes[both], normalise(images[some])[both]
+        lesion = (classes >= config.lesion_class)[:, None].float()
+        planes = mask_planes(classes, num_classes=config.num_classes)
         rows: dict[str, list[NDArray[np.float64]]] = {}
         for time in times:
             seeds = [(start + i) * TIMES + time for i in range(len(x0))]

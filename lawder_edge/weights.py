@@ -132,12 +132,12 @@ def load_model(text: str, *, int8: bool = False) -> LoadedModel:
     from lawder_edge.quantization.checkpoint import is_quantized
     from lawder_edge.training.checkpoint import fingerprint, load_into, read_weights
 
-    architecture, separator, file = text.partition("=") if not Path(text).exists() else ("", "", "")
+    named, separator, file = text.partition("=") if not Path(text).exists() else ("", "", "")
+    architecture = named if separator else ""
     if not separator and ":" in text and not Path(text).exists():
         module = create_model(text)
         return LoadedModel(module.eval(), WeightsRecord(model=text), fingerprint(dict(module.state_dict())))
     path = Path(file) if separator else Path(text)
-    architecture = architecture if separator else ""
     if not separator and not path.exists() and path.suffix != ".safetensors":
         carried = (bundled_weights(text, int8=True) if int8 else None) or bundled_weights(text)
         if carried is None:
