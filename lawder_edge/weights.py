@@ -141,9 +141,12 @@ def load_model(text: str, *, int8: bool = False) -> LoadedModel:
     if not separator and not path.exists() and path.suffix != ".safetensors":
         carried = (bundled_weights(text, int8=True) if int8 else None) or bundled_weights(text)
         if carried is None:
-            if text not in MODELS:
-                create_model(text)  # tells the closest name
             names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors")))
+            if text not in MODELS:
+                try:
+                    create_model(text)  # tells the closest name
+                except BadInput as error:
+                    raise BadInput(f"{error} The package carries weights for: {names}.") from error
             raise BadInput(
                 f"the package carries no weights for {text!r} (it does for: {names}). Train it: lawder-edge train "
                 f"--model {text} --data DIR, then give the checkpoint."

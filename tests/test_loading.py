@@ -10,7 +10,7 @@ import torch
 
 from lawder_edge import weights
 from lawder_edge.bundle.manifest import WeightsInfo
-from lawder_edge.errors import BadCheckpoint
+from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.loading import _carried_lists
 from lawder_edge.training.checkpoint import write_tensors
 from lawder_edge.training.record import hash_ids
@@ -67,3 +67,9 @@ def test_carried_weights_are_those_of_the_name_then_those_for_a_side(carried: Pa
     assert [path.stem for path in weights.carried_weights("net", int8=True)] == ["net_int8", "net_64_int8"]
     carried.with_name("net.md").touch()
     assert weights.bundled_card("net_64") == weights.bundled_card("net") == carried.with_name("net.md")
+
+
+def test_an_unknown_name_is_told_the_names_of_carried_weights(carried: Path) -> None:
+    carried.with_name("net_64.safetensors").touch()
+    with pytest.raises(BadInput, match=r"unknown model 'net_96'.*carries weights for: net_64\."):
+        weights.load_model("net_96")
