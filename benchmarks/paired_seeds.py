@@ -29,7 +29,7 @@ from lawder_edge.intervals import PairedRuns, paired_runs
 
 HERE = Path(__file__).resolve().parent
 TRAIN = "pranet_train_kvasir_900.txt"
-RECIPE = (*("--schedule", "128x20", "--learning-rate", "4e-3", "--val-every", "4", "--threads", "1"),)
+RECIPE = ("--schedule", "128x20", "--learning-rate", "4e-3", "--val-every", "4", "--threads", "1")
 
 
 @dataclass(frozen=True)
