@@ -17,7 +17,7 @@ from lawder_edge.synthesis.train import (
 )
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.prepare import CACHE_FOLDER, Report, check_free, load_part, notes_on
-from lawder_edge.training.processes import first_alone, is_first, join_processes
+from lawder_edge.training.processes import first_alone, is_first, join_processes, note_on_bf16
 
 
 @dataclass(frozen=True)
@@ -74,5 +74,6 @@ def prepare_pictures(
     notes = notes_on([part], total=len(samples))
     if resume and not (out / RUN_FILE).exists():
         notes.append(f"{out} holds no run to go on with: starting one")
+    notes += filter(None, [note_on_bf16(config.mixed_precision, device=processes.device.type)])
     notes.append(f"{len(part.data)} pictures of {config.size}x{config.size} px to train on")
     return PreparedPictures(part.data, tuple(notes) if is_first() else ())

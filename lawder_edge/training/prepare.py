@@ -19,7 +19,7 @@ from lawder_edge.training.batches import TrainData
 from lawder_edge.training.clean import note_on_history
 from lawder_edge.training.config import TrainConfig
 from lawder_edge.training.loop import BEST_FILE, RUN_FILE, check_recipe
-from lawder_edge.training.processes import first_alone, is_first, join_processes, launched_alone
+from lawder_edge.training.processes import first_alone, is_first, join_processes, launched_alone, note_on_bf16
 from lawder_edge.training.record import WeightsRecord
 from lawder_edge.training.synthetic import notes_on_synthetic, read_synthetic, with_synthetic
 
@@ -104,6 +104,7 @@ def prepare_run(
     if resume and not (out / RUN_FILE).exists():
         notes.append(f"{out} holds no run to go on with: starting one")
     train, val = (part.data for part in parts)
+    notes += filter(None, [note_on_bf16(config.mixed_precision, device=processes.device.type)])
     notes.append(f"{len(train)} pictures to train on, {len(val)} held out for validation")
     if drawn:
         train = with_synthetic(train, drawn, per_pass=synthetic_per_pass)

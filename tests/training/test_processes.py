@@ -12,8 +12,12 @@ import pytest
 import torch
 
 from lawder_edge.data.phantom_files import write_phantom_dataset
+from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.prepare import prepare_pictures
 from lawder_edge.training import processes
 from lawder_edge.training.checkpoint import fingerprint, read_tensors
+from lawder_edge.training.config import TrainConfig
+from lawder_edge.training.prepare import prepare_run
 
 # Plain has nothing that sees the whole batch, so that two halves give the gradient of one whole. Mixed has what depends
 # on the process (statistics of the batch, dropout). Both have a head that gets no gradient. DIE_AT ends a process as a
@@ -77,6 +81,31 @@ def _train(
 def _prints(run: Path) -> tuple[str, ...]:
     names = ("last.safetensors", "best.safetensors")
     return tuple(fingerprint(read_tensors(run / name)[0]) for name in names)
+
+
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_bf16_is_warned_of_where_the_processor_only_imitates_it(
+    has_bf16: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_phantom_dataset(tmp_path / "data", n=8, size=(64, 64), seed=0)
+    monkeypatch.setattr(processes, "computes_bf16", lambda: has_bf16)
+    reading = {"data": data, "splits": (), "resume": False, "overwrite": False, "skip_bad": False, "cpu": True}
+    run = prepare_run(
+        TrainConfig(schedule="32x1", mixed_precision="bf16"), out=tmp_path / "a", progress=print, **reading
+    )
+    pictures = prepare_pictures(
+        SynthConfig(size=32, widths=(8, 16), mixed_precision="bf16"),
+        out=tmp_path / "b", start=None, progress=print, **reading,
+    )  # fmt: skip
+    for notes in (run.notes, pictures.notes):
+        assert any("imitates it" in note for note in notes) is not has_bf16
+
+
+def test_float32_and_graphics_cards_are_not_warned_of_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "computes_bf16", lambda: False)
+    assert processes.note_on_bf16("bf16", device="cpu") is not None
+    assert processes.note_on_bf16("no", device="cpu") is None
+    assert processes.note_on_bf16("bf16", device="cuda") is None
 
 
 @pytest.mark.slow
