@@ -6,6 +6,7 @@ Arms fork from one base of the part with common pictures, noise and seeds. Each 
 printed before it runs; what is done is not done again, so that a stopped call goes on when it is repeated. Parts may
 run side by side. `--dry-run` lists the commands, `--gpu` takes those of full size for a workstation. When all stages of
 a part are done, or with --report, its numbers are written to WORK/PART.json, of which law_report.py makes the table.
+`--known benchmarks/results/law.json` does not repeat the runs whose numbers stand in that file.
 
 Parts: `full` learns from the usual 1,450 training pictures; `few-a` and `few-b` from 100 of Kvasir-SEG, generator and
 ORDER alike, disjoint.
@@ -16,20 +17,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from law_runs import PartRuns, Run, Scale, Score
+from law_runs import PartRuns, Run, Scale, Score, parts_from_json
 
 from lawder_edge.bench.stages import Stage, run_stages, shown, split_file
-from lawder_edge.errors import LawderError
+from lawder_edge.errors import BadInput, LawderError
 from lawder_edge.files import write_file
 
 HERE = Path(__file__).resolve().parent
 SEEDS = (1, 2, 3)
 # Of a polyp or not, alike in all arms: ten validation pictures are too few to choose one.
 THRESHOLD = "0.5"
+# An ORDER as the package carried it when the first pictures were scored: it saw no synthetic one, and judges all alike.
+JUDGE = HERE / "weights" / "law_judge.safetensors"
 
 
 # About 17 hours of one core; a graphics card. The second is what the first would be at the size of the paper, and was
@@ -83,8 +86,8 @@ PARTS = (
 )
 
 
-def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
-    """All commands of a part, in an order in which each finds what it reads."""
+def stages(part: Part, scale: Scale, *, data: Path, work: Path, known: Collection[tuple[str, int]] = ()) -> list[Stage]:
+    """All commands of a part, in an order in which each finds what it reads. known: (arm, seed) that are left out."""
     home = work / part.name
 
     def lists(names: Sequence[str]) -> tuple[str, ...]:
@@ -115,9 +118,12 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
 
     plan: list[Stage] = []
     for seed in SEEDS:
-        plan += segmenter(home / f"real-{seed}", seed)
-    plan.append(generator("uniform", 0, base, scale.few_base if few else scale.base))
-    for arm, seed in part.runs():
+        if ("real", seed) not in known:
+            plan += segmenter(home / f"real-{seed}", seed)
+    left = [run for run in part.runs() if run not in known]
+    if left:
+        plan.append(generator("uniform", 0, base, scale.few_base if few else scale.base))
+    for arm, seed in left:
         out = home / f"{arm}-{seed}"
         pictures = out / "pictures"
         init = ("--init", str(base / "generator.safetensors"))
@@ -130,17 +136,21 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path) -> list[Stage]:
         plan.append(Stage(f"{out.name} pictures", sample))
         score = (
             *("synth", "score", str(pictures), "--data", str(data), "--train", *lists(part.train)),
-            *("--held-out", *lists(part.held), "--judge", "order", "--format", "json"),
+            *("--held-out", *lists(part.held), "--judge", str(JUDGE), "--format", "json"),
         )
         plan.append(Stage(f"{out.name} score", score, out / "score.json"))
         plan += segmenter(out, seed, "--synth", str(pictures), "--synth-per-pass", str(part.per_pass))
     return plan
 
 
-def gathered(part: Part, scale: Scale, *, work: Path) -> PartRuns:
+def gathered(part: Part, scale: Scale, *, work: Path, known: Sequence[Run] = ()) -> PartRuns:
     """What the report reads: of every run that is done, its score and its Dice on every test list."""
+    elsewhere = {(run.arm, run.seed): run for run in known}
     runs = []
     for arm, seed in [("real", s) for s in SEEDS] + list(part.runs()):
+        if (arm, seed) in elsewhere:
+            runs.append(elsewhere[arm, seed])
+            continue
         home = work / part.name / f"{arm}-{seed}"
         files = [home / f"test{place + 1}.json" for place in range(len(part.tests))]
         dice = tuple(json.loads(f.read_text())["dice"]["mean"] if f.is_file() else None for f in files)
@@ -150,11 +160,23 @@ def gathered(part: Part, scale: Scale, *, work: Path) -> PartRuns:
     return PartRuns(part.name, scale, tuple(name for name, _ in part.tests), tuple(runs))
 
 
+def complete_runs(text: str, part: Part, scale: Scale) -> tuple[Run, ...]:
+    """Those of a part that need not be repeated. text: of the law.json of law_report.py.
+
+    Raises: BadInput for runs of another scale.
+    """
+    found = [known for known in parts_from_json(text) if known.name == part.name]
+    if any(known.scale != scale for known in found):
+        raise BadInput(f"the known runs of {part.name} are of another scale than those that would be added to them.")
+    return tuple(run for known in found for run in known.runs if run.complete)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with kvasir-seg/, cvc-clinicdb/ and splits/")
     parser.add_argument("--work", type=Path, required=True, help="folder of all runs, which hold patients' images")
     parser.add_argument("--part", nargs="+", choices=[p.name for p in PARTS], default=[p.name for p in PARTS])
+    parser.add_argument("--known", type=Path, help="law.json of law_report.py, whose complete runs are not repeated")
     parser.add_argument("--gpu", action="store_true", help="the sizes for a workstation's graphics card")
     parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
     parser.add_argument(
@@ -163,7 +185,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     scale = GPU if args.gpu else CPU
     for part in (p for p in PARTS if p.name in args.part):
-        plan = stages(part, scale, data=args.data, work=args.work)
+        try:
+            known = () if args.known is None else complete_runs(args.known.read_text(), part, scale)
+        except (LawderError, OSError, ValueError, KeyError, TypeError) as error:
+            sys.exit(f"error: {args.known}: {error}")
+        plan = stages(part, scale, data=args.data, work=args.work, known={(run.arm, run.seed) for run in known})
         if args.dry_run:
             print("\n".join(shown(stage.argv) for stage in plan))
             continue
@@ -173,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 run_stages(plan, args.work / part.name / "done.txt")
             except LawderError as error:
                 sys.exit(f"error: {error}")
-        text = gathered(part, scale, work=args.work).to_json()
+        text = gathered(part, scale, work=args.work, known=known).to_json()
         write_file(args.work / f"{part.name}.json", f"{text}\n".encode())
 
 

@@ -9,7 +9,6 @@ are shown with the runs that are there.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from law_runs import PartRuns, Run, Scale
+from law_runs import PartRuns, Run, Scale, parts_to_json
 
 from lawder_edge.bench.svg import COLOURS, Point, axis, panels, plot
 from lawder_edge.errors import BadInput, LawderError
@@ -208,7 +207,7 @@ def document(parts: Sequence[PartRuns], *, words: str) -> str:
         lines += [
             f"Mean over seeds, standard deviation between them in brackets. Distances with features of {features}, KID "
             "times 1,000: they compare with each other alone. Mask fidelity is the Dice between the mask asked for and "
-            f"what a network of this package that saw no synthetic picture, {judge}, finds.",
+            f"what an ORDER that saw no synthetic picture, {judge} in benchmarks/weights, finds.",
             "",
         ]
     for part in parts:
@@ -277,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_file(
         file, document(parts, words=kept_words(file.read_text()) if file.is_file() else "").rstrip().encode() + b"\n"
     )
-    write_file(args.out / "law.json", (json.dumps([asdict(part) for part in parts], indent=1) + "\n").encode())
+    write_file(args.out / "law.json", f"{parts_to_json(parts)}\n".encode())
     if chart is not None:
         write_file(args.out / "law.svg", (chart + "\n").encode())
     print(f"{file}: written")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -86,6 +86,11 @@ class Run:
         """Whether anything of it is known."""
         return self.score is not None or any(d is not None for d in self.dice)
 
+    @property
+    def complete(self) -> bool:
+        """Whether all is known that there is to know of its arm."""
+        return None not in self.dice and (self.arm == "real") == (self.score is None)
+
 
 @dataclass(frozen=True)
 class PartRuns:
@@ -101,10 +106,23 @@ class PartRuns:
 
     @classmethod
     def from_json(cls, text: str) -> PartRuns:
-        fields = json.loads(text)
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> PartRuns:
+        """From what `to_json` wrote, read."""
         runs = [
             Run(r["part"], r["arm"], r["seed"], tuple(r["dice"]), None if r["score"] is None else Score(**r["score"]))
             for r in fields["runs"]
         ]
         scale = Scale(**{**fields["scale"], "options": tuple(fields["scale"]["options"])})
         return cls(fields["name"], scale, tuple(fields["tests"]), tuple(runs))
+
+
+def parts_to_json(parts: Sequence[PartRuns]) -> str:
+    """Several parts in one file."""
+    return json.dumps([asdict(part) for part in parts], indent=1)
+
+
+def parts_from_json(text: str) -> tuple[PartRuns, ...]:
+    return tuple(PartRuns.of(fields) for fields in json.loads(text))

@@ -142,6 +142,31 @@ def test_numbers_are_gathered_from_the_files_that_the_stages_write(law: ModuleTy
     assert all((run.score is None) == (run.arm == "real") for run in runs)
 
 
+def test_complete_runs_of_the_report_are_not_repeated(law: ModuleType, records: ModuleType, tmp_path: Path) -> None:
+    part = law.PARTS[1]
+    runs = [
+        records.Run(r.part, r.arm, r.seed, (0.5, None if (r.arm, r.seed) == ("law", 2) else 0.5), r.score)
+        for r in few(records, part.name).runs
+    ]
+    before = records.PartRuns(part.name, law.CPU, ("near", "far"), tuple(runs))
+    text = records.parts_to_json([before])
+    known = law.complete_runs(text, part, law.CPU)
+    assert {(r.arm, r.seed) for r in known} == {(a, s) for a in ("real", "uniform", "law") for s in (1, 2)} - {
+        ("law", 2)
+    }
+    plan = law.stages(part, law.CPU, data=Path("D"), work=tmp_path, known={(r.arm, r.seed) for r in known})
+    whole = law.stages(part, law.CPU, data=Path("D"), work=tmp_path)
+    of = {f"{r.arm}-{r.seed}" for r in known}
+    assert [s for s in whole if s.name.split()[0] not in of] == plan
+    assert "base generator" in {s.name for s in plan}
+    found = law.gathered(part, law.CPU, work=tmp_path, known=known).runs
+    assert {r for r in found if r.begun} == set(known)
+    everything = {("real", s) for s in law.SEEDS} | set(part.runs())
+    assert law.stages(part, law.CPU, data=Path("D"), work=tmp_path, known=everything) == []
+    with pytest.raises(BadInput, match="another scale"):
+        law.complete_runs(text, part, law.GPU)
+
+
 def test_the_report_has_a_row_an_arm_and_keeps_the_words_below(
     report: ModuleType, records: ModuleType, tmp_path: Path
 ) -> None:
