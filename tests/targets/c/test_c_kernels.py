@@ -42,8 +42,10 @@ from lawder_edge.graph.ir import (
 from lawder_edge.graph.reference import run
 from lawder_edge.graph.validate import SMALLEST_WEIGHT
 from lawder_edge.targets.c.calls import MAX_WINDOW_ROWS, calls_of
+from lawder_edge.targets.c.network import WHOLE
 from lawder_edge.targets.c.plan import ALIGNMENT
 from lawder_edge.targets.c.records import LAYOUTS, record
+from lawder_edge.targets.c.stream import MAX_STAGES
 
 SQUASHED = Quantization.of(1 / 256, -128)
 many = settings(max_examples=60, deadline=None, derandomize=True)
@@ -100,6 +102,10 @@ def test_limits_are_those_of_the_header() -> None:
     text = (KERNELS / "lawder_kernels.h").read_text()
     assert f"#define LW_ARENA_ALIGNMENT {ALIGNMENT}\n" in text
     assert f"#define LW_MAX_WINDOW_ROWS {MAX_WINDOW_ROWS}\n" in text
+    assert f"#define LW_MAX_STAGES {MAX_STAGES}\n" in text
+    assert f"#define LW_WHOLE {WHOLE} " in text
+    # A stage's number, and LW_WHOLE beside them, fit into a byte.
+    assert MAX_STAGES < WHOLE < 256
 
 
 class TestKernels:
@@ -151,6 +157,25 @@ class TestKernels:
         result = Quantization.of(spread * ratio / 127, zero)
         x = all_int8((1, *shape), seed)
         self.check(one_op(kind, [tensor("x", x.shape, q), *weights], (1, h, w, out), result), x)
+
+    @many
+    @given(zero=zero_points, sign=st.sampled_from([-1, 1]), below=st.integers(0, 127 * 127), depthwise=st.booleans())
+    def test_a_scaled_sum_at_the_end_of_int32_is_cut_off_and_does_not_wrap(
+        self, zero: int, sign: int, below: int, depthwise: bool
+    ) -> None:
+        # A multiplier of 2 - 2^-29: sums near 2^30 end within a few steps of int32's ends.
+        q, steps = Quantization.of(1 + 2**-15, 0), np.full(1, 1 - 2**-15, np.float32)
+        shape = (1, 1, 1, 1)
+        weight = Quantization.per_channel(steps, axis=3 if depthwise else 0)
+        bias = Quantization.per_channel(steps * np.float32(q.scale[0]), axis=0)
+        constants = [
+            tensor("w", shape, weight, np.full(shape, 127, np.int8)),
+            Tensor("b", (1,), "int32", bias, np.array([sign * (2**30 - below)], np.int32)),
+        ]
+        x = all_int8((1, 16, 16, 1), 0)
+        kind: Any = DepthwiseConv2D() if depthwise else Conv2D()
+        out = Quantization.of(0.5, zero)
+        self.check(one_op(kind, [tensor("x", x.shape, q), *constants], x.shape, out), x)
 
     @many
     @given(zero=zero_points, out=zero_points, activation=activations, seed=seeds, size=st.sampled_from([1, 3]))

@@ -7,8 +7,12 @@
 
 #include "lawder_kernels.h"
 
-/** 1 where there is Arm's DSP extension (Cortex-M4, M7, M33, M55), unless LW_NO_DSP is defined. */
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(LW_NO_DSP)
+/**
+ * 1 where there is Arm's DSP extension (Cortex-M4, M7, M33, M55), unless LW_NO_DSP is defined. Older cores with some of it
+ * (ARMv5TE) have no pairs of products, and the words that are loaded are taken for little-endian.
+ */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__) && !defined(__ARM_BIG_ENDIAN) && \
+    !defined(LW_NO_DSP)
 #define LW_DSP 1
 #else
 #define LW_DSP 0
@@ -21,8 +25,9 @@
 #define LW_KERNEL
 #endif
 
-/** Does not compile where >> of a negative number drops its sign. */
+/** Does not compile where >> of a negative number drops its sign, or where int is of 16 bits. */
 typedef char lw_shift_keeps_the_sign[(-1 >> 1) == -1 ? 1 : -1];
+typedef char lw_int_has_32_bits[sizeof(int) >= 4 ? 1 : -1];
 
 /** a * b / 2^31, rounded to nearest. Not both -2^31. */
 static inline int32_t lw_high_mul(int32_t a, int32_t b)
@@ -76,6 +81,27 @@ static inline int32_t lw_rescale_small(int32_t x, int32_t multiplier, int32_t sh
 static inline int8_t lw_clamp(int32_t x, int32_t low, int32_t high)
 {
     return (int8_t)(x < low ? low : x > high ? high : x);
+}
+
+/** What an output is held in, before its zero point is added. */
+typedef struct {
+    int32_t zero_point, least, most;
+} lw_limits;
+
+/** low, high: -128..127. */
+static inline lw_limits lw_limits_of(int32_t zero_point, int32_t low, int32_t high)
+{
+    lw_limits out;
+    out.zero_point = zero_point;
+    out.least = low - zero_point;
+    out.most = high - zero_point;
+    return out;
+}
+
+/** A scaled sum, of any size, as int8: cut off first, so that nothing overflows. */
+static inline int8_t lw_limited(int32_t scaled, lw_limits out)
+{
+    return (int8_t)((scaled < out.least ? out.least : scaled > out.most ? out.most : scaled) + out.zero_point);
 }
 
 #endif

@@ -52,10 +52,9 @@ static inline int32_t dot_image(const uint8_t *x, int32_t zero_point, const int8
     return sum;
 }
 
-static int8_t requantised(const lw_conv2d_params *p, int32_t sum, int32_t channel)
+static inline int8_t requantised(const lw_conv2d_params *p, int32_t sum, int32_t channel, lw_limits out)
 {
-    const int32_t scaled = lw_rescale(sum, p->multiplier[channel], p->shift[channel]);
-    return lw_clamp(scaled + p->out_zero_point, p->out_min, p->out_max);
+    return lw_limited(lw_rescale(sum, p->multiplier[channel], p->shift[channel]), out);
 }
 
 /** Sum over the taps of a window that are there, of an input of so many channels. weights: of its first tap. */
@@ -83,6 +82,7 @@ static inline int32_t window_sum(const lw_conv2d_params *p, const int8_t *const 
 static inline void convolve_row(const lw_conv2d_params *p, const int8_t *const *rows, int is_image, int8_t *y)
 {
     const int32_t filter = p->kernel_height * p->kernel_width * p->in_channels, first = p->first_channels;
+    const lw_limits out = lw_limits_of(p->out_zero_point, p->out_min, p->out_max);
     for (int32_t column = 0; column < p->out_width; column++) {
         const int32_t start = column * p->stride_x - p->pad_left;
         const tap_range inside = taps_inside(start, p->kernel_width, p->dilation_x, p->in_width);
@@ -93,7 +93,7 @@ static inline void convolve_row(const lw_conv2d_params *p, const int8_t *const *
                 sum += window_sum(p, rows + p->kernel_height, p->in_channels - first, start, inside, 0,
                                   weights + p->kernel_width * first);
             }
-            *y++ = requantised(p, sum, channel);
+            *y++ = requantised(p, sum, channel, out);
         }
     }
 }
@@ -111,6 +111,7 @@ void lw_own_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const 
 #endif
     const int32_t in_channels = p->in_channels, out_channels = p->out_channels;
     const int32_t multiplier = out_channels / in_channels;
+    const lw_limits out = lw_limits_of(p->out_zero_point, p->out_min, p->out_max);
     for (int32_t column = 0; column < p->out_width; column++) {
         const int32_t start = column * p->stride_x - p->pad_left;
         const tap_range inside = taps_inside(start, p->kernel_width, p->dilation_x, p->in_width);
@@ -127,7 +128,7 @@ void lw_own_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *const 
                     sum += (value - p->in_zero_point) * weights[kx * out_channels];
                 }
             }
-            *y++ = requantised(p, sum, channel);
+            *y++ = requantised(p, sum, channel, out);
         }
     }
 }

@@ -14,7 +14,10 @@
 
 #include <arm_acle.h>
 
-/** Four neighbouring bytes, wherever they lie: these cores read words from any address. */
+/**
+ * Four neighbouring bytes, wherever they lie: these cores read words from any address, unless CCR.UNALIGN_TRP is set or
+ * the memory is of type Device, where that is a fault. Compile with -mno-unaligned-access for such, or -DLW_NO_DSP.
+ */
 static inline uint32_t lw_load4(const int8_t *x)
 {
     typedef struct {

@@ -11,10 +11,12 @@
  * writes them (lawder-edge export) keeps to the ranges given here. Input and output must not overlap, except where a
  * function says that they may be the same.
  *
- * Every function but those in lawder_arithmetic.h and lw_own_... is a weak symbol where the compiler has them: a function
- * of the same name elsewhere in the program, such as one that calls CMSIS-NN, takes its place.
+ * Every function of this file but lw_own_... is a weak symbol where the compiler has them: a function of the same name
+ * elsewhere in the program, such as one that calls CMSIS-NN, takes its place.
  *
- * C99, also C++; int is at least 32 bits, and >> of a negative number keeps its sign.
+ * Where nothing else is said a multiplier is 0 or 2^30..2^31-1, out_min <= out_max, and a tensor has fewer than 2^31
+ * elements. C99, also C++; int is at least 32 bits, and >> of a negative number keeps its sign: what is otherwise does not
+ * compile.
  */
 #ifndef LAWDER_KERNELS_H
 #define LAWDER_KERNELS_H
@@ -50,7 +52,8 @@ typedef enum {
 /** Puts row `row` of the picture, width * channels bytes, to rgb. Returns 0, or anything else to stop the network. */
 typedef int (*lw_read_row)(void *context, uint32_t row, uint8_t *rgb);
 
-/** Takes row `row` of the mask, a byte a pixel. Returns 0, or anything else to stop the network. */
+/** Takes row `row` of the mask, a byte a pixel: what `prob` holds of the network's run. Returns 0, or anything else to
+ *  stop the network. */
 typedef int (*lw_write_row)(void *context, uint32_t row, const uint8_t *mask);
 
 /** Where a network's picture comes from and its logits go to: memory, or a row at a time. Written by the network. */
@@ -75,7 +78,7 @@ typedef struct {
     uint8_t kernel_height, kernel_width;          /**< 1..LW_MAX_WINDOW_ROWS, 1..255 */
     uint8_t stride_y, stride_x;                   /**< 1..255 */
     uint8_t dilation_y, dilation_x;               /**< 1..255 */
-    uint8_t pad_top, pad_left;                    /**< pixels beyond the border above and left of the first window */
+    uint8_t pad_top, pad_left;                    /**< pixels beyond the border above and left of the first window, 0..255 */
     int8_t in_zero_point, out_zero_point;
     int8_t out_min, out_max;                      /**< the activation: -128..127, out_min <= out_max */
     const int8_t *weights;     /**< (out, height, width, in); depthwise (height, width, out); of two inputs of each row of
@@ -159,7 +162,7 @@ typedef struct {
     uint16_t out_height, out_width;
     uint8_t size_y, size_x;     /**< 1..LW_MAX_WINDOW_ROWS, 1..255 */
     uint8_t stride_y, stride_x; /**< 1..255 */
-    uint8_t pad_top, pad_left;
+    uint8_t pad_top, pad_left;  /**< 0..255; every window holds a pixel of the input */
 } lw_pool_params;
 
 /** Maximum of each window. */
@@ -218,7 +221,7 @@ void lw_batch_matmul(const lw_matmul_params *p, const int8_t *a, const int8_t *b
 typedef struct {
     uint16_t in_height, in_width, channels;
     uint16_t out_height, out_width;
-    int32_t scale_y, scale_x;   /**< out * scale < 2^31 */
+    int32_t scale_y, scale_x;   /**< 0 or more, out * scale < 2^31 */
     int32_t offset_y, offset_x; /**< above -1024 */
 } lw_resize_params;
 
@@ -231,7 +234,7 @@ void lw_resize_bilinear_row(const lw_resize_params *p, int32_t row, const int8_t
 /** The input rows between which a row of the output lies: rows[0] <= rows[1]. */
 void lw_resize_rows(const lw_resize_params *p, int32_t row, int32_t rows[2]);
 
-/** Pixel i of the output is pixel i * in / out, rounded down; scales and offsets are not read. */
+/** Pixel i of the output is pixel i * in / out, rounded down; scales and offsets are not read. in * out < 2^31. */
 void lw_resize_nearest(const lw_resize_params *p, const int8_t *x, int8_t *y);
 
 /** One operand of a concatenation: `rows` pieces of `length` bytes, side by side in x, `step` bytes apart in y. */

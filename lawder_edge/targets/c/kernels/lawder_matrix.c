@@ -4,6 +4,7 @@
 LW_KERNEL void lw_batch_matmul(const lw_matmul_params *p, const int8_t *a, const int8_t *b, int8_t *y)
 {
     const uint32_t rows = p->rows, inner = p->inner, columns = p->columns;
+    const lw_limits out = lw_limits_of(p->out_zero_point, INT8_MIN, INT8_MAX);
     for (uint32_t n = 0; n < p->batch; n++, a += rows * inner, b += inner * columns) {
         for (uint32_t i = 0; i < rows; i++) {
             for (uint32_t j = 0; j < columns; j++) {
@@ -12,8 +13,7 @@ LW_KERNEL void lw_batch_matmul(const lw_matmul_params *p, const int8_t *a, const
                 for (uint32_t t = 0; t < inner; t++) {
                     sum += (from_a[t * p->a_column] - p->a_zero_point) * (from_b[t * p->b_row] - p->b_zero_point);
                 }
-                const int32_t scaled = lw_rescale(sum, p->multiplier, p->shift);
-                *y++ = lw_clamp(scaled + p->out_zero_point, INT8_MIN, INT8_MAX);
+                *y++ = lw_limited(lw_rescale(sum, p->multiplier, p->shift), out);
             }
         }
     }

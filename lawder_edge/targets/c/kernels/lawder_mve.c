@@ -34,7 +34,7 @@ static inline scaler scaler_at(const lw_conv2d_params *p, int32_t channel, mve_p
 
 static inline void write4(int8_t *y, int32x4_t x, int32_t zero_point, int32_t low, int32_t high, mve_pred16_t used)
 {
-    x = vmaxq_s32(vaddq_n_s32(x, zero_point), vdupq_n_s32(low));
+    x = vmaxq_s32(vqaddq_n_s32(x, zero_point), vdupq_n_s32(low));
     vstrbq_p_s32(y, vminq_s32(x, vdupq_n_s32(high)), used);
 }
 
@@ -99,7 +99,7 @@ static void short_pointwise4(const lw_conv2d_params *p, const int8_t *x, int8_t 
         const int8x16_t from = veorq_s8(vldrbq_z_s8(x, inside), flips);
         const int32x4_t sums = {vmladavaq_s8(a, from, w0), vmladavaq_s8(b, from, w1), vmladavaq_s8(c, from, w2),
                                 vmladavaq_s8(d, from, w3)};
-        const int32x4_t scaled = vaddq_n_s32(rescaled(sums, s), zero_point);
+        const int32x4_t scaled = vqaddq_n_s32(rescaled(sums, s), zero_point);
         vstrbq_s32(y, vminq_s32(vmaxq_s32(scaled, low), high));
     }
 }

@@ -78,6 +78,7 @@ LW_KERNEL void lw_average_pool2d(const lw_pool_params *p, const int8_t *x, int8_
 
 LW_KERNEL void lw_mean(const lw_mean_params *p, const lw_reduce_shape *shape, const int8_t *x, int8_t *y)
 {
+    const lw_limits out = lw_limits_of(p->out_zero_point, INT8_MIN, INT8_MAX);
     for (uint32_t outer = 0; outer < shape->outer; outer++) {
         for (uint32_t inner = 0; inner < shape->inner; inner++) {
             const int8_t *from = x + outer * shape->count * shape->inner + inner;
@@ -85,7 +86,7 @@ LW_KERNEL void lw_mean(const lw_mean_params *p, const lw_reduce_shape *shape, co
             for (uint32_t i = 0; i < shape->count; i++) {
                 sum += from[i * shape->inner] - p->in_zero_point;
             }
-            *y++ = lw_clamp(lw_rescale(sum, p->multiplier, p->shift) + p->out_zero_point, INT8_MIN, INT8_MAX);
+            *y++ = lw_limited(lw_rescale(sum, p->multiplier, p->shift), out);
         }
     }
 }
