@@ -23,7 +23,7 @@ from lawder_edge.files import write_file
 from lawder_edge.targets import qdq
 from lawder_edge.targets.onnx import to_proto
 from lawder_edge.targets.registry import Artifact, ExportSpec, Program, Target
-from lawder_edge.targets.watch import Activation, Watched, Watcher, check_same, same_or
+from lawder_edge.targets.watch import Activation, Watched, Watcher, as_int8, check_same, same_or
 from lawder_edge.versions import tool_of
 
 if TYPE_CHECKING:
@@ -165,10 +165,7 @@ class OpenVinoWatcher(ManifestRunner, Watcher):
 
     def read(self, x: Float) -> Watched:
         values = self._compiled([self._checked(x)])
-        tensors = {
-            name: (np.asarray(values[i]).astype(np.int16) - 128).astype(np.int8)
-            for i, name in enumerate(self._names, start=1)
-        }
+        tensors = {name: as_int8(np.asarray(values[i])) for i, name in enumerate(self._names, start=1)}
         return Watched(tensors, np.asarray(values[0]))
 
     def infer(self, tensor: Float) -> Samples:

@@ -67,6 +67,11 @@ def check_same(bundle: Bundle, found: Sequence[Activation], wanted: Sequence[Act
             )
 
 
+def as_int8(values: npt.NDArray[np.number]) -> Int8:
+    """The integers of a runtime, which may hold them as uint8, 128 higher."""
+    return values.astype(np.int8) if values.dtype == np.int8 else (values.astype(np.int16) - 128).astype(np.int8)
+
+
 def same_or(largest: float) -> str:
     """What is to be said of an output that watching moves by `largest`."""
     return "its output stays the same" if largest == 0 else f"its output changes by up to {largest:.3g}"

@@ -27,6 +27,7 @@ from lawder_edge.exporting.layers import Difference, Layers, WatchedRuntime, com
 from lawder_edge.exporting.verify import phantom_images
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.tensors import ProgramTensors
+from lawder_edge.targets import qdq
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.watch import Watched, Watcher
 
@@ -149,6 +150,16 @@ def test_onnxruntime_is_watched_throughout_and_computes_as_unwatched(
     changed = re.fullmatch(f"onnxruntime: its output {said} when its tensors are watched", runtime.remark)
     assert changed is not None
     assert float(changed[1] or 0) <= 2.01 * found.layers[-1].tensor.scale
+
+
+def test_a_file_of_int8_activations_is_watched_too(
+    network: QuantizedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qdq, "to_uint8", lambda proto: proto)
+    bundle = exported(network, "onnx", tmp_path)
+    assert set(qdq.integer_types(onnx.load(str(bundle.model_path))).values()) == {np.dtype(np.int8)}
+    first = compare_layers(bundle, network, phantom_images(1), threads=1).layers[0]
+    assert first.differences == (Difference(0.0, 0.0, 0),)
 
 
 @pytest.mark.parametrize(("weight", "where"), [("int8_weight_0", 1), ("int8_weight_1", 2), ("int8_weight_2", 23)])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import onnx
 import pytest
 from int8_network import quantized_tiny
 from target_contract import WEIGHTS, run_on_device
@@ -16,6 +17,7 @@ from lawder_edge.errors import BadInput
 from lawder_edge.exporting.export import export_bundle
 from lawder_edge.exporting.verify import measure, phantom_images
 from lawder_edge.quantization.network import QuantizedNetwork
+from lawder_edge.targets.qdq import integer_types
 from lawder_edge.targets.registry import ExportSpec, get_target
 
 CASES = [
@@ -43,6 +45,17 @@ def test_it_is_certified_and_passes_its_check_on_the_device(
     assert certificate.status == "certified", certificate.reason
     done = run_on_device(bundle.path, "--check")
     assert done.returncode == 0, done.stderr
+
+
+def test_onnx_holds_activations_as_uint8_whose_products_saturate_on_no_processor(
+    model: QuantizedNetwork, tmp_path: Path
+) -> None:
+    spec = ExportSpec(size=(64, 96), precision="int8")
+    bundle = export_bundle(model, target="onnx", spec=spec, weights_info=WEIGHTS, out=tmp_path / "tiny")
+    proto = onnx.load(str(bundle.model_path))
+    assert any(node.op_type == "MatMul" for node in proto.graph.node)
+    assert set(integer_types(proto).values()) == {np.dtype(np.uint8)}
+    assert "uint8, asymmetric" in bundle.manifest.to_json()
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tflite"])
@@ -74,7 +87,7 @@ def test_tflite_is_int8_at_both_ends_where_nothing_else_is_asked_for(model: Quan
 
 @pytest.mark.parametrize(
     ("target", "activations"),
-    [("onnx", "int8, asymmetric"), ("openvino", "uint8, asymmetric"), ("tensorrt", "int8, symmetric"),
+    [("onnx", "uint8, asymmetric"), ("openvino", "uint8, asymmetric"), ("tensorrt", "int8, symmetric"),
      ("tflite", "int8, asymmetric")],
 )  # fmt: skip
 def test_the_manifest_tells_how_weights_and_activations_are_held(
