@@ -6,8 +6,8 @@ Studies: `networks`, by one recipe; `recipe`, ORDER with one change each, measur
 half of the sequences of another hospital. Every row is trained on Kvasir-SEG's 900 training images, once a seed; a
 seed draws the same validation images, order and augmentation for all. Each stage is a command of lawder-edge; a
 stopped call goes on when it is repeated. Writes seeds_STUDY.md with the differences between the first row and each
-other one, paired by seed; what stands in it below "## What it says" is kept. --report writes it from what is done so
-far.
+other one, paired by seed; what stands in it below "## What it says" is kept; and seeds_STUDY.json, whose runs are not
+repeated where their folders are gone. --report writes both from what is done so far.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lawder_edge.bench.stages import Stage, run_stages, split_file
-from lawder_edge.errors import LawderError
+from lawder_edge.errors import BadInput, LawderError
 from lawder_edge.evaluation.comparison import kept_words
 from lawder_edge.evaluation.tables import markdown_table, mean_and_spread
 from lawder_edge.files import write_file
@@ -65,6 +65,8 @@ class Study:
     seeds: tuple[int, ...]
 
 
+# Dice by row, seed and test.
+Known = Mapping[tuple[str, int, str], float]
 FIRST_HALF = "clinicdb_sequences_01_15.txt"
 STUDIES = (
     Study(
@@ -101,11 +103,13 @@ def folder(work: Path, row: Trained, seed: int) -> Path:
     return work / f"{re.sub(r'[^A-Za-z0-9.]+', '_', row.name)}-{seed}"
 
 
-def stages(study: Study, *, data: Path, work: Path) -> list[Stage]:
-    """All rows of a seed before the next seed, so that what is done so far compares."""
+def stages(study: Study, *, data: Path, work: Path, known: Known) -> list[Stage]:
+    """All rows of a seed before the next seed, so that what is done so far compares; without those that are known."""
     plan = []
     for seed in study.seeds:
         for row in study.rows:
+            if all((row.name, seed, test.key) in known for test in study.tests):
+                continue
             out = folder(work, row, seed)
             train = (
                 *("train", "--data", str(data), "--split", str(split_file(TRAIN, home=HERE, data=data))),
@@ -122,35 +126,58 @@ def stages(study: Study, *, data: Path, work: Path) -> list[Stage]:
     return plan
 
 
-def dice_of(work: Path, row: Trained, seed: int, test: Tested) -> float | None:
-    """None where it is not measured yet."""
-    file = folder(work, row, seed) / f"{test.key}.json"
-    return float(json.loads(file.read_text())["dice"]["mean"]) if file.is_file() else None
+def gathered(study: Study, *, work: Path, known: Known) -> Known:
+    """What is known, and of every run that is done its Dice on each test."""
+    found = dict(known)
+    for row in study.rows:
+        for seed in study.seeds:
+            for test in study.tests:
+                file = folder(work, row, seed) / f"{test.key}.json"
+                if file.is_file():
+                    found[row.name, seed, test.key] = float(json.loads(file.read_text())["dice"]["mean"])
+    return found
 
 
-def compared(study: Study, row: Trained, test: Tested, *, work: Path) -> PairedRuns | None:
+def to_json(study: Study, dice: Known) -> str:
+    """As seeds_STUDY.json: what was trained, how, and the Dice of each run."""
+    runs = [
+        {"row": row, "seed": seed, "test": test, "dice": value} for (row, seed, test), value in sorted(dice.items())
+    ]
+    rows = {row.name: [row.model, *row.options] for row in study.rows}
+    return json.dumps({"recipe": list(RECIPE), "rows": rows, "runs": runs}, indent=1)
+
+
+def from_json(text: str, study: Study) -> Known:
+    """Raises: BadInput for runs of another recipe than the study's."""
+    read = json.loads(text)
+    if read["recipe"] != list(RECIPE) or read["rows"] != {row.name: [row.model, *row.options] for row in study.rows}:
+        raise BadInput(f"seeds_{study.name}.json holds runs of another recipe. Take another --out, or remove the file.")
+    return {(run["row"], run["seed"], run["test"]): run["dice"] for run in read["runs"]}
+
+
+def compared(study: Study, row: Trained, test: Tested, *, dice: Known) -> PairedRuns | None:
     """The first row less `row`, over the seeds that both have; None for fewer than two."""
     pairs = [
         (ours, theirs)
         for seed in study.seeds
-        if (ours := dice_of(work, study.rows[0], seed, test)) is not None
-        and (theirs := dice_of(work, row, seed, test)) is not None
+        if (ours := dice.get((study.rows[0].name, seed, test.key))) is not None
+        and (theirs := dice.get((row.name, seed, test.key))) is not None
     ]
     if len(pairs) < 2:
         return None
     return paired_runs(*zip(*pairs, strict=True))
 
 
-def table(study: Study, *, work: Path) -> str:
+def table(study: Study, *, dice: Known) -> str:
     """Mean Dice over seeds with the standard deviation, and what the first row has more, in points."""
     rows = []
     for row in study.rows:
         cells: list[str] = [row.name]
         for test in study.tests:
-            found = [dice_of(work, row, seed, test) for seed in study.seeds]
-            seeds = sum(dice is not None for dice in found)
+            found = [dice.get((row.name, seed, test.key)) for seed in study.seeds]
+            seeds = sum(value is not None for value in found)
             cells.append(mean_and_spread(found, digits=3) + (f", {seeds} seeds" if seeds else ""))
-            gap = None if row == study.rows[0] else compared(study, row, test, work=work)
+            gap = None if row == study.rows[0] else compared(study, row, test, dice=dice)
             cells.append("-" if gap is None else f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]")
         rows.append(tuple(cells))
     header = ["trained"]
@@ -159,7 +186,7 @@ def table(study: Study, *, work: Path) -> str:
     return markdown_table(header, rows)
 
 
-def document(study: Study, *, work: Path, words: str) -> str:
+def document(study: Study, *, dice: Known, words: str) -> str:
     """seeds_STUDY.md."""
     options = "\n".join(f"- {row.name}: `{' '.join(row.options)}`" for row in study.rows if row.options)
     return (
@@ -169,7 +196,7 @@ def document(study: Study, *, work: Path, words: str) -> str:
         f"Each trained on Kvasir-SEG's 900 training images with `{' '.join(RECIPE)}`, seeds "
         f"{', '.join(map(str, study.seeds))}. Mean Dice over seeds (standard deviation); what the first has more, "
         "paired by seed, mean [95 % interval by Student's t over the seeds].\n\n"
-        f"{table(study, work=work)}" + (f"\n{options}\n" if options else "") + words
+        f"{table(study, dice=dice)}" + (f"\n{options}\n" if options else "") + words
     )
 
 
@@ -182,15 +209,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", action="store_true", help="run nothing, report what is done")
     args = parser.parse_args(argv)
     study = next(s for s in STUDIES if s.name == args.study)
-    if not args.report:
-        args.work.mkdir(parents=True, exist_ok=True)
-        try:
-            run_stages(stages(study, data=args.data, work=args.work), args.work / "done.txt")
-        except LawderError as error:
-            sys.exit(f"error: {error}")
-    file = args.out / f"seeds_{study.name}.md"
+    file, numbers = (args.out / f"seeds_{study.name}.{suffix}" for suffix in ("md", "json"))
+    try:
+        known = from_json(numbers.read_text(), study) if numbers.is_file() else {}
+        if not args.report:
+            args.work.mkdir(parents=True, exist_ok=True)
+            run_stages(stages(study, data=args.data, work=args.work, known=known), args.work / "done.txt")
+    except LawderError as error:
+        sys.exit(f"error: {error}")
+    dice = gathered(study, work=args.work, known=known)
     words = kept_words(file.read_text()) if file.is_file() else ""
-    write_file(file, document(study, work=args.work, words=words).encode())
+    write_file(file, document(study, dice=dice, words=words).encode())
+    write_file(numbers, f"{to_json(study, dice)}\n".encode())
     print(f"{file}: written")
 
 

@@ -41,6 +41,7 @@ def export(
     dla_core: int | None = None,
     hardware_compatible: bool = False,
     ram: str | None = None,
+    name: str | None = None,
     format: Literal["table", "json"] = "table",
 ) -> int:
     """Export a trained model, verify it against PyTorch, and hand out a bundle that runs on the device.
@@ -80,6 +81,8 @@ def export(
         hardware_compatible: of tensorrt classic: for every GPU from Ampere on.
         ram: of c: what the device has for arena, picture and mask, such as 256K: the plan of the least work that fits,
             or exit code 5 with the smallest that works; the smallest arena when left out.
+        name: of the network in the files, such as order_64: in C that of its functions, so that two link together;
+            the model's when left out.
         format: of the result on stdout.
     """
     from lawder_edge.errors import BadInput
@@ -98,7 +101,7 @@ def export(
         model=model, size=size, dynamic_batch=dynamic_batch, precision=precision, opset=opset, threshold=threshold,
         data=data, split=split, limit=limit, skip_bad=skip_bad, card=card, overwrite=overwrite,
         engine=EngineOptions(flavor, compute, profile, workspace_mib, timing_cache, dla_core, hardware_compatible),
-        output=output, io=io, ram_bytes=None if ram is None else bytes_of(ram),
+        output=output, io=io, name=name, ram_bytes=None if ram is None else bytes_of(ram),
     )  # fmt: skip
     if precision == "all" and target != "all":
         raise BadInput(f"--precision all goes with --target all; target {target!r} alone has one precision a bundle.")

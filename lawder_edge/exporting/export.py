@@ -58,6 +58,7 @@ def export_bundle(
     out: Path,
     threshold: float | None = None,
     predict_size: tuple[int, int] = (256, 256),
+    name: str | None = None,
     model_card: Path | None = None,
     overwrite: bool = False,
     on_remark: Callable[[str], None] | None = None,
@@ -68,7 +69,8 @@ def export_bundle(
 
     model: maps (B, channels, H, W) in [-1, 1) to logits; used in eval mode, and exported in its deploy form; for int8 a
     QuantizedNetwork. spec: tells what the file takes and gives; its threshold is set here. threshold: None for that of
-    the weights. predict_size: what frames are resized to where `spec.size` leaves it open. model_card: copied in.
+    the weights. predict_size: what frames are resized to where `spec.size` leaves it open. name: of the network in the
+    files, None for that of the weights' model. model_card: copied in.
     on_remark: told what the target has to say of its file. check: verifies the finished folder before it is handed out,
     as `verify.measure` does; see `write_bundle`. shared: with other exports of the same module.
 
@@ -91,7 +93,10 @@ def export_bundle(
     if model_card is not None and not model_card.is_file():
         raise BadInput(f"{model_card}: no such file; wanted the model card.")
     check_free(out, overwrite=overwrite)
-    name = "-".join((re.sub(r"[^A-Za-z0-9_]+", "_", weights_info.model), record.name, spec.precision))
+    stem = re.sub(r"[^A-Za-z0-9_]+", "_", weights_info.model if name is None else name)
+    if not re.search("[A-Za-z0-9]", stem):
+        raise BadInput(f"the network's name {name!r} holds no letter or digit; wanted such as order_64.")
+    name = "-".join((stem, record.name, spec.precision))
     spec = replace(
         spec,
         name=name,

@@ -14,10 +14,12 @@ from lawder_edge.targets.words import INPUT_TYPES, OUTPUT_KINDS, Io, Output
 class ExportRequest:
     """The options of `lawder-edge export`, without target and place. size: (H, W), None for any multiples of 32.
 
-    io: None for the target's own. ram_bytes: that a microcontroller has for arena, picture and mask, None for any.
+    name: of the network in the files, None for the model's. io: None for the target's own. ram_bytes: that a
+    microcontroller has for arena, picture and mask, None for any.
     """
 
     model: str = "order"
+    name: str | None = None
     size: tuple[int, int] | None = None
     dynamic_batch: bool = False
     precision: str = "fp32"

@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from lawder_edge.errors import BadInput
+
 
 @pytest.fixture
 def script(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
@@ -16,7 +18,7 @@ def script(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
 
 def test_rows_of_a_seed_are_trained_alike(script: ModuleType) -> None:
     study = script.STUDIES[0]
-    plan = script.stages(study, data=Path("D"), work=Path("W"))
+    plan = script.stages(study, data=Path("D"), work=Path("W"), known={})
     rows = [stage for stage in plan if stage.argv[0] == "train" and "-3" in stage.argv[stage.argv.index("--out") + 1]]
     assert len(rows) == len(study.rows)
     without = []
@@ -32,7 +34,7 @@ def test_recipes_are_not_measured_where_they_may_not_be_chosen(script: ModuleTyp
 
 
 def test_a_network_of_the_benchmarks_is_named_where_its_weights_are_tested(script: ModuleType) -> None:
-    plan = script.stages(script.STUDIES[0], data=Path("D"), work=Path("W"))
+    plan = script.stages(script.STUDIES[0], data=Path("D"), work=Path("W"), known={})
     tested = {stage.name: stage.argv[2] for stage in plan if stage.argv[0] == "eval"}
     assert tested["variants:NoAdapters 0 on kvasir"] == "variants:NoAdapters=W/variants_NoAdapters-0/best.safetensors"
     assert tested["order 0 on kvasir"] == "W/order-0/best.safetensors"
@@ -52,8 +54,29 @@ def test_what_is_done_is_told_by_seed(script: ModuleType, tmp_path: Path) -> Non
         home = script.folder(tmp_path, study.rows[place], seed)
         home.mkdir()
         (home / "kvasir.json").write_text(json.dumps({"dice": {"mean": dice}}))
-    gap = script.compared(study, study.rows[1], study.tests[0], work=tmp_path)
+    dice = script.gathered(study, work=tmp_path, known={})
+    gap = script.compared(study, study.rows[1], study.tests[0], dice=dice)
     assert (gap.runs, gap.mean) == (2, pytest.approx(0.06))
-    text = script.document(study, work=tmp_path, words="\n## What it says\n\nNothing.\n")
+    text = script.document(study, dice=dice, words="\n## What it says\n\nNothing.\n")
     assert "| a | 0.800 (0.100), 3 seeds | - | - | - |" in text
     assert "| b | 0.690 (0.057), 2 seeds | +6.0 [-6.7, +18.7] | - | - |\n\n## What it says\n\nNothing.\n" in text
+
+
+def test_runs_whose_numbers_are_kept_are_not_repeated(script: ModuleType, tmp_path: Path) -> None:
+    study = script.STUDIES[0]
+    first, second = study.rows[:2]
+    dice = {(first.name, 0, test.key): 0.7 for test in study.tests} | {(second.name, 0, "kvasir"): 0.6}
+    text = script.to_json(study, dice)
+    known = script.from_json(text, study)
+    assert known == dice
+    whole = script.stages(study, data=Path("D"), work=tmp_path, known={})
+    left = script.stages(study, data=Path("D"), work=tmp_path, known=known)
+    # The second row lacks a test, for which its training is needed.
+    assert [stage.name for stage in whole if stage not in left] == [
+        "order 0",
+        "order 0 on kvasir",
+        "order 0 on clinicdb",
+    ]
+    assert script.gathered(study, work=tmp_path, known=known) == dice
+    with pytest.raises(BadInput, match="another recipe"):
+        script.from_json(text, script.STUDIES[1])

@@ -377,3 +377,29 @@ def test_the_certificate_holds_it_to_the_integer_reference_bit_for_bit(
         other = QuantizedNetwork(to_deploy(model.deployed), model.scales, channels=3)
         next(iter(other.deployed.parameters())).mul_(-1)
     assert measure(exported, other, phantom_images(1)).status == "rejected"
+
+
+def test_networks_of_other_names_are_linked_into_one_program(
+    model: QuantizedNetwork, tmp_path: Path, needs_gcc: None
+) -> None:
+    sources = []
+    for name in ("near", "Far-64"):
+        made = export_bundle(model, target="c", spec=INT8, weights_info=WEIGHTS, out=tmp_path / name, name=name)
+        sources.append(made.model_path)
+    assert [path.name for path in sources] == ["near.c", "far_64.c"]
+    (tmp_path / "main.c").write_text(
+        '#include "near.h"\n#include "far_64.h"\n'
+        "int main(void) { return lw_near_arena_bytes() == LW_NEAR_ARENA_BYTES &&\n"
+        "    lw_far_64_arena_bytes() == LW_FAR_64_ARENA_BYTES ? 0 : 1; }\n"
+    )
+    program, folders = tmp_path / "both", [f"-I{path.parent}" for path in sources]
+    files = [tmp_path / "main.c", *sources, *sorted(KERNELS.glob("*.c"))]
+    run(["gcc", "-std=c99", *folders, *map(str, files), "-o", str(program)])
+    run([str(program)])
+
+
+@pytest.mark.parametrize("name", ["--", "64"])
+def test_a_name_that_names_nothing_in_c_is_refused(name: str, model: QuantizedNetwork, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="name"):
+        export_bundle(model, target="c", spec=INT8, weights_info=WEIGHTS, out=tmp_path / "tiny", name=name)
+    assert list(tmp_path.iterdir()) == []
