@@ -267,8 +267,13 @@ def _rule_narrow_resizes(proto: Any, rule: bytes) -> None:
 
 
 def _clean(proto: Any, spec: ExportSpec) -> None:
-    """Leave what a runtime needs: no source lines, no inner tensors' shapes, no tool versions, plain names of axes."""
+    """Leave what a runtime needs: no source lines, no inner tensors' shapes, no tool versions, plain names of axes; and
+    the oldest form of file (IR version) that the opset allows, since runtimes refuse those newer than themselves.
+    """
+    import onnx
+
     _strip(proto)
+    proto.ir_version = onnx.helper.find_min_ir_version_for(list(proto.opset_import))
     graph = proto.graph
     proto.producer_name, proto.producer_version = "lawder-edge", ""
     graph.name = spec.name

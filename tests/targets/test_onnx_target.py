@@ -19,7 +19,7 @@ from lawder_edge.evaluation.evaluate import EvalPair
 from lawder_edge.exporting.export import export_bundle
 from lawder_edge.exporting.verify import measure
 from lawder_edge.models import create_model
-from lawder_edge.targets.onnx import OPSETS, export
+from lawder_edge.targets.onnx import DEFAULT_OPSET, OPSETS, export
 from lawder_edge.targets.registry import ExportSpec
 
 FIXED = ExportSpec(size=(64, 96))
@@ -75,11 +75,14 @@ class TestOnnx(EdgeContract, BatchContract):
         assert "BatchNormalization" not in {n.op_type for n in graph.node}
         assert not [i.name for i in graph.initializer if "unused" in i.name]
 
-    @pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
-    def test_the_opset_is_the_one_asked_for(self, opset: int, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("opset", "ir"), [(OPSETS[0], 8), (DEFAULT_OPSET, 9), (OPSETS[-1], 11)])
+    def test_the_opset_is_the_one_asked_for_in_the_oldest_file_that_holds_it(
+        self, opset: int, ir: int, tmp_path: Path
+    ) -> None:
         artifact = export(randomised(Tiny()), ExportSpec(size=(64, 96), opset=opset), tmp_path / "a.onnx")
         proto = onnx.load(str(artifact.path))
         assert [(o.domain, o.version) for o in proto.opset_import] == [("", opset)]
+        assert proto.ir_version == ir
 
     @pytest.mark.parametrize("opset", [11, OPSETS[0] - 1, OPSETS[-1] + 1])
     def test_an_opset_that_cannot_be_written_is_refused(self, opset: int, tmp_path: Path) -> None:
