@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from typing import TextIO
 
 # Numeric libraries read these when they are loaded, before anybody can call a function of theirs.
@@ -19,3 +21,17 @@ def own_stdout() -> TextIO:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return out
+
+
+def how_ended(code: int | None) -> str:
+    """What to say after "its process". code: negative of a signal's number, as `subprocess` gives it; None of one that
+    still runs.
+    """
+    if not code:
+        return "ended without a result"
+    if code > 0:
+        return f"ended with exit code {code}"
+    # Linux has real-time signals that Python gives no name.
+    with suppress(ValueError):
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"was killed by signal {-code}"

@@ -106,7 +106,8 @@ def carried_weights(model: str, *, int8: bool = False) -> tuple[Path, ...]:
     ending = f"{'_int8' if int8 else ''}.safetensors"
     found = {
         int(match[1] or 0): path
-        for path in BUNDLED.glob(f"{model}*{ending}")
+        # Not the model in the pattern: a manifest may hold any text in its place.
+        for path in BUNDLED.glob(f"*{ending}")
         if (match := re.fullmatch(rf"{re.escape(model)}(?:_(\d+))?{re.escape(ending)}", path.name))
     }
     return tuple(found[side] for side in sorted(found))
@@ -149,7 +150,7 @@ def load_model(text: str, *, int8: bool = False) -> LoadedModel:
                     raise BadInput(f"{error} The package carries weights for: {names}.") from error
             raise BadInput(
                 f"the package carries no weights for {text!r} (it does for: {names}). Train it: lawder-edge train "
-                f"--model {text} --data DIR, then give the checkpoint."
+                f"--model {text} --data DIR, then name its checkpoint in place of {text}: --model CHECKPOINT"
             )
         path = carried
     if is_quantized(path):

@@ -64,6 +64,7 @@ def test_carried_weights_are_those_of_the_name_then_those_for_a_side(carried: Pa
     for stem in ("net", "net_128", "net_64", "net_64_int8", "net_int8", "net_wide", "nets", "net_wide_64"):
         carried.with_name(f"{stem}.safetensors").touch()
     assert [path.stem for path in weights.carried_weights("net")] == ["net", "net_64", "net_128"]
+    assert [weights.carried_weights(odd) for odd in ("/net", "../net", "**net", "n*t", "")] == [()] * 5
     assert [path.stem for path in weights.carried_weights("net", int8=True)] == ["net_int8", "net_64_int8"]
     carried.with_name("net.md").touch()
     assert weights.bundled_card("net_64") == weights.bundled_card("net") == carried.with_name("net.md")

@@ -34,9 +34,10 @@ def verify(
     Exit code 3 if it gives other masks than PyTorch: the bundle is then renamed to NAME.rejected. Exit code 4 if its
     runtime is not here: an earlier certificate then stays. One of real images stays too where none are given.
 
-    With --all: every bundle of a folder, PyTorch and the integer reference on the same images, each against PyTorch and
-    the int8 ones against each other, on hostile frames too; certificates stay as they are. Exit code 3 where one is
-    rejected. Example: lawder-edge verify build/order --all --data polyps --split test.txt
+    With --all: every bundle of a folder, PyTorch and the integer reference on the same images, each against PyTorch
+    with its own weights and the int8 ones of one network against each other, on hostile frames too; certificates stay
+    as they are. Exit code 3 where one is rejected, 1 where one failed or had no PyTorch to be compared with.
+    Example: lawder-edge verify build/order --all --data polyps --split test.txt
 
     With --layers: of an int8 bundle, each tensor's difference from PyTorch's int8, in the order of computation; the
     certificate stays as it is. Example: lawder-edge verify order-onnx --layers --data polyps --split test.txt
@@ -47,7 +48,8 @@ def verify(
         full: with --all: on all images rather than 16.
         strict: with --all: exit code 3 also where two int8 runtimes draw other masks than the limits allow.
         layers: show where a difference starts, tensor by tensor.
-        model: model name or checkpoint that it was exported from; that of the manifest when left out.
+        model: model name or checkpoint that it was exported from; the package's weights when left out, with --all also
+            for bundles of other weights than those.
         data: folder of images with masks; phantom frames when left out.
         split: files with one folder/stem a line.
         limit: the most images, evenly picked; 0 for all, or with --all for 16, with --layers for 4.

@@ -13,9 +13,18 @@ if TYPE_CHECKING:
 
 ROWS = (
     "artifact", "precision", "state", "Dice", "drop against PyTorch [95 %]", "mask Dice mean", "worst",
-    "surface Dice 2 px", "max |logit diff|", "hostile frames",
+    "surface Dice 2 px", "max |logit diff|", "hostile frames", "network",
 )  # fmt: skip
-PAIRS = ("int8 runtimes", "mask Dice mean", "worst", "worst image", "Dice difference", "equal pixels", "holds")
+PAIRS = (
+    "int8 runtimes",
+    "mask Dice mean",
+    "worst",
+    "worst image",
+    "Dice difference",
+    "equal pixels",
+    "holds",
+    "network",
+)
 DEFAULT_IMAGES = 16
 
 
@@ -43,13 +52,17 @@ def verify_all(
         print(json.dumps(asdict(found), indent=1))
         return exit_code(found, strict=strict)
     print(f"on {found.source}, each at its own size; hostile frames: least share of pixels with PyTorch's class")
-    print_table(ROWS, [_cells(row) for row in found.rows], right=(3, 5, 6, 7, 8, 9))
+    several = _several_networks(found)
+    # The network is the last column, and left out where there is one alone.
+    columns = slice(None) if several else slice(-1)
+    print_table(ROWS[columns], [_cells(row)[columns] for row in found.rows], right=(3, 5, 6, 7, 8, 9))
     if found.pairings:
         print()
-        print_table(PAIRS, [_pair_cells(pair) for pair in found.pairings], right=(1, 2, 4, 5))
-    for row in found.rows:
-        if row.reason:
-            print(f"{row.name} {row.precision}: {row.reason}")
+        print_table(PAIRS[columns], [_pair_cells(pair)[columns] for pair in found.pairings], right=(1, 2, 4, 5))
+    # One reason often stands for several: what PyTorch does not compute is missing to all of its artifacts.
+    for reason in dict.fromkeys(row.reason for row in found.rows if row.reason):
+        told = [_told(row, several=several) for row in found.rows if row.reason == reason]
+        print(f"{', '.join(told)}: {reason}")
     apart = [pair for pair in found.pairings if not pair.holds]
     if apart:
         print(
@@ -61,27 +74,37 @@ def verify_all(
 
 
 def exit_code(found: Matrix, *, strict: bool) -> int:
-    """3 where an artifact is rejected, and if `strict` where two int8 runtimes differ; 1 where one failed; else 0."""
+    """3 where an artifact is rejected, and if `strict` where two int8 runtimes differ; 1 where one failed or had no
+    PyTorch to be compared with; else 0.
+    """
     states = {row.state for row in found.rows}
     if "rejected" in states or (strict and not all(pair.holds for pair in found.pairings)):
         return 3
-    return 1 if "failed" in states else 0
+    return 1 if states & {"failed", "no-reference"} else 0
+
+
+def _several_networks(found: Matrix) -> bool:
+    """Whether one precision has several, which the names of artifacts do not tell apart."""
+    return len({(row.precision, row.network) for row in found.rows}) > len({row.precision for row in found.rows})
+
+
+def _told(row: Row, *, several: bool) -> str:
+    return f"{row.name} {row.precision}{f' of {row.network}' if several and row.network else ''}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    if row.dice is None or row.drop is None or row.mask_dice is None or row.surface_dice is None:
-        return (row.name, row.precision, row.state, *["-"] * 7)
     return (
         row.name,
         row.precision,
         row.state,
-        f"{row.dice.mean:.4f}",
-        _signed(row.drop),
-        f"{row.mask_dice.mean:.4f}",
-        f"{row.mask_dice.worst:.4f}",
-        f"{row.surface_dice.mean:.4f}",
+        "-" if row.dice is None else f"{row.dice.mean:.4f}",
+        "-" if row.drop is None else _signed(row.drop),
+        "-" if row.mask_dice is None else f"{row.mask_dice.mean:.4f}",
+        "-" if row.mask_dice is None else f"{row.mask_dice.worst:.4f}",
+        "-" if row.surface_dice is None else f"{row.surface_dice.mean:.4f}",
         "-" if row.largest is None else f"{row.largest:.1e}",
         "-" if row.hostile is None else f"{row.hostile:.4f}",
+        row.network or "-",
     )
 
 
@@ -98,4 +121,5 @@ def _pair_cells(pair: Pairing) -> tuple[str, ...]:
         f"{pair.dice_difference:+.4f}",
         f"{pair.same_pixels:.5f}",
         "yes" if pair.holds else "no",
+        pair.network,
     )

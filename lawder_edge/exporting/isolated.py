@@ -15,11 +15,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from lawder_edge.codec import decode
-from lawder_edge.errors import BadBundle
+from lawder_edge.errors import BadBundle, last_line
 from lawder_edge.exporting.outcome import ExportOutcome
 from lawder_edge.exporting.processes import at_a_time
 from lawder_edge.exporting.request import ExportTask
-from lawder_edge.processes import thread_environment
+from lawder_edge.processes import how_ended, thread_environment
 from lawder_edge.targets.engine import EngineOptions
 from lawder_edge.targets.registry import get_target
 
@@ -49,16 +49,22 @@ def export_isolated(task: ExportTask, *, threads: int = 0, timeout_s: float = 90
             env=thread_environment(threads),
         )
     except subprocess.TimeoutExpired:
-        return ExportOutcome(
-            task.target, request.precision, "failed", reason=f"no result after {timeout_s:g} s", exit_code=1
-        )
+        reason = f"no result after {timeout_s:g} s, given up. {_advice(task)}"
+        return ExportOutcome(task.target, request.precision, "failed", reason=reason, exit_code=1)
     answer = done.stdout.strip().splitlines()
     if answer:
         with suppress(BadBundle):
             return decode(ExportOutcome, answer[-1], source="answer")
-    said = done.stderr.strip().splitlines()
-    reason = said[-1] if said else f"its process ended with {done.returncode}"
+    said = f" Its last words: {last_line(done.stderr)}." if done.stderr.strip() else ""
+    reason = f"its process {how_ended(done.returncode)}.{said} {_advice(task)}"
     return ExportOutcome(task.target, request.precision, "failed", reason=reason, exit_code=1)
+
+
+def _advice(task: ExportTask) -> str:
+    return (
+        f"Export it alone, which has no time limit, to see its output: --target {task.target} "
+        f"--precision {task.request.precision}"
+    )
 
 
 def export_several(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,10 @@ from lawder_edge.targets.registry import ExportSpec, get_target
 if TYPE_CHECKING:
     from lawder_edge.training.record import WeightsRecord
     from lawder_edge.weights import LoadedModel
+
+
+class OtherWeights(BadInput):
+    """Weights, named or carried, that are not those a bundle was exported from."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,7 @@ def export_verified(
         out=out,
         threshold=request.threshold,
         predict_size=(weights.size, weights.size),
+        name=request.name,
         model_card=request.card or bundled_card(request.model),
         overwrite=request.overwrite,
         on_remark=remarks.append,
@@ -173,25 +179,39 @@ def smaller_than_learnt(size: tuple[int, int] | None, weights: WeightsRecord) ->
 
 
 def source_model(bundle: Bundle, model: str | None = None) -> LoadedModel:
-    """The module that a bundle was exported from: `model`, or else the weights carried for the manifest's model.
+    """The module that a bundle was exported from: `model`, as `load_model` takes it, or else the weights carried for
+    the manifest's model.
 
-    Raises BadInput where those are other weights than the bundle holds.
+    A manifest's name is only looked up among the carried weights: a file must not make code run.
+    Raises OtherWeights where those are other weights than the bundle holds, or none are carried and `model` is None;
+    what `load_model` raises.
     """
     from lawder_edge.weights import carried_weights, load_model
 
     wanted = bundle.manifest.weights
     int8 = bundle.manifest.precision == "int8"
-    carried = [str(path) for path in carried_weights(wanted.model, int8=int8)]
+    carried = [str(path) for path in carried_weights(wanted.model, int8=int8) or carried_weights(wanted.model)]
+    if model is None and not carried:
+        of = f"{bundle.path}: exported from weights {wanted.sha256[:8]} of {wanted.model!r}"
+        if ":" in wanted.model:
+            raise OtherWeights(
+                f"{of}, whose code a manifest must not make run. If you trust it, name it and its weights: "
+                f"--model {shlex.quote(wanted.model)}=CHECKPOINT"
+            )
+        raise OtherWeights(
+            f"{of}, of which the package carries none. Name the checkpoint that it was exported from: "
+            "--model CHECKPOINT"
+        )
     tried = {}
-    for text in [model] if model else carried or [wanted.model]:
+    for text in [model] if model else carried:
         loaded = load_model(text, int8=int8)
         if loaded.sha256 == wanted.sha256:
             return loaded
         tried[Path(text).stem if text in carried else text] = loaded.sha256[:8]
-    raise BadInput(
+    raise OtherWeights(
         f"{bundle.path}: exported from weights {wanted.sha256[:8]}, but "
         f"{' and '.join(f'{name} has {sha256}' for name, sha256 in tried.items())}. Name the checkpoint that it was "
-        "exported from with --model."
+        "exported from: --model CHECKPOINT"
     )
 
 

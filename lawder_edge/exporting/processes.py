@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from lawder_edge.errors import LawderError, last_line
+from lawder_edge.processes import how_ended
 
 T = TypeVar("T")
 
@@ -23,11 +24,11 @@ def at_a_time() -> int:
     return min(_MOST, os.cpu_count() or 1)
 
 
-def in_process(work: Callable[..., T], *given: Any, timeout_s: float) -> T:
+def in_process(work: Callable[..., T], *given: Any, timeout_s: float, advice: str) -> T:
     """What `work` returns for `given`, all of which cross to a fresh process.
 
     Raises the LawderError that it raises; LawderError too for any other failure, a process that dies, and one that has
-    not answered after `timeout_s` seconds and is ended.
+    not answered after `timeout_s` seconds and is ended. advice: what to do after the last two.
     """
     context = multiprocessing.get_context("spawn")
     answer, told = context.Pipe(duplex=False)
@@ -37,12 +38,13 @@ def in_process(work: Callable[..., T], *given: Any, timeout_s: float) -> T:
     told.close()
     try:
         if not answer.poll(timeout_s):
-            raise LawderError(f"no result after {timeout_s:g} s")
+            raise LawderError(f"no result after {timeout_s:g} s, given up. {advice}")
         found: T | LawderError = answer.recv()
         # A process that is ended while it leaves keeps semaphores that Python then warns of.
         process.join(_TO_LEAVE_S)
     except EOFError as error:
-        raise LawderError("its process died") from error
+        process.join(_TO_LEAVE_S)
+        raise LawderError(f"its process {how_ended(process.exitcode)}. {advice}") from error
     finally:
         process.kill()
         process.join()

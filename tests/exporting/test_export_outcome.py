@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bundle_samples import fill
 
 from lawder_edge import weights
 from lawder_edge.bench.machine import describe_machine
 from lawder_edge.bench.rows import BenchReport, BenchSpec, Noise, Row
+from lawder_edge.bundle.manifest import Manifest
+from lawder_edge.bundle.store import Bundle, write_bundle
 from lawder_edge.cli import export as command
 from lawder_edge.cli import export_table
 from lawder_edge.cli.main import run
@@ -81,6 +84,39 @@ def test_a_bundle_of_carried_weights_for_a_side_is_held_against_them(carried: Pa
     (carried / "mk_unet_t_64.safetensors").unlink()
     with pytest.raises(BadInput, match=f"exported from weights {loaded.sha256[:8]}, but mk_unet_t has"):
         outcome.source_model(bundle)
+
+
+def bundle_of(model: str, folder: Path) -> Bundle:
+    """A bundle whose manifest names `model`."""
+
+    def build(at: Path) -> Manifest:
+        found = fill(at)
+        return replace(found, model=model, weights=replace(found.weights, model=model))
+
+    return write_bundle(folder / "b", build)
+
+
+@pytest.mark.parametrize("name", ["evilmod:Net", "evilmod:Net=w.safetensors"])
+def test_the_name_in_a_manifest_imports_no_code(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evilmod.py").write_text("from pathlib import Path\nPath(__file__).with_name('imported').touch()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    bundle = bundle_of(name, tmp_path)
+    with pytest.raises(BadInput, match=f"must not make run.*name it and its weights: --model {name}=CHECKPOINT"):
+        outcome.source_model(bundle)
+    assert not (tmp_path / "imported").exists()
+
+
+@pytest.mark.parametrize("name", ["unet", "../unet", "/unet", "**unet", ""])
+def test_weights_that_are_not_carried_are_asked_for(name: str, carried: Path, tmp_path: Path) -> None:
+    assert carried.is_dir()
+    with pytest.raises(BadInput, match=r"of which the package carries none.*: --model CHECKPOINT$"):
+        outcome.source_model(bundle_of(name, tmp_path))
+
+
+def test_a_file_that_a_manifest_names_is_not_read(carried: Path, tmp_path: Path) -> None:
+    file = carried / "mk_unet_t.safetensors"
+    with pytest.raises(BadInput, match="of which the package carries none"):
+        outcome.source_model(bundle_of(str(file), tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,22 @@ def test_an_answer_that_is_none_is_a_failed_row(stdout: str, answers: Any, task:
     assert row.reason
 
 
-def test_a_process_that_dies_tells_its_last_words(answers: Any, task: ExportTask) -> None:
-    answers("", stderr="loading\nterminate called without an active exception\n", code=-6)
+ALONE = "Export it alone, which has no time limit, to see its output: --target onnx --precision fp32"
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [(-11, "was killed by SIGSEGV"), (134, "ended with exit code 134"), (0, "ended without a result")],
+)
+def test_a_process_that_dies_tells_how_and_its_last_words_and_what_to_do(
+    code: int, how: str, answers: Any, task: ExportTask
+) -> None:
+    answers("", stderr="loading\nINFO: Created a delegate for CPU.\n", code=code)
     row = export_isolated(task)
     assert (row.status, row.exit_code) == ("failed", 1)
-    assert row.reason == "terminate called without an active exception"
+    assert row.reason == f"its process {how}. Its last words: INFO: Created a delegate for CPU. {ALONE}"
+    answers("", code=code)
+    assert export_isolated(task).reason == f"its process {how}. {ALONE}"
 
 
 def test_a_target_that_takes_too_long_is_a_failed_row_of_its_precision(
@@ -68,11 +79,16 @@ def test_a_target_that_takes_too_long_is_a_failed_row_of_its_precision(
 
     monkeypatch.setattr(subprocess, "run", hang)
     row = export_isolated(replace(task, request=ExportRequest(precision="int8")), timeout_s=5)
-    assert (row.precision, row.status, row.reason) == ("int8", "failed", "no result after 5 s")
+    assert (row.precision, row.status, row.reason) == (
+        "int8",
+        "failed",
+        f"no result after 5 s, given up. {ALONE.replace('fp32', 'int8')}",
+    )
 
 
 OFF_DEFAULTS = {
     "model": "unet",
+    "name": "mine",
     "size": (64, 96),
     "dynamic_batch": True,
     "precision": "int8",

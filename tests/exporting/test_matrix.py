@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,15 +17,17 @@ from PIL import Image
 from target_contract import WEIGHTS
 
 from lawder_edge.bundle.manifest import Manifest, OutputKind, OutputSpec
-from lawder_edge.bundle.store import open_bundle, write_bundle
+from lawder_edge.bundle.store import Bundle, open_bundle, write_bundle
+from lawder_edge.cli.main import run
 from lawder_edge.cli.verify_all import exit_code
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.exporting import matrix
+from lawder_edge.exporting import matrix, outcome
 from lawder_edge.exporting.export import export_bundle
 from lawder_edge.exporting.integer_reference import IntegerReference
 from lawder_edge.exporting.matrix import (
     ImageChoice,
+    Network,
     Outputs,
     Row,
     Source,
@@ -37,6 +41,8 @@ from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import load
 
 SIZE = (16, 16)
+ORDER = Network("order", "1" * 64, 0.5)
+UNET = Network("unet", "2" * 64, 0.5)
 
 
 def square(shift: int = 0) -> NDArray[np.uint8]:
@@ -45,10 +51,11 @@ def square(shift: int = 0) -> NDArray[np.uint8]:
     return mask
 
 
-def outputs(name: str, shift: int = 0) -> Outputs:
+def outputs(name: str, shift: int = 0, network: Network = ORDER) -> Outputs:
     logits = np.where(square(shift)[None, None] > 0, 2.0, -2.0).astype(np.float32)
     state = "reference" if name == "pytorch" else "certified"
-    return Outputs(name, "int8", state, "logits", 1, (square(shift),) * 3, (logits,) * 3, (square(shift),) * 5)
+    masks = (square(shift),)
+    return Outputs(name, "int8", network, state, "logits", 1, masks * 3, (logits,) * 3, masks * 5)
 
 
 TRUTHS = [EvalPair(f"set/{n}", "set", None, np.zeros((*SIZE, 3), np.uint8), square()) for n in range(3)]
@@ -75,6 +82,45 @@ def test_equal_runtimes_hold_and_a_failed_one_keeps_its_row() -> None:
     found = matrix_of([outputs("pytorch"), outputs("onnx"), outputs("tflite")], TRUTHS, source="x", failed=[failed])
     assert [pair.holds for pair in found.pairings] == [True]
     assert found.rows[-1] == failed
+
+
+@pytest.mark.parametrize("other", [UNET, replace(ORDER, threshold=0.4), replace(ORDER, weights="3" * 64)])
+def test_each_artifact_is_compared_with_its_own_network_alone(other: Network) -> None:
+    given = [
+        *(outputs(name) for name in ("pytorch", "onnx", "tflite")),
+        *(outputs(name, 2, other) for name in ("pytorch", "onnx", "tflite")),
+    ]
+    found = matrix_of(given, TRUTHS, source="x")
+    assert [row.mask_dice.mean for row in found.rows if row.mask_dice is not None] == [1.0] * 6
+    assert [row.network for row in found.rows] == [str(ORDER)] * 3 + [str(other)] * 3
+    assert [(p.first, p.second, p.network) for p in found.pairings] == [
+        ("onnx", "tflite", str(ORDER)),
+        ("onnx", "tflite", str(other)),
+    ]
+    assert all(pair.holds for pair in found.pairings)
+
+
+def test_of_another_name_the_same_weights_are_the_same_network() -> None:
+    assert matrix_of([outputs("c"), outputs("onnx", 0, replace(ORDER, model="mine"))], TRUTHS, source="x").pairings
+
+
+def test_what_pytorch_does_not_compute_costs_no_row_of_an_artifact_and_no_pair() -> None:
+    reason = "the package carries none"
+    rejected = replace(outputs("tflite", 1), state="rejected")
+    given = [outputs("onnx"), rejected, outputs("pytorch", 0, UNET), outputs("c", 0, UNET)]
+    missing = {outputs("onnx").computes: reason}
+    found = matrix_of(given, TRUTHS, source="x", missing=missing)
+    assert [row.state for row in found.rows] == ["no-reference", "rejected", "reference", "certified"]
+    for row, dice in zip(found.rows[:2], (1.0, 7 / 8), strict=True):
+        assert row.reason == f"no PyTorch to compare with: {reason}"
+        assert row.dice is not None
+        assert row.dice.mean == pytest.approx(dice)
+        assert (row.drop, row.mask_dice, row.largest, row.hostile) == (None,) * 4
+    (pair,) = found.pairings
+    assert (pair.first, pair.second) == ("onnx", "tflite")
+    assert pair.dice_difference == pytest.approx(1 / 8)
+    assert exit_code(found, strict=False) == 3
+    assert exit_code(replace(found, rows=(found.rows[0], *found.rows[2:])), strict=False) == 1
 
 
 def test_bundles_of_one_target_are_told_apart_and_each_has_its_own_numbers() -> None:
@@ -114,7 +160,7 @@ def organs(kidney: int = 1, tumour: int = 2) -> NDArray[np.uint8]:
 def three_classes(name: str, labels: NDArray[np.uint8], kind: OutputKind) -> Outputs:
     raw = (labels == np.arange(3)[:, None, None])[None].astype(np.float32) if kind == "logits" else labels[None, None]
     state = "reference" if name == "pytorch" else "certified"
-    return Outputs(name, "fp32", state, kind, 3, (labels,), (raw,), (labels,) * 5)
+    return Outputs(name, "fp32", ORDER, state, kind, 3, (labels,), (raw,), (labels,) * 5)
 
 
 @pytest.mark.parametrize("kind", ["logits", "mask"])
@@ -147,6 +193,116 @@ def test_masks_of_several_classes_are_read_as_such(tmp_path: Path, monkeypatch: 
     assert [row.dice.mean for row in found.rows if row.dice is not None] == [1.0, 1.0]
 
 
+def folder_of_two(folder: Path) -> Path:
+    """Bundles of two networks, of other weights, one precision and size, one class."""
+    for network in (ORDER, UNET):
+
+        def build(at: Path, network: Network = network) -> Manifest:
+            found = fill(at)
+            weights = replace(found.weights, model=network.model, sha256=network.weights)
+            spec = OutputSpec(kind="logits", classes=1)
+            return replace(found, weights=weights, threshold=network.threshold, output=spec)
+
+        write_bundle(folder / network.model, build)
+    return folder
+
+
+def as_of(source: Source) -> Outputs:
+    """What a source gives: masks of the U-Net are elsewhere than those of ORDER."""
+    network = ORDER if source.bundle.name == "order" else UNET
+    name = "pytorch" if source.kind == "pytorch" else "onnx"
+    return replace(
+        outputs(name, 2 * (network is UNET), network), precision="fp32", hostile=(np.zeros((256, 352), np.uint8),)
+    )
+
+
+def test_each_network_of_a_folder_gets_pytorch_with_its_own_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Source] = []
+
+    def answer(source: Source, *given: object) -> Outputs:
+        asked.append(source)
+        return as_of(source)
+
+    monkeypatch.setattr(matrix, "_isolated", answer)
+    monkeypatch.setattr(matrix, "at_a_time", lambda: 1)
+    monkeypatch.setattr(matrix, "images_of", lambda *given, **options: SimpleNamespace(read=lambda: TRUTHS, source="3"))
+    assert run(["verify", str(folder_of_two(tmp_path)), "--all"]) == 0
+    kinds = [(source.bundle.name, source.kind) for source in asked]
+    assert kinds == [(name, kind) for name in ("order", "unet") for kind in ("pytorch", "bundle")]
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.split()[:1] in (["pytorch"], ["onnx"])]
+    assert [row.split()[-5:] for row in rows] == [["1.0000", *str(n).split()] for n in (ORDER, ORDER, UNET, UNET)]
+
+
+def test_without_pytorch_each_artifact_has_its_row_and_the_reason_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(source: Source, *given: object) -> Outputs | Row:
+        found = as_of(source)
+        if source.kind == "pytorch" and found.network is UNET:
+            return Row("pytorch", "fp32", "failed", "none carried", network=str(UNET))
+        return found
+
+    monkeypatch.setattr(matrix, "_isolated", answer)
+    monkeypatch.setattr(matrix, "images_of", lambda *given, **options: SimpleNamespace(read=lambda: TRUTHS, source="3"))
+    assert run(["verify", str(folder_of_two(tmp_path)), "--all"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in said if "no-reference" in line]
+    assert row.split() == ["onnx", "fp32", "no-reference", "0.7500", *["-"] * 6, *str(UNET).split()]
+    assert said[-2:] == [
+        f"onnx fp32 of {UNET}: no PyTorch to compare with: none carried",
+        f"pytorch fp32 of {UNET}: none carried",
+    ]
+
+
+def test_the_network_of_one_alone_fills_no_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(matrix, "_isolated", lambda source, *given: as_of(source))
+    monkeypatch.setattr(matrix, "images_of", lambda *given, **options: SimpleNamespace(read=lambda: TRUTHS, source="3"))
+    shutil.rmtree(folder_of_two(tmp_path) / "unet")
+    assert run(["verify", str(tmp_path), "--all"]) == 0
+    assert "network" not in capsys.readouterr().out
+
+
+def die(*given: object) -> None:
+    os.abort()
+
+
+def test_a_source_that_fails_names_its_network_and_how_to_look_closer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "outputs_of", die)
+    bundle = folder_of_two(tmp_path) / "unet"
+    row = matrix._isolated(Source("bundle", bundle), ImageChoice(), 60.0)
+    assert isinstance(row, Row)
+    assert (row.state, row.network) == ("failed", str(UNET))
+    assert row.reason.startswith("its process was killed by SIGABRT.")
+    assert row.reason.endswith(f"lawder-edge verify {bundle}")
+
+
+def test_a_named_checkpoint_is_for_the_bundles_of_its_weights_and_the_carried_ones_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def source_model(bundle: Bundle, model: str | None = None) -> str:
+        of = {"mine": "unet", None: "order"}.get(model)
+        if of is None:
+            raise BadInput("no such checkpoint")
+        if bundle.manifest.weights.model != of:
+            raise outcome.OtherWeights(f"{model} is no {bundle.manifest.weights.model}")
+        return of
+
+    monkeypatch.setattr(outcome, "source_model", source_model)
+    folder = folder_of_two(tmp_path)
+    order, unet = open_bundle(folder / "order"), open_bundle(folder / "unet")
+    assert [matrix._exported_from(bundle, "mine") for bundle in (order, unet)] == ["order", "unet"]
+    with pytest.raises(BadInput, match="None is no unet"):
+        matrix._exported_from(unet, None)
+    with pytest.raises(BadInput, match="no such checkpoint"):
+        matrix._exported_from(order, "typo")
+
+
 def test_a_damaged_bundle_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, damaged = written(tmp_path / "a", classes=1), written(tmp_path / "b", classes=1)
     (damaged / open_bundle(damaged).manifest.model_file).write_bytes(b"other")
@@ -165,7 +321,7 @@ def test_a_damaged_bundle_costs_its_row(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_bundles_of_other_numbers_of_classes_are_no_matrix(tmp_path: Path) -> None:
     bundles = [written(tmp_path / "b"), written(tmp_path / "c", classes=1)]
-    with pytest.raises(BadInput, match=r"c has 1, b has 3; wanted a folder of one network's bundles"):
+    with pytest.raises(BadInput, match=r"c has 1, b has 3; wanted as many in each.*into a folder of its own"):
         compare_all(bundles, ImageChoice())
 
 
