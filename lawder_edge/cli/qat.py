@@ -31,6 +31,7 @@ def qat(
     Example: lawder-edge qat --model order --data polyps --split train.txt --out runs/order-int8
 
     Writes best.safetensors, which every int8 export reads, curves, and calibration.json with each tensor's range.
+    Says where the float network finds little in the pictures: ranges learnt from another kind do not fit its own.
 
     Args:
         data: dataset folder, or a folder of such folders.
@@ -44,10 +45,12 @@ def qat(
         threads: of this process; 0 leaves the choice to PyTorch.
     """
     from lawder_edge.cli.progress import progress, report_step, run_progress
-    from lawder_edge.quantization.run import recipe_of, run_qat
+    from lawder_edge.quantization.kind import note_on_kind
+    from lawder_edge.quantization.run import ranges_said, recipe_of, run_qat
     from lawder_edge.threads import limit_threads
     from lawder_edge.training.loop import RUN_FILE
     from lawder_edge.training.prepare import prepare_run
+    from lawder_edge.training.processes import is_first
     from lawder_edge.weights import load_model
 
     limit_threads(threads)
@@ -56,15 +59,19 @@ def qat(
         run = prepare_run(
             recipe_of(loaded.computed, loaded.record, options=options), data=data, splits=split, out=out,
             resume=resume, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=cpu,
-            earlier=[(model, loaded.record)],
+            earlier=[(model, loaded.record)], warm_up="fixed",
         )  # fmt: skip
     for note in run.notes:
         print(note, file=sys.stderr)
+    if other := note_on_kind(loaded.computed, loaded.record, val=run.val, size=options.size, cpu=cpu):
+        print(f"warning: {other}", file=sys.stderr)
     with run_progress("fine-tuning", run_file=out / RUN_FILE) as report:
         result = run_qat(
             loaded.computed, loaded.record, run=run, options=options, out=out, resume=resume,
             on_step=partial(report_step, report), cpu=cpu,
         )  # fmt: skip
-    print(f"{result.weights}: int8, {result.said()}")
-    print(f"next: lawder-edge export -t onnx --precision int8 -m {result.weights} --out int8-onnx", file=sys.stderr)
+    if is_first():
+        print(f"{result.weights}: int8, {result.said()}")
+        print(ranges_said(out), file=sys.stderr)
+        print(f"next: lawder-edge export -t onnx --precision int8 -m {result.weights} --out int8-onnx", file=sys.stderr)
     return 0

@@ -24,6 +24,8 @@ def quantize(
 ) -> int:
     """Quantise trained weights without training: ranges from pictures alone. `qat` gives better masks.
 
+    Says where the float network finds little in the pictures: ranges learnt from another kind do not fit its own.
+
     Example: lawder-edge quantize --model order --data polyps --split train.txt --out runs/ptq
 
     Args:
@@ -40,8 +42,9 @@ def quantize(
         threads: of this process; 0 leaves the choice to PyTorch.
     """
     from lawder_edge.cli.progress import progress
+    from lawder_edge.quantization.kind import note_on_kind
     from lawder_edge.quantization.recipe import QatOptions
-    from lawder_edge.quantization.run import recipe_of, run_ptq
+    from lawder_edge.quantization.run import ranges_said, recipe_of, run_ptq
     from lawder_edge.threads import limit_threads
     from lawder_edge.training.loop import BEST_FILE
     from lawder_edge.training.prepare import prepare_run
@@ -54,12 +57,15 @@ def quantize(
         run = prepare_run(
             recipe_of(loaded.computed, loaded.record, options=options), data=data, splits=split, out=out,
             resume=False, overwrite=overwrite, skip_bad=skip_bad, progress=report, cpu=True,
-            earlier=[(model, loaded.record)],
+            earlier=[(model, loaded.record)], warm_up="none",
         )  # fmt: skip
     for note in run.notes:
         print(note, file=sys.stderr)
+    if other := note_on_kind(loaded.computed, loaded.record, val=run.val, size=size, cpu=True):
+        print(f"warning: {other}", file=sys.stderr)
     dice = run_ptq(loaded.computed, loaded.record, run=run, options=options, out=out)
     weights = out / BEST_FILE
     print(f"{weights}: int8, validation Dice {dice:.4f}")
+    print(ranges_said(out), file=sys.stderr)
     print(f"next: lawder-edge export -t onnx --precision int8 -m {weights} --out int8-onnx", file=sys.stderr)
     return 0

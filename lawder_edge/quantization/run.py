@@ -45,10 +45,15 @@ class TensorRange:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """What the first ranges came from, and what the ranges are in the end. ids_sha256: over the sorted ids."""
+    """What the first ranges came from, and what the ranges are in the end.
+
+    ids_sha256: over the sorted ids. splits: names of the files that listed the pictures, without their folders; none
+    for all pairs of the data.
+    """
 
     images: int
     ids_sha256: str
+    splits: tuple[str, ...]
     weight_bits: int
     tensors: tuple[TensorRange, ...]
 
@@ -84,7 +89,7 @@ def run_qat(
     recipe = recipe_of(network, record, options=options)
     trainee, ids = _trainee(network, record, run, options)
     result = train(recipe, run.train, val=run.val, out=out, resume=resume, trainee=trainee, on_step=on_step, cpu=cpu)
-    write_report(out, read_quantized(result.weights).scales, ids)
+    write_report(out, read_quantized(result.weights).scales, ids, splits=run.splits)
     return result
 
 
@@ -111,7 +116,7 @@ def run_ptq(network: nn.Module, record: WeightsRecord, *, run: PreparedRun, opti
         made = dataclasses.replace(made, threshold=choice.threshold)
     clear_run(out)
     trainee.save(out / BEST_FILE, rounded, made)
-    write_report(out, rounded.scales(), ids)
+    write_report(out, rounded.scales(), ids, splits=run.splits)
     return mean_dice(probabilities, torch.from_numpy(labels).long(), threshold=made.threshold)
 
 
@@ -129,16 +134,23 @@ def calibration_images(data: TrainData, *, size: int, count: int) -> tuple[NDArr
     return np.stack(frames), tuple(data.ids[i] for i in picked)
 
 
-def calibration_report(scales: Scales, ids: tuple[str, ...]) -> CalibrationReport:
-    """ids: of the images that gave the first ranges."""
-    tensors = tuple(
+def tensor_ranges(scales: Scales) -> tuple[TensorRange, ...]:
+    """Of all activation tensors, in the order of `scales`."""
+    return tuple(
         TensorRange(t.key, t.scale, t.zero_point, t.scale * (QMIN - t.zero_point), t.scale * (QMAX - t.zero_point))
         for t in scales.tensors
     )
-    return CalibrationReport(len(ids), hash_ids(ids), scales.weight_bits, tensors)
 
 
-def write_report(out: Path, scales: Scales, ids: tuple[str, ...]) -> None:
-    """Put `calibration.json` into the run folder."""
-    text = json.dumps(asdict(calibration_report(scales, ids)), indent=1)
+def ranges_said(out: Path) -> str:
+    """The ranges of the quantised weights in a run folder, in one line. Raises: BadCheckpoint."""
+    ranges = sorted(tensor_ranges(read_quantized(out / BEST_FILE).scales), key=lambda r: r.high - r.low)
+    ends = " to ".join(f"[{r.low:.4g}, {r.high:.4g}] ({r.key})" for r in (ranges[0], ranges[-1]))
+    return f"ranges of {len(ranges)} tensors, smallest to largest {ends}; each is in {out / CALIBRATION_FILE}"
+
+
+def write_report(out: Path, scales: Scales, ids: tuple[str, ...], *, splits: tuple[str, ...]) -> None:
+    """Put `calibration.json` into the run folder. ids: of the images that gave the first ranges."""
+    report = CalibrationReport(len(ids), hash_ids(ids), splits, scales.weight_bits, tensor_ranges(scales))
+    text = json.dumps(asdict(report), indent=1)
     write_file(out / CALIBRATION_FILE, f"{text}\n".encode())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from lawder_edge.training.synthetic import notes_on_synthetic, read_synthetic, w
 CACHE_SIDE = 256
 CACHE_FOLDER = "cache"
 
+# What a command can do about its warm-up: it has --warmup-steps; it has --passes alone; it trains nothing.
+WarmUp = Literal["option", "fixed", "none"]
+
 
 class Report(Protocol):
     """Called with what is done, of how much."""
@@ -35,11 +39,15 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """Training and validation arrays, and what a person should know about them."""
+    """Training and validation arrays, and what a person should know about them.
+
+    splits: names of the files that listed the pictures, without their folders; none for all pairs of the data.
+    """
 
     train: TrainData
     val: TrainData
     notes: tuple[str, ...]
+    splits: tuple[str, ...] = ()
 
 
 def prepare_run(
@@ -57,6 +65,7 @@ def prepare_run(
     validation: Sequence[Path] = (),
     earlier: Sequence[tuple[str, WeightsRecord]] = (),
     cpu: bool = False,
+    warm_up: WarmUp = "option",
 ) -> PreparedRun:
     """Read the pictures of the splits, hold out validation by seed, and make `out`.
 
@@ -64,7 +73,8 @@ def prepare_run(
 
     synthetic: folders of `synth sample` whose pictures are trained on too, none of them held out. synthetic_per_pass:
     how many of those each pass takes, 0 for all. earlier: weights that the new ones are made from, by what a person
-    calls them; validation pictures that those know are told.
+    calls them; validation pictures that those know are told. warm_up: what the command has for it, of which alone a
+    run that is over too early is told.
 
     Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
     is left as it is: what trains removes it (`loop.clear_run`), once all that can go wrong before has gone well.
@@ -110,10 +120,12 @@ def prepare_run(
         train = with_synthetic(train, drawn, per_pass=synthetic_per_pass)
         notes += notes_on_synthetic(drawn, train=train, val=val, side=max(stage.size for stage in config.stages))
     notes += filter(None, [note_on_history(val, record, by=name) for name, record in earlier])
-    notes += filter(None, [note_on_twins(train, val), note_on_warm_up(config, pictures=train.pass_length)])
+    notes += filter(None, [note_on_twins(train, val)])
+    if warm_up != "none":
+        notes += filter(None, [note_on_warm_up(config, pictures=train.pass_length, option=warm_up == "option")])
     if config.empty_share and is_first():
         notes.append(note_on_empty(train, share=config.empty_share))
-    return PreparedRun(train, val, tuple(notes) if is_first() else ())
+    return PreparedRun(train, val, tuple(notes) if is_first() else (), tuple(path.name for path in splits))
 
 
 def _parted(
@@ -201,14 +213,21 @@ def note_on_twins(train: TrainData, val: TrainData) -> str | None:
     )
 
 
-def note_on_warm_up(config: TrainConfig, *, pictures: int) -> str | None:
-    """What a person should know where a run is over before its learning rate has fallen. pictures: of a pass."""
-    steps = max(1, pictures // config.batch) * config.passes
+def note_on_warm_up(config: TrainConfig, *, pictures: int, option: bool = True) -> str | None:
+    """What a person should know where a run is over before its learning rate has fallen.
+
+    pictures: of a pass. option: whether the command has --warmup-steps; where not, it has --passes.
+    """
+    steps_per_pass = max(1, pictures // config.batch)
+    steps = steps_per_pass * config.passes
     if config.warmup_steps <= steps // 2:
         return None
+    remedy = f"--warmup-steps {max(1, steps // 10)}, or more passes"
+    if not option:
+        remedy = f"--passes {math.ceil(2 * config.warmup_steps / steps_per_pass)}, or more pictures"
     return (
-        f"the learning rate rises for {config.warmup_steps} of the {steps} steps of this run and hardly falls. Take "
-        f"--warmup-steps {max(1, steps // 10)}, or more passes"
+        f"the learning rate rises for {min(config.warmup_steps, steps)} of the {steps} steps of this run and hardly "
+        f"falls. Take {remedy}"
     )
 
 

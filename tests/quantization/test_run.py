@@ -17,7 +17,7 @@ from lawder_edge.quantization.checkpoint import is_quantized, read_quantized, wr
 from lawder_edge.quantization.network import QuantizedNetwork
 from lawder_edge.quantization.qat import distillation
 from lawder_edge.quantization.recipe import QatOptions
-from lawder_edge.quantization.run import calibration_images, recipe_of, run_ptq, run_qat
+from lawder_edge.quantization.run import calibration_images, ranges_said, recipe_of, run_ptq, run_qat
 from lawder_edge.training.checkpoint import fingerprint, read_tensors, read_weights, save_weights, write_tensors
 from lawder_edge.training.config import Progress
 from lawder_edge.training.prepare import PreparedRun
@@ -62,6 +62,32 @@ def test_fine_tuning_keeps_what_was_learnt_and_what_it_was_learnt_from(
         logits = network(torch.from_numpy((run.val.images.astype(np.float32) - 128) / 128).permute(0, 3, 1, 2))
     step = found.scales.tensors[-1].scale
     assert torch.allclose(logits / step, (logits / step).round(), atol=1e-3)
+
+
+def test_a_report_names_the_lists_of_its_pictures(loaded: LoadedModel, run: PreparedRun, tmp_path: Path) -> None:
+    listed = dataclasses.replace(run, splits=("train.txt", "more.txt"))
+    options = dataclasses.replace(OPTIONS, passes=1)
+    reports = {}
+    for name, given in (("all", run), ("ptq", listed), ("qat", listed)):
+        out = tmp_path / name
+        out.mkdir()
+        if name == "qat":
+            run_qat(loaded.module, loaded.record, run=given, options=options, out=out, resume=False, cpu=True)
+        else:
+            run_ptq(loaded.module, loaded.record, run=given, options=options, out=out)
+        reports[name] = json.loads((out / "calibration.json").read_text())["splits"]
+    assert reports == {"all": [], "ptq": ["train.txt", "more.txt"], "qat": ["train.txt", "more.txt"]}
+
+
+def test_ranges_are_told_in_one_line(loaded: LoadedModel, run: PreparedRun, tmp_path: Path) -> None:
+    run_ptq(loaded.module, loaded.record, run=run, options=OPTIONS, out=tmp_path)
+    tensors = json.loads((tmp_path / "calibration.json").read_text())["tensors"]
+    said = ranges_said(tmp_path)
+    assert f"ranges of {len(tensors)} tensors" in said
+    spans = {t["key"]: t["high"] - t["low"] for t in tensors}
+    smallest, largest = (choose(spans, key=lambda key: spans[key]) for choose in (min, max))
+    assert 0 < said.index(f"({smallest})") < said.index(f"({largest})")
+    assert said.endswith(f"each is in {tmp_path / 'calibration.json'}")
 
 
 def test_quantised_weights_remember_what_the_float_weights_had_seen(

@@ -106,3 +106,13 @@ def test_a_run_that_is_over_before_its_rate_falls_is_told() -> None:
     assert "rises for 200 of the 200 steps" in str(note_on_warm_up(config, pictures=30))
     assert "--warmup-steps 20," in str(note_on_warm_up(config, pictures=30))
     assert note_on_warm_up(config, pictures=300) is None
+
+
+def test_a_run_without_an_option_for_the_warm_up_is_told_of_passes_alone() -> None:
+    config = dataclasses.replace(CONFIG, schedule="32x2", batch=12, warmup_steps=50)
+    note = str(note_on_warm_up(config, pictures=30, option=False))
+    assert "rises for 4 of the 4 steps" in note
+    assert "--passes 50," in note
+    assert "--warmup-steps" not in note
+    enough = dataclasses.replace(config, schedule="32x50")
+    assert note_on_warm_up(enough, pictures=30, option=False) is None
