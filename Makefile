@@ -5,6 +5,8 @@ VENV ?= .venv
 OUT ?= build
 # What boards still ship: its own environment, since it needs numpy 1, and on Linux alone up to Python 3.11.
 DEVICE ?= .venv-device
+# What builds TensorRT engines without a GPU (96 MB to fetch): $(VENV) and this, since other tests want it missing there.
+RTX ?= .venv-rtx
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -14,8 +16,9 @@ export: $(VENV)/.export
 	$(BIN)/lawder-edge export --model order --target all --precision all --out $(OUT)/order --report --overwrite
 	$(BIN)/lawder-edge verify $(OUT)/order --all
 
-test: $(VENV)/.test $(DEVICE)/.device
+test: $(VENV)/.test $(DEVICE)/.device $(RTX)/.rtx
 	$(BIN)/python -m pytest
+	if [ -f $(RTX)/.rtx ]; then $(RTX)/bin/python -m pytest -rs tests/targets/test_tensorrt_target.py::TestRtx; fi
 
 firmware: $(VENV)/.export
 	sh firmware_examples/install.sh
@@ -47,9 +50,19 @@ $(DEVICE)/.device: Makefile
 	else echo "no tflite-runtime for this Python: its tests skip"; fi
 	touch $@
 
+# NVIDIA gives wheels for some platforms. Nothing else hangs on it; where it is not to be had, it is tried again next time.
+$(RTX)/.rtx: $(VENV)/.test
+	$(BIN)/python -m venv $(RTX)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > "$$($(RTX)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/main.pth"
+	if $(RTX)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt tensorrt-rtx-cu13 \
+	    && $(RTX)/bin/python -c 'import tensorrt_rtx'; \
+	then touch $@; \
+	else echo "no tensorrt-rtx-cu13 for this machine: the tests that build TensorRT engines are left out"; fi
+
 $(VENV)/.lint: $(VENV)/.test
 	$(PIP) --editable '.[train,synth-sd,onnx,openvino,tflite,test,lint]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEVICE) $(OUT)
+	rm -rf $(VENV) $(DEVICE) $(RTX) $(OUT)

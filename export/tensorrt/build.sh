@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the engine of this bundle for the GPU of this machine, with NVIDIA's trtexec.
+# Builds the engine of this bundle for the GPU of this machine, with NVIDIA's trtexec or TensorRT-RTX's tensorrt_rtx:
+# that of the flavor that the bundle was exported for, and where it is missing the other.
 #
 #   sh build.sh                    Jetson: trtexec of JetPack; desktop: trtexec on the PATH
 #   TRTEXEC=/opt/bin/trtexec sh build.sh
@@ -14,21 +15,30 @@ cd "$(dirname "$0")"
 . ./build.conf
 
 TRTEXEC=${TRTEXEC:-}
-for found in trtexec /usr/src/tensorrt/bin/trtexec tensorrt_rtx; do
+classic="trtexec /usr/src/tensorrt/bin/trtexec"
+case $FLAVOR in
+    rtx) tools="tensorrt_rtx $classic" ;;
+    *) tools="$classic tensorrt_rtx" ;;
+esac
+for found in $tools; do
     if [ -z "$TRTEXEC" ] && command -v "$found" >/dev/null 2>&1; then
         TRTEXEC=$found
     fi
 done
 if [ -z "$TRTEXEC" ] || ! command -v "$TRTEXEC" >/dev/null 2>&1; then
-    echo "error: no trtexec here. On a Jetson it comes with JetPack (apt-get install nvidia-jetpack), elsewhere with the" >&2
-    echo "TensorRT archive of NVIDIA; name it: TRTEXEC=/path/to/trtexec sh build.sh" >&2
+    echo "error: no trtexec and no tensorrt_rtx here. On a Jetson trtexec comes with JetPack (apt-get install" >&2
+    echo "nvidia-jetpack), elsewhere with the TensorRT archive of NVIDIA, and tensorrt_rtx with that of TensorRT-RTX;" >&2
+    echo "name it: TRTEXEC=/path/to/trtexec sh build.sh" >&2
     exit 4
 fi
 
 case $(basename "$TRTEXEC") in
-    tensorrt_rtx*) engine=model.rtx.engine ;;
-    *) engine=model.engine ;;
+    tensorrt_rtx*) built=rtx engine=model.rtx.engine other=model.engine ;;
+    *) built=classic engine=model.engine other=model.rtx.engine ;;
 esac
+if [ "$built" != "$FLAVOR" ]; then
+    echo "note: this bundle was exported for flavor $FLAVOR; $TRTEXEC makes an engine of flavor $built" >&2
+fi
 
 known=$("$TRTEXEC" --help 2>&1 || true)
 knows() {
@@ -77,5 +87,6 @@ fi
 echo "$TRTEXEC $*" >&2
 rm -f "$engine" "$engine.from"
 "$TRTEXEC" "$@"
-# Of which export it is, for run.py.
+# Of which export it is, for run.py, which shall run what was built last.
 sha256sum manifest.json | cut -d" " -f1 >"$engine.from"
+rm -f "$other" "$other.from"

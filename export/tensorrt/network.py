@@ -17,21 +17,32 @@ BUILT = ("model.engine", "model.rtx.engine")
 
 
 def find_engine(device: Any, model: Path) -> Path:
-    """The engine that build.sh made here, or else the one that the manifest lists.
+    """The engine that build.sh made here of this very export, else one made without build.sh, of which nothing is
+    known, else the one that the manifest lists.
 
-    Raises Failure where there is none, and for one that was built before another export was copied over its own.
+    Raises Failure where there is none, and where all that are here were built before another export was copied over
+    their own.
     """
-    for name in BUILT:
-        engine, made_from = model.parent / name, model.parent / f"{name}.from"
-        if not engine.is_file():
-            continue
-        manifest = model.parent / "manifest.json"
-        if made_from.is_file() and made_from.read_text().strip() != hashlib.sha256(manifest.read_bytes()).hexdigest():
-            raise device.Failure(f"{name} was built from another export than this bundle's: run `sh build.sh` again", 4)
-        return engine
+    built = [path for path in (model.parent / name for name in BUILT) if path.is_file()]
+    known = {path: _is_of(model.parent / "manifest.json", path) for path in built}
+    for fits in (True, None):
+        for path in built:
+            if known[path] is fits:
+                return path
     if model.suffix == ".engine":
         return model
+    if built:
+        names = " and ".join(path.name for path in built)
+        raise device.Failure(f"{names}: built from another export than this bundle's. Run `sh build.sh` again", 4)
     raise device.Failure("this bundle holds no engine yet: run `sh build.sh` here, on the GPU that it is for", 4)
+
+
+def _is_of(manifest: Path, engine: Path) -> bool | None:
+    """Whether build.sh made that engine of that manifest's export; None where it did not write down of which."""
+    made_from = engine.with_name(f"{engine.name}.from")
+    if not made_from.is_file():
+        return None
+    return made_from.read_text().strip() == hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 def open_network(device: Any, settings: Any, threads: int) -> Callable[[Any], Any]:

@@ -68,10 +68,12 @@ def without_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def rtx() -> Any:
-    return pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13 to build engines here")
+    return pytest.importorskip("tensorrt_rtx", reason="no tensorrt_rtx here: `make test` has it in .venv-rtx")
 
 
-class TestEngineOfRtx:
+class TestRtx:
+    """Builds engines. `make test` runs these in .venv-rtx, which has TensorRT-RTX."""
+
     @pytest.fixture(scope="class")
     @classmethod
     def bundle(cls, rtx: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
@@ -111,39 +113,48 @@ class TestEngineOfRtx:
         assert "NVIDIA" in done.stderr
         assert open_bundle(folder).path == folder
 
+    @pytest.mark.parametrize(
+        ("precision", "engine"), [("fp32", EngineOptions()), ("int8", EngineOptions(compute=("8.6", "12.0")))]
+    )
+    def test_engines_of_one_size_are_built(
+        self, rtx: Any, precision: str, engine: EngineOptions, tmp_path: Path
+    ) -> None:
+        bundle = make(tmp_path / "tiny", replace(FIXED, precision=precision, engine=engine))
+        assert bundle.manifest.model_file.endswith(".rtx.engine")
+        assert "MIN_SHAPES=\n" in (bundle.path / "build.conf").read_text()
+        legal = bundle.path / "model.trt.onnx"
+        assert legal.is_file() == (precision == "int8")
+        if precision == "int8":
+            values = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(str(legal)).graph.initializer}
+            nodes = [n for n in onnx.load(str(legal)).graph.node if n.op_type == "QuantizeLinear"]
+            assert nodes
+            assert not any(values[n.input[2]].any() for n in nodes)
 
-@pytest.mark.parametrize(
-    ("precision", "engine"), [("fp32", EngineOptions()), ("int8", EngineOptions(compute=("8.6", "12.0")))]
-)
-def test_engines_of_one_size_are_built(rtx: Any, precision: str, engine: EngineOptions, tmp_path: Path) -> None:
-    bundle = make(tmp_path / "tiny", replace(FIXED, precision=precision, engine=engine))
-    assert bundle.manifest.model_file.endswith(".rtx.engine")
-    assert "MIN_SHAPES=\n" in (bundle.path / "build.conf").read_text()
-    legal = bundle.path / "model.trt.onnx"
-    assert legal.is_file() == (precision == "int8")
-    if precision == "int8":
-        values = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(str(legal)).graph.initializer}
-        nodes = [n for n in onnx.load(str(legal)).graph.node if n.op_type == "QuantizeLinear"]
-        assert nodes
-        assert not any(values[n.input[2]].any() for n in nodes)
+    @pytest.mark.parametrize("precision", ["fp16", "int8"])
+    def test_an_engine_of_order_is_built(self, rtx: Any, precision: str, tmp_path: Path) -> None:
+        row = export_verified(
+            "tensorrt", ExportRequest(precision=precision, size=(64, 96), limit=1), out=tmp_path / "a"
+        )
+        assert row.exit_code == 0
+        assert open_bundle(tmp_path / "a").manifest.model_file == f"order-tensorrt-{precision}.rtx.engine"
 
+    def test_a_compute_capability_that_rtx_does_not_know_is_told_with_those_it_does(
+        self, rtx: Any, tmp_path: Path
+    ) -> None:
+        spec = replace(FIXED, engine=EngineOptions(compute=("5.0",)))
+        with pytest.raises(BadInput, match=r"compute capability 5\.0: .* builds for 7\.5, 8\.0"):
+            tensorrt.export(randomised(Tiny()), spec, tmp_path / "a.engine")
+        assert list(tmp_path.iterdir()) == []
 
-def test_a_compute_capability_that_rtx_does_not_know_is_told_with_those_it_does(rtx: Any, tmp_path: Path) -> None:
-    spec = replace(FIXED, engine=EngineOptions(compute=("5.0",)))
-    with pytest.raises(BadInput, match=r"compute capability 5\.0: .* builds for 7\.5, 8\.0"):
-        tensorrt.export(randomised(Tiny()), spec, tmp_path / "a.engine")
-    assert list(tmp_path.iterdir()) == []
+    def test_asymmetric_zero_points_are_what_tensorrt_refuses(self, rtx: Any) -> None:
+        # If this fails, TensorRT has learnt them, and the symmetric copy has lost its reason.
+        from qdq_graphs import gated
 
+        from lawder_edge.targets.qdq import to_symmetric
 
-def test_asymmetric_zero_points_are_what_tensorrt_refuses(rtx: Any) -> None:
-    # If this fails, TensorRT has learnt them, and the symmetric copy has lost its reason.
-    from qdq_graphs import gated
-
-    from lawder_edge.targets.qdq import to_symmetric
-
-    with pytest.raises(BadInput, match="zero point"):
-        build.build_engine(rtx, gated().SerializeToString(), FIXED)
-    assert build.build_engine(rtx, to_symmetric(gated()).SerializeToString(), FIXED)
+        with pytest.raises(BadInput, match="zero point"):
+            build.build_engine(rtx, gated().SerializeToString(), FIXED)
+        assert build.build_engine(rtx, to_symmetric(gated()).SerializeToString(), FIXED)
 
 
 @pytest.mark.usefixtures("without_tensorrt")
@@ -523,20 +534,54 @@ def test_an_engine_that_build_sh_made_here_is_used_before_the_one_that_was_expor
     assert BUILT == BUILT_IN_PLACE
 
 
-def test_an_engine_of_another_export_is_not_run(tmp_path: Path) -> None:
-    (tmp_path / "model.engine").touch()
+class Device:
+    """device.py as far as `find_engine` asks it."""
+
+    class Failure(Exception):
+        pass
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Callable[[str, str], Path]:
+    """An engine of that name, as build.sh leaves it for a manifest of that text."""
+
+    def leave(name: str, manifest: str) -> Path:
+        (tmp_path / name).touch()
+        (tmp_path / f"{name}.from").write_text(hashlib.sha256(manifest.encode()).hexdigest() + "\n")
+        return tmp_path / name
+
     (tmp_path / "manifest.json").write_text("{}")
-    made_from = tmp_path / "model.engine.from"
-    made_from.write_text(hashlib.sha256(b"{}").hexdigest() + "\n")
-    assert find_engine(None, tmp_path / "model.onnx") == tmp_path / "model.engine"
+    return leave
+
+
+def test_an_engine_of_another_export_is_not_run(built: Callable[[str, str], Path], tmp_path: Path) -> None:
+    made = built("model.engine", "{}")
+    assert find_engine(Device, tmp_path / "model.onnx") == made
     (tmp_path / "manifest.json").write_text('{"newer": 1}')
-
-    class Device:
-        class Failure(Exception):
-            pass
-
-    with pytest.raises(Device.Failure, match="built from another export"):
+    with pytest.raises(Device.Failure, match=r"model\.engine: built from another export .* Run `sh build\.sh` again"):
         find_engine(Device, tmp_path / "model.onnx")
+
+
+def test_an_engine_of_another_export_hides_none_that_fits(built: Callable[[str, str], Path], tmp_path: Path) -> None:
+    built("model.engine", "older")
+    exported = tmp_path / "order-tensorrt-fp16.rtx.engine"
+    assert find_engine(Device, exported) == exported
+    fresh = built("model.rtx.engine", "{}")
+    assert find_engine(Device, tmp_path / "model.onnx") == fresh
+    built("model.rtx.engine", "older")
+    with pytest.raises(Device.Failure, match=r"model\.engine and model\.rtx\.engine: built from another export"):
+        find_engine(Device, tmp_path / "model.onnx")
+
+
+def test_an_engine_that_is_known_to_fit_comes_before_one_made_by_hand(
+    built: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    by_hand = tmp_path / "model.engine"
+    by_hand.touch()
+    stale = built("model.rtx.engine", "older")
+    assert find_engine(Device, tmp_path / "model.onnx") == by_hand
+    assert built("model.rtx.engine", "{}") == stale
+    assert find_engine(Device, tmp_path / "model.onnx") == stale
 
 
 @pytest.fixture
@@ -599,6 +644,66 @@ def test_a_kit_builds_what_was_asked_for_and_the_environment_comes_first(kit: Ca
     assert "--computeCapabilities=8.6,12.0" in kit("fp16", knows="--computeCapabilities", engine=rtx)
     plain = kit("fp16", knows="--memPoolSize --computeCapabilities")
     assert not [word for word in plain if "workspace" in word or "Capabilities" in word or "Compatib" in word]
+
+
+@pytest.fixture
+def build_sh(tmp_path: Path, project_root: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """build.sh of a kit of one flavor, in `kit`, where the PATH holds such tools; each writes its own name as the
+    engine.
+    """
+    folder, tools = tmp_path / "kit", tmp_path / "tools"
+    folder.mkdir()
+    shutil.copy(project_root / "export" / "tensorrt" / "build.sh", folder)
+
+    def run(flavor: Any, *names: str) -> subprocess.CompletedProcess[str]:
+        tensorrt._write_kit(folder, replace(FIXED, engine=EngineOptions(flavor=flavor)), b"plain", b"legal")
+        shutil.rmtree(tools, ignore_errors=True)
+        tools.mkdir()
+        for name in names:
+            program = tools / name
+            program.write_text(
+                '#!/bin/sh\nfor word; do case $word in --saveEngine=*) echo "${0##*/}" >"${word#*=}" ;; esac; done\n'
+            )
+            program.chmod(0o755)
+        return subprocess.run(
+            ["sh", str(folder / "build.sh")],
+            env={"PATH": f"{tools}:{os.defpath}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flavor", "engine", "tool"),
+    [("rtx", "model.rtx.engine", "tensorrt_rtx"), ("classic", "model.engine", "trtexec")],
+)
+def test_build_sh_takes_the_tool_of_the_kits_flavor_and_tells_where_only_the_other_is_here(
+    flavor: str, engine: str, tool: str, build_sh: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "kit" / "manifest.json").write_text("{}")
+    done = build_sh(flavor, "trtexec", "tensorrt_rtx")
+    assert (tmp_path / "kit" / engine).read_text() == f"{tool}\n"
+    assert [p.name for p in (tmp_path / "kit").glob("*.engine")] == [engine]
+    assert "note:" not in done.stderr
+    (other,) = {"trtexec", "tensorrt_rtx"} - {tool}
+    done = build_sh(flavor, other)
+    assert f"exported for flavor {flavor}; {other} makes" in done.stderr
+
+
+def test_what_build_sh_made_last_is_run(
+    build_sh: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    kit = tmp_path / "kit"
+    (kit / "manifest.json").write_text("older")
+    build_sh("classic", "trtexec")
+    (kit / "manifest.json").write_text("{}")
+    for tool in ("tensorrt_rtx", "trtexec", "tensorrt_rtx"):
+        build_sh("rtx", tool)
+        assert find_engine(Device, kit / "model.onnx").read_text() == f"{tool}\n"
+        assert len(list(kit.glob("*.engine*"))) == 2
 
 
 def test_build_sh_without_trtexec_tells_where_to_get_it(tmp_path: Path, project_root: Path) -> None:
