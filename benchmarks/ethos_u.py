@@ -19,8 +19,11 @@ from pathlib import Path
 
 COMMANDS = (
     "python -m pip install 'lawder-edge[vela]'",
-    "lawder-edge export --target tflite --model order --precision int8 --size 128 128 --out order-tflite",
-    "python benchmarks/ethos_u.py order-tflite/*.tflite --out benchmarks/results/ethos_u.md",
+    "lawder-edge export --target tflite --model order_128 --precision int8 --size 128 128 --name order_128 "
+    "--out order-tflite-128",
+    "lawder-edge export --target tflite --model order --precision int8 --size 256 256 --name order_256 "
+    "--out order-tflite-256",
+    "python benchmarks/ethos_u.py order-tflite-*/*.tflite --out benchmarks/results/ethos_u.md",
 )
 # Name and Vela's options of each.
 ACCELERATORS = {
