@@ -18,7 +18,7 @@ from typing import IO
 from lawder_edge.bench.rows import Answer, BenchSpec, Row
 from lawder_edge.codec import decode
 from lawder_edge.errors import BadBundle, last_line
-from lawder_edge.processes import thread_environment
+from lawder_edge.processes import how_ended, thread_environment
 
 WORKER = (sys.executable, "-m", "lawder_edge.bench.worker")
 _LOG_CHARS = 4000
@@ -61,8 +61,7 @@ class RowProcess:
             return
         if not line:
             code = self._process.wait()
-            how = f"its process {_how(code)}." if code else "its process ended without a result."
-            self.row = self._failed(how, last_words=True)
+            self.row = self._failed(f"its process {how_ended(code)}.", last_words=True)
             return
         try:
             found = decode(Answer, line, source="answer").row
@@ -109,9 +108,3 @@ def _forward(stream: IO[str] | None, lines: queue.Queue[str]) -> None:
     for line in stream or ():
         lines.put(line)
     lines.put("")
-
-
-def _how(returncode: int) -> str:
-    if returncode < 0:
-        return f"was killed by {signal.Signals(-returncode).name}"
-    return f"ended with exit code {returncode}"
