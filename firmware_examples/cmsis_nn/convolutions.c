@@ -19,11 +19,13 @@ typedef struct {
     int is_depthwise;
 } layer;
 
+/* The first six and the 1x1 of 16 are ORDER's. */
 static const layer layers[] = {
-    {"3x3 stride 2, 3 to 10 channels", 64, 3, 10, 3, 2, 0},  {"3x3, 6 to 6", 32, 6, 6, 3, 1, 0},
-    {"3x3, 10 to 10", 32, 10, 10, 3, 1, 0},                  {"3x3, 20 to 10", 32, 20, 10, 3, 1, 0},
-    {"3x3, 12 to 12", 16, 12, 12, 3, 1, 0},                  {"3x3, 32 to 16", 16, 32, 16, 3, 1, 0},
-    {"1x1, 10 to 12", 32, 10, 12, 1, 1, 0},                  {"1x1, 16 to 32", 16, 16, 32, 1, 1, 0},
+    {"6x6 stride 2, 3 to 12 channels", 64, 3, 12, 6, 2, 0},  {"3x3, 12 to 12", 32, 12, 12, 3, 1, 0},
+    {"3x3, 12 to 16", 16, 12, 16, 3, 1, 0},                  {"3x3, 16 to 16", 16, 16, 16, 3, 1, 0},
+    {"3x3, 28 to 12", 16, 28, 12, 3, 1, 0},                  {"3x3, 32 to 16", 16, 32, 16, 3, 1, 0},
+    {"3x3, 6 to 6", 32, 6, 6, 3, 1, 0},                      {"3x3, 20 to 10", 32, 20, 10, 3, 1, 0},
+    {"1x1, 10 to 12", 32, 10, 12, 1, 1, 0},                  {"1x1, 16 to 8", 16, 16, 8, 1, 1, 0},
     {"depthwise 3x3, 24", 16, 24, 24, 3, 1, 1},              {"depthwise 5x5, 24", 16, 24, 24, 5, 1, 1},
 };
 
@@ -47,7 +49,7 @@ static void write_cell(uint64_t value, const char *before)
 static lw_conv2d_params params_of(const layer *l)
 {
     const uint16_t out = (uint16_t)((l->size + l->stride - 1) / l->stride);
-    const uint8_t pad = (uint8_t)(l->window / 2);
+    const uint8_t pad = (uint8_t)((l->window - 1) / 2);
     const lw_conv2d_params p = {
         l->size, l->size, l->in_channels, l->in_channels, out, out, l->out_channels, l->window, l->window, l->stride,
         l->stride, 1, 1, pad, pad, -7, 4, -128, 127, weights, bias, multiplier, shift_bytes,
