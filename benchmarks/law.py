@@ -32,7 +32,7 @@ SEEDS = (1, 2, 3)
 # Of a polyp or not, alike in all arms: ten validation pictures are too few to choose one.
 THRESHOLD = "0.5"
 # An ORDER as the package carried it when the first pictures were scored: it saw no synthetic one, and judges all alike.
-JUDGE = HERE / "weights" / "law_judge.safetensors"
+JUDGE = HERE / "weights" / "judge" / "law_judge.safetensors"
 
 
 # About 17 hours of one core; a graphics card. The second is what the first would be at the size of the paper, and was

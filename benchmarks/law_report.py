@@ -207,7 +207,7 @@ def document(parts: Sequence[PartRuns], *, words: str) -> str:
         lines += [
             f"Mean over seeds, standard deviation between them in brackets. Distances with features of {features}, KID "
             "times 1,000: they compare with each other alone. Mask fidelity is the Dice between the mask asked for and "
-            f"what an ORDER that saw no synthetic picture, {judge} in benchmarks/weights, finds.",
+            f"what an ORDER that saw no synthetic picture, {judge} in benchmarks/weights/judge, finds.",
             "",
         ]
     for part in parts:
