@@ -20,6 +20,7 @@ from PIL import Image
 import lawder_edge
 from lawder_edge.bundle.store import open_bundle, read_certificate
 from lawder_edge.targets.onnx import OnnxRunner
+from lawder_edge.training.checkpoint import read_weights
 from lawder_edge.weights import bundled_weights
 
 pytestmark = pytest.mark.slow
@@ -66,18 +67,24 @@ def test_the_pictures_to_validate_on_can_be_named(phantom: Path, tmp_path: Path)
     refused(call_cli([*command, "--split", both, "--out", tmp_path / "no"]), "in --split and in --val-split", ids[20])
 
 
+def _largest_change(before: Path, after: Path) -> float:
+    """Of a learnt number between two checkpoints of a network."""
+    old, new = (read_weights(path)[0] for path in (before, after))
+    learnt = [name for name in old if "running" not in name and "num_batches" not in name]
+    return max(float((new[name] - old[name]).abs().max()) for name in learnt)
+
+
 def test_training_goes_on_from_weights_and_tells_where_validation_is_not_clean(
     checkpoint: Path, phantom: Path, tmp_path: Path
 ) -> None:
     command = ["train", "--data", phantom, *RECIPE, "--schedule", "64x1", "--init"]
     again = done([*command, checkpoint, "--out", tmp_path / "again", "--learning-rate", "1e-6"])
     assert "not clean" not in again.err
-    # The rates of the two runs differ ten-thousandfold: what is kept is what was started from.
-    assert _numbers(tmp_path / "again" / "best.safetensors", phantom)["dice"]["mean"] == pytest.approx(
-        _numbers(checkpoint, phantom)["dice"]["mean"], abs=0.03
-    )
     other = done([*command, checkpoint, "--out", tmp_path / "other", "--seed", 1])
     assert "validation is not clean" in other.err
+    # The rates of the two runs differ ten-thousandfold: what the first keeps is what was started from.
+    moved = [_largest_change(checkpoint, tmp_path / run / "best.safetensors") for run in ("again", "other")]
+    assert moved[0] < 1e-4 < moved[1]
     refused(call_cli([*command, "mk_unet_t", "--out", tmp_path / "no"]), "the package carries no weights")
     quantised = bundled_weights("order", int8=True)
     refused(call_cli([*command, quantised, "--out", tmp_path / "no"]), "quantised weights")
