@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lawder_edge.data.datasets import first_few
 from lawder_edge.models.deploy import to_deploy
 from lawder_edge.training.batches import TrainData, at_size
-from lawder_edge.training.loop import predict_probabilities
+from lawder_edge.training.loop import foreground, predict_probabilities
 from lawder_edge.training.processes import is_first, join_processes
 from lawder_edge.training.record import WeightsRecord
 
@@ -53,14 +53,8 @@ def dice_of_present(probabilities: Tensor, labels: Tensor, *, threshold: float =
     A class that a picture lacks would count as found by a network that finds nothing. probabilities: (N, K, H, W);
     labels: (N, H, W). threshold: of the one class where K is 1.
     """
-    classes = probabilities.shape[1]
-    if classes == 1:
-        pairs = [(probabilities[:, 0] >= threshold, labels > 0)]
-    else:
-        winner = probabilities.argmax(1)
-        pairs = [(winner == c, labels == c) for c in range(1, classes)]
     scores = []
-    for found, truth in pairs:
+    for found, truth in foreground(probabilities, labels, threshold=threshold):
         present = truth.flatten(1).any(1)
         a, b = found[present], truth[present]
         scores.append(2 * (a & b).sum((1, 2)) / (a.sum((1, 2)) + b.sum((1, 2))))

@@ -68,16 +68,23 @@ def predict_probabilities(model: nn.Module, images: np.ndarray[Any, Any], *, bat
     return torch.cat(parts) if parts else torch.empty(0, 1, *images.shape[1:3])
 
 
-def mean_dice(probabilities: Tensor, labels: Tensor, *, threshold: float = 0.5) -> float:
-    """Mean over images of Dice (over foreground classes). probabilities: (N, K, H, W); labels: (N, H, W)."""
+def foreground(probabilities: Tensor, labels: Tensor, *, threshold: float = 0.5) -> list[tuple[Tensor, Tensor]]:
+    """What is found and what is true of each foreground class, (N, H, W) bool both.
+
+    probabilities: (N, K, H, W); labels: (N, H, W). threshold: of the one class where K is 1; of several the most
+    probable is found.
+    """
     classes = probabilities.shape[1]
     if classes == 1:
-        pairs = [(probabilities[:, 0] >= threshold, labels > 0)]
-    else:
-        winner = probabilities.argmax(1)
-        pairs = [(winner == c, labels == c) for c in range(1, classes)]
+        return [(probabilities[:, 0] >= threshold, labels > 0)]
+    winner = probabilities.argmax(1)
+    return [(winner == c, labels == c) for c in range(1, classes)]
+
+
+def mean_dice(probabilities: Tensor, labels: Tensor, *, threshold: float = 0.5) -> float:
+    """Mean over images of Dice (over foreground classes). probabilities: (N, K, H, W); labels: (N, H, W)."""
     scores = []
-    for predicted, truth in pairs:
+    for predicted, truth in foreground(probabilities, labels, threshold=threshold):
         total = predicted.sum((1, 2)) + truth.sum((1, 2))
         overlap = 2 * (predicted & truth).sum((1, 2))
         scores.append(torch.where(total > 0, overlap / total.clamp(min=1), torch.ones(())))
