@@ -43,7 +43,8 @@ def verify_all(
     from lawder_edge.bundle.certificate import INT8_LIMITS
     from lawder_edge.cli.progress import progress
     from lawder_edge.cli.tables import print_table
-    from lawder_edge.exporting.matrix import LARGEST_DICE_DIFFERENCE, ImageChoice, bundles_in, compare_all
+    from lawder_edge.exporting.comparing import ImageChoice, bundles_in, compare_all
+    from lawder_edge.exporting.matrix import LARGEST_DICE_DIFFERENCE
 
     choice = ImageChoice(data, split, 0 if full else limit or DEFAULT_IMAGES)
     with progress("comparing") as report:

@@ -22,20 +22,11 @@ from lawder_edge.cli.main import run
 from lawder_edge.cli.verify_all import exit_code
 from lawder_edge.errors import BadInput
 from lawder_edge.evaluation.evaluate import EvalPair
-from lawder_edge.exporting import matrix, outcome
+from lawder_edge.exporting import comparing, outcome
+from lawder_edge.exporting.comparing import ImageChoice, Source, bundles_in, compare_all, told_apart
 from lawder_edge.exporting.export import export_bundle
 from lawder_edge.exporting.integer_reference import IntegerReference
-from lawder_edge.exporting.matrix import (
-    ImageChoice,
-    Network,
-    Outputs,
-    Row,
-    Source,
-    bundles_in,
-    compare_all,
-    matrix_of,
-    told_apart,
-)
+from lawder_edge.exporting.matrix import Network, Outputs, Row, matrix_of
 from lawder_edge.exporting.verify import hostile_images
 from lawder_edge.targets.registry import ExportSpec
 from lawder_edge.targets.tflite import load
@@ -188,7 +179,7 @@ def test_masks_of_several_classes_are_read_as_such(tmp_path: Path, monkeypatch: 
     def exactly(source: Source, *given: object) -> Outputs:
         return three_classes("pytorch" if source.kind == "pytorch" else "onnx", organs(), "logits")
 
-    monkeypatch.setattr(matrix, "_isolated", exactly)
+    monkeypatch.setattr(comparing, "_isolated", exactly)
     found = compare_all([written(tmp_path / "b")], ImageChoice(tmp_path / "set"))
     assert [row.dice.mean for row in found.rows if row.dice is not None] == [1.0, 1.0]
 
@@ -225,9 +216,9 @@ def test_each_network_of_a_folder_gets_pytorch_with_its_own_weights(
         asked.append(source)
         return as_of(source)
 
-    monkeypatch.setattr(matrix, "_isolated", answer)
-    monkeypatch.setattr(matrix, "at_a_time", lambda: 1)
-    monkeypatch.setattr(matrix, "images_of", lambda *given, **options: SimpleNamespace(read=lambda: TRUTHS, source="3"))
+    monkeypatch.setattr(comparing, "_isolated", answer)
+    monkeypatch.setattr(comparing, "at_a_time", lambda: 1)
+    monkeypatch.setattr(comparing, "images_of", lambda *given, **told: SimpleNamespace(read=lambda: TRUTHS, source="3"))
     assert run(["verify", str(folder_of_two(tmp_path)), "--all"]) == 0
     kinds = [(source.bundle.name, source.kind) for source in asked]
     assert kinds == [(name, kind) for name in ("order", "unet") for kind in ("pytorch", "bundle")]
@@ -244,8 +235,8 @@ def test_without_pytorch_each_artifact_has_its_row_and_the_reason_is_told_once(
             return Row("pytorch", "fp32", "failed", "none carried", network=str(UNET))
         return found
 
-    monkeypatch.setattr(matrix, "_isolated", answer)
-    monkeypatch.setattr(matrix, "images_of", lambda *given, **options: SimpleNamespace(read=lambda: TRUTHS, source="3"))
+    monkeypatch.setattr(comparing, "_isolated", answer)
+    monkeypatch.setattr(comparing, "images_of", lambda *given, **told: SimpleNamespace(read=lambda: TRUTHS, source="3"))
     assert run(["verify", str(folder_of_two(tmp_path)), "--all"]) == 1
     said = capsys.readouterr().out.splitlines()
     (row,) = [line for line in said if "no-reference" in line]
@@ -259,8 +250,8 @@ def test_without_pytorch_each_artifact_has_its_row_and_the_reason_is_told_once(
 def test_the_network_of_one_alone_fills_no_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(matrix, "_isolated", lambda source, *given: as_of(source))
-    monkeypatch.setattr(matrix, "images_of", lambda *given, **options: SimpleNamespace(read=lambda: TRUTHS, source="3"))
+    monkeypatch.setattr(comparing, "_isolated", lambda source, *given: as_of(source))
+    monkeypatch.setattr(comparing, "images_of", lambda *given, **told: SimpleNamespace(read=lambda: TRUTHS, source="3"))
     shutil.rmtree(folder_of_two(tmp_path) / "unet")
     assert run(["verify", str(tmp_path), "--all"]) == 0
     assert "network" not in capsys.readouterr().out
@@ -273,9 +264,9 @@ def die(*given: object) -> None:
 def test_a_source_that_fails_names_its_network_and_how_to_look_closer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix, "outputs_of", die)
+    monkeypatch.setattr(comparing, "outputs_of", die)
     bundle = folder_of_two(tmp_path) / "unet"
-    row = matrix._isolated(Source("bundle", bundle), ImageChoice(), 60.0)
+    row = comparing._isolated(Source("bundle", bundle), ImageChoice(), 60.0)
     assert isinstance(row, Row)
     assert (row.state, row.network) == ("failed", str(UNET))
     assert row.reason.startswith("its process was killed by SIGABRT.")
@@ -296,11 +287,11 @@ def test_a_named_checkpoint_is_for_the_bundles_of_its_weights_and_the_carried_on
     monkeypatch.setattr(outcome, "source_model", source_model)
     folder = folder_of_two(tmp_path)
     order, unet = open_bundle(folder / "order"), open_bundle(folder / "unet")
-    assert [matrix._exported_from(bundle, "mine") for bundle in (order, unet)] == ["order", "unet"]
+    assert [comparing._exported_from(bundle, "mine") for bundle in (order, unet)] == ["order", "unet"]
     with pytest.raises(BadInput, match="None is no unet"):
-        matrix._exported_from(unet, None)
+        comparing._exported_from(unet, None)
     with pytest.raises(BadInput, match="no such checkpoint"):
-        matrix._exported_from(order, "typo")
+        comparing._exported_from(order, "typo")
 
 
 def test_a_damaged_bundle_costs_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,8 +302,8 @@ def test_a_damaged_bundle_costs_its_row(tmp_path: Path, monkeypatch: pytest.Monk
     def fake(source: Source, *given: object) -> Outputs:
         return replace(outputs("pytorch" if source.kind == "pytorch" else "onnx"), precision="fp32")
 
-    monkeypatch.setattr(matrix, "_isolated", fake)
-    monkeypatch.setattr(matrix, "matrix_of", lambda given, truths, **more: more["failed"])
+    monkeypatch.setattr(comparing, "_isolated", fake)
+    monkeypatch.setattr(comparing, "matrix_of", lambda given, truths, **more: more["failed"])
     assert bundles_in(tmp_path) == (whole, damaged)
     (row,) = compare_all(bundles_in(tmp_path), ImageChoice())
     assert (row.name, row.state) == ("b", "failed")
