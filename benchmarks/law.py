@@ -6,7 +6,9 @@ Arms fork from one base of the part with common pictures, noise and seeds. Each 
 printed before it runs; what is done is not done again, so that a stopped call goes on when it is repeated. Parts may
 run side by side. `--dry-run` lists the commands, `--gpu` takes those of full size for a workstation. When all stages of
 a part are done, or with --report, its numbers are written to WORK/PART.json, of which law_report.py makes the table.
-`--known benchmarks/results/law.json` does not repeat the runs whose numbers stand in that file.
+`--known benchmarks/results/law.json` does not repeat the runs whose numbers stand in that file; `--only real-2 law-3`
+makes those alone, so that a part may be shared out: two calls side by side once its base is there. `--float32` is for a
+processor that imitates bfloat16, where it is 20 times as fast; one part is of one precision.
 
 Parts: `full` learns from the usual 1,450 training pictures; `few-a` and `few-b` from 100 of Kvasir-SEG, generator and
 ORDER alike, disjoint.
@@ -18,7 +20,7 @@ import argparse
 import json
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from law_runs import PartRuns, Run, Scale, Score, parts_from_json
@@ -38,6 +40,8 @@ JUDGE = HERE / "weights" / "judge" / "law_judge.safetensors"
 # About 17 hours of one core; a graphics card. The second is what the first would be at the size of the paper, and was
 # not run.
 CPU = Scale(128, 4000, 2000, 1250, 1000, 400, 15, ("--threads", "1", "--mixed-precision", "bf16"))
+# For a processor that only imitates bfloat16.
+CPU_FLOAT32 = replace(CPU, options=("--threads", "1"))
 GPU = Scale(256, 60_000, 20_000, 20_000, 10_000, 1450, 20, ("--mixed-precision", "bf16"))
 
 
@@ -86,8 +90,27 @@ PARTS = (
 )
 
 
-def stages(part: Part, scale: Scale, *, data: Path, work: Path, known: Collection[tuple[str, int]] = ()) -> list[Stage]:
-    """All commands of a part, in an order in which each finds what it reads. known: (arm, seed) that are left out."""
+def all_runs(part: Part) -> tuple[tuple[str, int], ...]:
+    """(arm, seed) of a part, those of real pictures alone before those of generators."""
+    return tuple(("real", seed) for seed in SEEDS) + part.runs()
+
+
+def chosen_runs(
+    part: Part, *, known: Collection[tuple[str, int]], only: Collection[str]
+) -> tuple[tuple[str, int], ...]:
+    """(arm, seed) that are to be made. known: that stand elsewhere. only: ARM-SEED of those wanted; none is all.
+
+    Raises: BadInput for a name that is no run of the part.
+    """
+    names = {f"{arm}-{seed}": (arm, seed) for arm, seed in all_runs(part)}
+    strange = [name for name in only if name not in names]
+    if strange:
+        raise BadInput(f"{part.name} has no run {', '.join(strange)}; wanted of {', '.join(names)}.")
+    return tuple(run for name, run in names.items() if run not in known and (not only or name in only))
+
+
+def stages(part: Part, scale: Scale, *, data: Path, work: Path, chosen: Collection[tuple[str, int]]) -> list[Stage]:
+    """The commands of the chosen (arm, seed) of a part, in an order in which each finds what it reads."""
     home = work / part.name
 
     def lists(names: Sequence[str]) -> tuple[str, ...]:
@@ -117,10 +140,10 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path, known: Collectio
         return found
 
     plan: list[Stage] = []
-    for seed in SEEDS:
-        if ("real", seed) not in known:
+    for arm, seed in chosen:
+        if arm == "real":
             plan += segmenter(home / f"real-{seed}", seed)
-    left = [run for run in part.runs() if run not in known]
+    left = [run for run in chosen if run[0] != "real"]
     if left:
         plan.append(generator("uniform", 0, base, scale.few_base if few else scale.base))
     for arm, seed in left:
@@ -131,7 +154,7 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path, known: Collectio
         sample = (
             *("synth", "sample", "--model", str(out / "generator.safetensors"), "--masks", "augmented", *real),
             *("-n", str(scale.n), "--seed", str(seed), "--steps", str(scale.sampler_steps), "--out", str(pictures)),
-            *(("--threads", "1") if scale is CPU else ()),
+            *(() if scale is GPU else ("--threads", "1")),
         )
         plan.append(Stage(f"{out.name} pictures", sample))
         score = (
@@ -147,7 +170,7 @@ def gathered(part: Part, scale: Scale, *, work: Path, known: Sequence[Run] = ())
     """What the report reads: of every run that is done, its score and its Dice on every test list."""
     elsewhere = {(run.arm, run.seed): run for run in known}
     runs = []
-    for arm, seed in [("real", s) for s in SEEDS] + list(part.runs()):
+    for arm, seed in all_runs(part):
         if (arm, seed) in elsewhere:
             runs.append(elsewhere[arm, seed])
             continue
@@ -177,19 +200,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of all runs, which hold patients' images")
     parser.add_argument("--part", nargs="+", choices=[p.name for p in PARTS], default=[p.name for p in PARTS])
     parser.add_argument("--known", type=Path, help="law.json of law_report.py, whose complete runs are not repeated")
-    parser.add_argument("--gpu", action="store_true", help="the sizes for a workstation's graphics card")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ARM-SEED", help="of the part's runs, such as law-2")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--gpu", action="store_true", help="the sizes for a workstation's graphics card")
+    sizes.add_argument("--float32", action="store_true", help="instead of bfloat16 in trainings")
     parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
     parser.add_argument(
         "--report", action="store_true", help="write WORK/PART.json of what is done so far, run nothing"
     )
     args = parser.parse_args(argv)
-    scale = GPU if args.gpu else CPU
+    scale = GPU if args.gpu else CPU_FLOAT32 if args.float32 else CPU
     for part in (p for p in PARTS if p.name in args.part):
         try:
             known = () if args.known is None else complete_runs(args.known.read_text(), part, scale)
         except (LawderError, OSError, ValueError, KeyError, TypeError) as error:
             sys.exit(f"error: {args.known}: {error}")
-        plan = stages(part, scale, data=args.data, work=args.work, known={(run.arm, run.seed) for run in known})
+        try:
+            chosen = chosen_runs(part, known={(run.arm, run.seed) for run in known}, only=args.only)
+        except LawderError as error:
+            sys.exit(f"error: --only: {error}")
+        plan = stages(part, scale, data=args.data, work=args.work, chosen=chosen)
         if args.dry_run:
             print("\n".join(shown(stage.argv) for stage in plan))
             continue

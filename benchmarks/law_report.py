@@ -12,7 +12,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -195,13 +195,14 @@ def differences(runs: Sequence[Run], tests: Sequence[str]) -> str:
 def document(parts: Sequence[PartRuns], *, words: str) -> str:
     """law.md. Raises: BadInput for parts of several scales, judges or features."""
     scale = scale_of(parts)
+    precisions = [f"`{part.name}` in {'bfloat16' if 'bf16' in part.scale.options else 'float32'}" for part in parts]
     measured = measured_by(parts)
     before = BEFORE.format(**asdict(scale), full_size=FULL_SIZE["--threads" not in scale.options])
     lines = [before, "## What was found", "", "![Dice of ORDER over the distance of its pictures](law.svg)", ""]
     few, full = (
         [r for part in parts if (part.name == "full") == whole for r in part.runs if r.begun] for whole in (False, True)
     )
-    lines += [endpoint(few)]
+    lines += [endpoint(few), f"Trainings were of {', '.join(precisions)}; all runs of a part are alike.", ""]
     if measured is not None:
         features, judge = measured
         lines += [
@@ -220,8 +221,11 @@ def document(parts: Sequence[PartRuns], *, words: str) -> str:
 
 
 def scale_of(parts: Sequence[PartRuns]) -> Scale:
-    """Raises: BadInput for parts of several."""
-    scales = {part.scale for part in parts}
+    """Of the precision of the first: parts may differ in that, as differences are taken within them.
+
+    Raises: BadInput for parts of several sizes.
+    """
+    scales = {replace(part.scale, options=parts[0].scale.options) for part in parts}
     if len(scales) != 1:
         raise BadInput(f"parts of {len(scales)} scales do not go into one table; wanted those of one call of law.py.")
     return scales.pop()
