@@ -110,8 +110,14 @@ LISTS = (
         (FIRST_HALF.split, SECOND_HALF.split),
         (FIRST_HALF, SECOND_HALF),
     ),
+    ImageList(
+        "Kvasir after ClinicDB",
+        "Another hospital: all of Kvasir-SEG, by weights trained on CVC-ClinicDB alone, 612 frames of 29 sequences.",
+        ("pranet_train_kvasir_900.txt", "pranet_test_kvasir_100.txt"),
+    ),
 )
 USUAL, BY_SEQUENCE, AFTER_KVASIR = (LISTS[0].name, LISTS[1].name), (LISTS[2].name,), (LISTS[3].name,)
+AFTER_CLINICDB = (LISTS[4].name,)
 WEIGHTS = HERE / "weights"
 # The first of a list is the one that the others are held against.
 NETWORKS = (
@@ -123,6 +129,7 @@ NETWORKS = (
     Network("unet", "a small plain U-Net", WEIGHTS / "unet.safetensors", USUAL),
     Network("order_seqsplit", "ORDER without the test sequences", WEIGHTS / "order_seqsplit.safetensors", BY_SEQUENCE),
     Network("order_kvasir", "ORDER on Kvasir-SEG alone", WEIGHTS / "order_kvasir.safetensors", AFTER_KVASIR),
+    Network("order_clinicdb", "ORDER on CVC-ClinicDB alone", WEIGHTS / "order_clinicdb.safetensors", AFTER_CLINICDB),
 )
 CHARTED = (LISTS[0].name, SECOND_HALF.name)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from lawder_edge import loading
@@ -74,6 +75,10 @@ def test_the_processors_time_leaves_out_waiting_and_is_blank_where_another_proce
 ) -> None:
     infer = runner.infer
     monkeypatch.setattr(runner, "infer", lambda tensor: (time.sleep(0.02), infer(tensor))[1])
+    # Those that other tests of this process have left running.
+    children = psutil.Process.children
+    left = {child.pid for child in psutil.Process().children()}
+    monkeypatch.setattr(psutil.Process, "children", lambda self: [c for c in children(self) if c.pid not in left])
     task = Task("fake", quick)
     measured = measure_source(task, lambda source, threads: Subject(runner, lambda: artifact))
     assert measured.cpu is not None
