@@ -7,6 +7,7 @@ budget, 130 interrupted.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -118,4 +119,7 @@ def main() -> None:
     """Entry point of the console script."""
     # A user's own network (--model my_package:Net) stands where they work. Last, so that it hides no installed package.
     sys.path.append("")
+    # Names of files may hold what the terminal or UTF-8 cannot: shown as \udcff, as stderr shows them.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

@@ -12,7 +12,18 @@ from typing import Literal
 
 import numpy as np
 
-from lawder_edge.data.datasets import Sample, first_few, read_split, samples_of, select, unpaired
+from lawder_edge.data.datasets import (
+    UNLISTABLE,
+    Sample,
+    first_few,
+    group_names,
+    listable_images,
+    read_split,
+    samples_of,
+    select,
+    unlistable,
+    unpaired,
+)
 from lawder_edge.data.inspection import Look, look_at
 from lawder_edge.data.layouts import LAYOUTS, DatasetFolder, find_folders
 from lawder_edge.data.leaks import NEAR_DUPLICATE_BITS, Leak, find_leaks, find_repeats, shared_groups
@@ -138,6 +149,8 @@ def _pairing(folder: DatasetFolder) -> list[Finding]:
     """What names alone tell."""
     findings: list[Finding] = []
     kind = "cases" if folder.volumes else "images"
+    if unlisted := unlistable(folder):
+        findings.append(_listed("error", folder.name, UNLISTABLE, unlisted))
     if folder.repeated:
         names = [str(file.relative_to(folder.path)) for file in folder.repeated]
         findings.append(_listed("error", folder.name, "files share their name with another; keep one a name", names))
@@ -157,18 +170,25 @@ def _pairing(folder: DatasetFolder) -> list[Finding]:
 
 
 def _lenient_samples(folder: DatasetFolder) -> tuple[list[Sample], list[Finding]]:
-    """The samples of a folder, with volumes that cannot be opened as findings."""
-    if not folder.volumes:
-        return samples_of(replace(folder, repeated=()), require_masks=False), []
-    samples: list[Sample] = []
+    """The samples of a folder that have an id, with volumes and lists of groups that cannot be read as findings."""
     findings: list[Finding] = []
+    groups: dict[str, str] = {}
+    try:
+        groups = group_names(folder)
+    except BadDataset as error:
+        findings.append(Finding("error", folder.name, str(error)))
+    listable = listable_images(folder)
+    if not folder.volumes:
+        plain = replace(folder, images=listable, repeated=())
+        return samples_of(plain, require_masks=False, groups=groups), findings
+    samples: list[Sample] = []
     masks = dict(folder.masks or ())
-    for case, file in folder.images:
+    for case, file in listable:
         if case not in masks:
             continue
         one = replace(folder, images=((case, file),), masks=((case, masks[case]),))
         try:
-            samples += samples_of(one)
+            samples += samples_of(one, groups=groups)
         except BadInput as error:
             findings.append(Finding("error", folder.name, str(error), (case,)))
     return samples, findings

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lawder_edge.data import clinicdb
-from lawder_edge.data.layouts import LAYOUTS, DatasetFolder, find_folders
+from lawder_edge.data.layouts import FORMS, LAYOUTS, DatasetFolder, find_folders
+from lawder_edge.data.listing import can_be_listed, entries
 from lawder_edge.errors import BadDataset
 
 # Of a dataset folder: which sequence or patient its images are of.
 GROUPS_FILE = "groups.tsv"
+# What keeps a picture's id out of a list, and what to do.
+UNLISTABLE = (
+    "images have names that a split list cannot hold (a # after a blank, a blank at either end, a line break, or bytes "
+    "that are not UTF-8); rename them, or the folder if it is its name"
+)
 _NAMED = 5
+# All 1000 of Kvasir-SEG: cju, cjy, cjz and ck2 begin them.
+_KVASIR_SEG = re.compile(r"c[jk][a-z0-9]{23}")
 _KITS19_CASE = re.compile(r"(case_\d{5})(?:[_-].*)?")
 
 
@@ -61,7 +69,8 @@ def find_samples(root: Path, *, require_masks: bool = True) -> list[Sample]:
         require_masks: every image must have a mask; without it `Sample.mask` may be None.
 
     Raises:
-        BadDataset: no dataset found, no masks, images without a mask, or two images of one name.
+        BadDataset: no dataset found, no masks, images without a mask, two images of one name, or names that
+            no list can hold (`unlistable`).
         BadImage: a KiTS19 volume that cannot be read.
     """
     return _samples_in(root, find_folders(root), require_masks=require_masks)
@@ -74,8 +83,15 @@ def _samples_in(root: Path, folders: Sequence[DatasetFolder], *, require_masks: 
     return sorted(samples, key=lambda sample: sample.id)
 
 
-def samples_of(folder: DatasetFolder, *, require_masks: bool = True) -> list[Sample]:
-    """Samples of one recognised folder in the order of its files; arguments and errors as in `find_samples`."""
+def samples_of(
+    folder: DatasetFolder, *, require_masks: bool = True, groups: Mapping[str, str] | None = None
+) -> list[Sample]:
+    """Samples of one recognised folder in the order of its files; other arguments and errors as in `find_samples`.
+
+    groups: sequence or patient by stem; `group_names` of the folder when left out.
+    """
+    if unlisted := unlistable(folder):
+        raise BadDataset(f"{folder.path}: {len(unlisted)} {UNLISTABLE}: {first_few(unlisted)}")
     if folder.repeated:
         names = [str(file.relative_to(folder.path)) for file in folder.repeated]
         raise BadDataset(
@@ -86,14 +102,14 @@ def samples_of(folder: DatasetFolder, *, require_masks: bool = True) -> list[Sam
         raise BadDataset(f"{folder.path}: {len(folder.images)} images but no masks; wanted {LAYOUTS}")
     missing, orphans = unpaired(folder)
     if folder.volumes:
-        return _volume_samples(folder, without_image=orphans, require_masks=require_masks)
+        return _volume_samples(folder, groups, without_image=orphans, require_masks=require_masks)
     if require_masks and missing:
         raise BadDataset(
             f"{folder.path}: {len(missing)} of {len(folder.images)} images have no mask of the same name: "
             f"{first_few(missing)}. Add the masks or move these images away; `data check` lists them all"
         )
     masks = dict(folder.masks or ())
-    groups = group_names(folder)
+    groups = group_names(folder) if groups is None else groups
     return [
         Sample(f"{folder.name}/{stem}", file, masks.get(stem), folder.name, groups.get(stem))
         for stem, file in folder.images
@@ -101,20 +117,21 @@ def samples_of(folder: DatasetFolder, *, require_masks: bool = True) -> list[Sam
 
 
 def read_split(path: Path) -> tuple[str, ...]:
-    """Ids of a split file, in its order: one `folder/stem` a line, `#` starts a comment, blank lines are skipped.
+    """Ids of a split file, in its order: one `folder/stem` a line; empty lines and comments say nothing.
+
+    A `#` starts a comment at the start of a line and after a blank; within a name it belongs to it.
 
     Raises:
         BadDataset: the file is missing, not text, empty, holds a line that is no id, or an id twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = entries(path.read_bytes())
     except UnicodeDecodeError as error:
         raise BadDataset(f"{path}: not a text file ({error}); a split has one folder/stem a line") from error
     except OSError as error:
         raise BadDataset(f"{path}: the split file cannot be read ({error.strerror})") from error
     ids: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        text = line.split("#", maxsplit=1)[0].strip()
+    for number, text in enumerate(lines, start=1):
         if not text:
             continue
         folder, _, stem = text.rpartition("/")
@@ -185,43 +202,69 @@ def unpaired(folder: DatasetFolder) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(stem for stem in images if stem not in masks), tuple(stem for stem in masks if stem not in images)
 
 
+def unlistable(folder: DatasetFolder) -> tuple[str, ...]:
+    """Images whose id a split list would not give back as it is, by their place in the folder, escaped for print."""
+    listable = dict(listable_images(folder))
+    return tuple(repr(str(file.relative_to(folder.path))) for stem, file in folder.images if stem not in listable)
+
+
+def listable_images(folder: DatasetFolder) -> tuple[tuple[str, Path], ...]:
+    """`folder.images` without those of `unlistable`."""
+    return tuple(
+        (stem, file) for stem, file in folder.images if stem == stem.strip() and can_be_listed(f"{folder.name}/{stem}")
+    )
+
+
 def group_names(folder: DatasetFolder) -> dict[str, str]:
     """Group of each stem whose sequence or patient is known.
 
     CVC-ClinicDB is recognised by a folder name with "clinicdb" in it, however its words are joined, by frames that are
     exactly 1 to 612, or in PraNet's TrainDataset by the numeric names among Kvasir-SEG's; KiTS19 by case numbers. What
-    the folder's own `groups.tsv` says stands above that.
+    `groups.tsv` says stands above that, in the folder `root` more than in the one with the images.
 
     Raises: BadDataset for a `groups.tsv` that does not read.
     """
     stems = [stem for stem, _ in folder.images]
     frames = {stem: frame for stem in stems if (frame := clinicdb.frame_number(stem)) is not None}
-    letters = re.sub("[^a-z]", "", folder.path.resolve().name.lower())
-    clinic = "clinicdb" in letters and len(frames) == len(stems)
+    names = _names_of(folder.root)
+    clinic = len(frames) == len(stems) and any("clinicdb" in re.sub("[^a-z]", "", name.lower()) for name in names)
     complete = len(frames) == len(stems) and sorted(frames.values()) == list(range(1, clinicdb.NUM_FRAMES + 1))
-    pranet = folder.path.name == "TrainDataset" and all(stem in frames or stem.startswith("cju") for stem in stems)
+    pranet = "TrainDataset" in names and all(stem in frames or _KVASIR_SEG.fullmatch(stem) for stem in stems)
     groups: dict[str, str] = {}
     if clinic or complete or pranet:
         groups = {stem: f"clinicdb-sequence-{clinicdb.sequence_of(frame):02d}" for stem, frame in frames.items()}
     cases = {stem: match[1] for stem in stems if (match := _KITS19_CASE.fullmatch(stem)) is not None}
-    return groups | cases | read_groups(folder.path / GROUPS_FILE, stems=stems)
+    groups |= cases
+    for place in dict.fromkeys((folder.path, folder.root)):
+        groups |= read_groups(place / GROUPS_FILE, stems=stems)
+    return groups
+
+
+def _names_of(root: Path) -> tuple[str, ...]:
+    """What a dataset folder is called, as given and behind links; for PNG/ or TIF/ what the folder around it is."""
+    paths = (root.absolute(), root.resolve())
+    return tuple(path.parent.name if path.name.lower() in FORMS else path.name for path in paths)
 
 
 def read_groups(path: Path, *, stems: Sequence[str]) -> dict[str, str]:
-    """Group of each stem that the file names: a stem, a tab, and its sequence or patient a line; `#` starts a comment.
+    """Group of each stem that the file names: a stem, a tab, and its sequence or patient a line.
 
-    Nothing where there is no file. Raises: BadDataset for a line of another form, a stem that stands there twice or is
-    none of `stems`, and for a file that cannot be read.
+    Comments as in `read_split`. Nothing where there is no file. Raises: BadDataset for a line of another form, a stem
+    that stands there twice or is none of `stems`, one of `stems` that would be read as a comment, and for a file that
+    cannot be read.
     """
     if not path.is_file():
         return {}
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = entries(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise BadDataset(f"{path}: cannot be read ({error}); wanted a stem, a tab and its patient a line") from error
+    if unnamed := [stem for stem in stems if stem.startswith("#")]:
+        raise BadDataset(
+            f"{path}: cannot name {len(unnamed)} images, since # starts a comment: {first_few(unnamed)}. Rename them"
+        )
     known, groups = set(stems), dict[str, str]()
-    for number, line in enumerate(lines, start=1):
-        text = line.split("#", maxsplit=1)[0].strip()
+    for number, text in enumerate(lines, start=1):
         if not text:
             continue
         stem, _, group = (part.strip() for part in text.partition("\t"))
@@ -235,7 +278,9 @@ def read_groups(path: Path, *, stems: Sequence[str]) -> dict[str, str]:
     return groups
 
 
-def _volume_samples(folder: DatasetFolder, *, without_image: Sequence[str], require_masks: bool) -> list[Sample]:
+def _volume_samples(
+    folder: DatasetFolder, groups: Mapping[str, str] | None, *, without_image: Sequence[str], require_masks: bool
+) -> list[Sample]:
     if without_image:
         raise BadDataset(
             f"{folder.path}: {len(without_image)} cases have a segmentation but no imaging.nii.gz: "
@@ -245,7 +290,7 @@ def _volume_samples(folder: DatasetFolder, *, without_image: Sequence[str], requ
 
     # Cases 210 to 299 are KiTS19's test part and were published without segmentation: they are no samples with masks.
     masks = dict(folder.masks or ())
-    groups = group_names(folder)
+    groups = group_names(folder) if groups is None else groups
     samples: list[Sample] = []
     for case, file in folder.images:
         mask = masks.get(case)

@@ -7,7 +7,7 @@ Layouts: `images/` + `masks/` (Kvasir-SEG and most others), `Original/` + `Groun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lawder_edge.errors import BadDataset
@@ -21,6 +21,8 @@ LAYOUTS = (
 
 _IMAGE_FOLDERS = ("images", "image", "original")
 _MASK_FOLDERS = ("masks", "mask", "ground truth", "ground_truth", "groundtruth")
+# CVC-ClinicDB is also handed out with every frame twice, as PNG and as TIFF; the PNG half is enough.
+FORMS = ("png", "tif")
 # Deep enough for <root>/TestDataset/<set> and <root>/CVC-ClinicDB/PNG.
 _MAX_DEPTH = 2
 
@@ -31,7 +33,8 @@ class DatasetFolder:
 
     Attributes:
         name: folder part of the ids: the folder's own name, or its path below the root where names repeat.
-        path: the dataset folder.
+        path: the folder that holds the images' and the masks' folder, or the cases.
+        root: the dataset folder: `path`, or the one around it where that is CVC-ClinicDB's PNG/ or TIF/.
         images: (stem, file) in order of stem; for KiTS19 (case, imaging volume).
         masks: (stem, file) likewise; None where the folder has no place for masks at all.
         volumes: whether the files are KiTS19 volumes.
@@ -40,6 +43,7 @@ class DatasetFolder:
 
     name: str
     path: Path
+    root: Path
     images: tuple[tuple[str, Path], ...]
     masks: tuple[tuple[str, Path], ...] | None
     volumes: bool = False
@@ -65,12 +69,14 @@ def find_folders(root: Path) -> tuple[DatasetFolder, ...]:
     if not found:
         if not loose:
             raise BadDataset(f"{root}: no dataset found in this folder; wanted {LAYOUTS}")
-        found = [DatasetFolder(_name(root), root, loose, None, repeated=repeated)]
+        found = [DatasetFolder(_name(root), root, root, loose, None, repeated=repeated)]
     names = [folder.name for folder in found]
     return tuple(
         sorted(
             (
-                folder if names.count(folder.name) == 1 else _renamed(folder, folder.path.relative_to(root).as_posix())
+                folder
+                if names.count(folder.name) == 1
+                else replace(folder, name=folder.path.relative_to(root).as_posix())
                 for folder in found
             ),
             key=lambda folder: folder.name,
@@ -80,10 +86,6 @@ def find_folders(root: Path) -> tuple[DatasetFolder, ...]:
 
 def _name(folder: Path) -> str:
     return folder.resolve().name
-
-
-def _renamed(folder: DatasetFolder, name: str) -> DatasetFolder:
-    return DatasetFolder(name, folder.path, folder.images, folder.masks, folder.volumes, folder.repeated)
 
 
 def _walk(folder: Path, depth: int) -> list[DatasetFolder]:
@@ -101,14 +103,13 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _dataset_at(folder: Path) -> DatasetFolder | None:
     children = {child.name.lower(): child for child in _subfolders(folder)}
-    # CVC-ClinicDB is also handed out with every frame twice, as PNG and as TIFF; the PNG half is enough.
-    for form in ("png", "tif"):
-        if form in children and (inner := _paired_folders(children[form], _name(folder))) is not None:
+    for form in FORMS:
+        if form in children and (inner := _paired_folders(children[form], root=folder)) is not None:
             return inner
-    return _paired_folders(folder, _name(folder)) or _kits19(folder, children)
+    return _paired_folders(folder, root=folder) or _kits19(folder, children)
 
 
-def _paired_folders(folder: Path, name: str) -> DatasetFolder | None:
+def _paired_folders(folder: Path, *, root: Path) -> DatasetFolder | None:
     children = {child.name.lower(): child for child in _subfolders(folder)}
     images_at = next((children[known] for known in _IMAGE_FOLDERS if known in children), None)
     if images_at is None:
@@ -118,9 +119,9 @@ def _paired_folders(folder: Path, name: str) -> DatasetFolder | None:
     if not images and masks_at is None:
         return None
     if masks_at is None:
-        return DatasetFolder(name, folder, images, None, repeated=repeated)
+        return DatasetFolder(_name(root), folder, root, images, None, repeated=repeated)
     masks, repeated_masks = _files(masks_at)
-    return DatasetFolder(name, folder, images, masks, repeated=repeated + repeated_masks)
+    return DatasetFolder(_name(root), folder, root, images, masks, repeated=repeated + repeated_masks)
 
 
 def _kits19(folder: Path, children: dict[str, Path]) -> DatasetFolder | None:
@@ -129,7 +130,7 @@ def _kits19(folder: Path, children: dict[str, Path]) -> DatasetFolder | None:
     masks = tuple((case.name, file) for case in cases if (file := _volume(case, "segmentation")) is not None)
     if not images and not masks:
         return None
-    return DatasetFolder(_name(folder), folder, images, masks or None, volumes=True)
+    return DatasetFolder(_name(folder), folder, folder, images, masks or None, volumes=True)
 
 
 def _volume(case: Path, kind: str) -> Path | None:

@@ -51,12 +51,17 @@ def perceptual_hash(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Hash of an image.
 
     Args:
-        image: (H, W, 3) RGB or (H, W, 1) grey uint8, any size.
+        image: (H, W, 3) RGB or (H, W, 1) grey uint8, any size. Of a side longer than 16,384 px as few pixels
+            are left out, in even steps, as bring it below that.
 
     Returns:
         (128,) uint8: 512 bits of the whole frame, then 512 bits of the frame without dark margins.
     """
-    luma = _luma(image)
+    from lawder_edge.bundle.processing import MAX_SHRINK
+
+    # `resize` shrinks no further; a cell of the grid still averages 500 pixels and more along that side.
+    down, across = (-(-side // (MAX_SHRINK * _GRID)) for side in image.shape[:2])
+    luma = _luma(image[::down, ::across])
     return np.packbits(np.concatenate([_differences(luma), _differences(_without_margins(luma))]))
 
 

@@ -68,7 +68,9 @@ def test_a_folder_of_datasets_is_read_and_what_is_no_dataset_is_ignored(build_fo
 
 
 def test_the_pranet_bundle_is_read_with_sequences_of_its_clinicdb_frames(build_folder: Builder, tmp_path: Path) -> None:
-    build_folder("bundle/TrainDataset", ["cju0aa", "30", "612"])
+    # The four beginnings of Kvasir-SEG's names.
+    polyps = [f"{begin}{'0' * 22}" for begin in ("cju", "cjy", "cjz", "ck2")]
+    build_folder("bundle/TrainDataset", [*polyps, "30", "612"])
     build_folder("bundle/TestDataset/Kvasir", ["cju0bb"])
     build_folder("bundle/TestDataset/CVC-ClinicDB", ["31"])
     build_folder("bundle/TestDataset/ETIS-LaribPolypDB", ["1"])
@@ -78,7 +80,7 @@ def test_the_pranet_bundle_is_read_with_sequences_of_its_clinicdb_frames(build_f
         "Kvasir/cju0bb": None,
         "TrainDataset/30": "clinicdb-sequence-02",
         "TrainDataset/612": "clinicdb-sequence-29",
-        "TrainDataset/cju0aa": None,
+        **{f"TrainDataset/{stem}": None for stem in polyps},
     }
 
 

@@ -66,6 +66,15 @@ def test_a_flat_image_has_a_hash(level: int) -> None:
     assert perceptual_hash(np.full((9, 9, 3), level, np.uint8)).shape == (128,)
 
 
+@pytest.mark.parametrize("factors", [(1, 150), (200, 1)], ids=["wide", "high"])
+def test_a_picture_too_large_to_be_shrunk_at_once_is_near_its_small_self(factors: tuple[int, int]) -> None:
+    image = picture(0)
+    large = image.repeat(factors[0], axis=0).repeat(factors[1], axis=1)
+    assert max(large.shape) > 16_384 + 1024
+    assert distance(image, large) < NEAR_DUPLICATE_BITS // 2
+    assert perceptual_hash(large[:, :, :1]).shape == (128,)
+
+
 def test_leaks_are_places_and_distances_nearest_first() -> None:
     images = [picture(seed) for seed in range(300)]
     hashes = np.stack([perceptual_hash(image) for image in images])

@@ -163,6 +163,50 @@ def test_a_folder_that_stands_is_replaced_only_when_told(tmp_path: Path) -> None
     assert len(list((out / "images").iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "phantom_head_ct.nii",
+        "phantom_0_0000.png",
+        "images/phantom_head_ct.nii",
+        "images/phantom_0_0000.png.bak",
+        "masks/phantom_0_1.png",
+        "masks/phantom_x_0000.png",
+        "notes/phantom_0_0000.png",
+        "images/more/phantom_0_0000.png",
+    ],
+)
+def test_a_folder_that_holds_anything_else_is_not_replaced(foreign: str, tmp_path: Path) -> None:
+    out = write_phantom_dataset(tmp_path / "phantom", n=1, size=(32, 32))
+    (out / foreign).parent.mkdir(exist_ok=True)
+    (out / foreign).write_text("precious")
+    with pytest.raises(OutputExists, match="is no phantom frame"):
+        write_phantom_dataset(out, n=1, size=(32, 32), overwrite=True)
+    assert (out / foreign).read_text() == "precious"
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "phantom_0_0000.png"
+    file.write_text("precious")
+    with pytest.raises(OutputExists, match="is no phantom frame"):
+        write_phantom_dataset(file, n=1, size=(32, 32), overwrite=True)
+    assert file.read_text() == "precious"
+
+
+def test_frames_of_another_seed_and_number_are_replaced(tmp_path: Path) -> None:
+    out = write_phantom_dataset(tmp_path / "phantom", n=1, size=(32, 32), seed=2**40)
+    for folder in ("images", "masks"):
+        (out / folder / "phantom_7_123456.png").touch()
+    write_phantom_dataset(out, n=1, size=(32, 32), overwrite=True)
+    assert [p.name for p in (out / "images").iterdir()] == ["phantom_0_0000.png"]
+
+
+def test_a_seed_below_0_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="seed of a phantom dataset: got -1; wanted 0 or above"):
+        write_phantom_dataset(tmp_path / "phantom", n=1, seed=-1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_disk_that_fills_leaves_the_old_folder_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = write_phantom_dataset(tmp_path / "phantom", n=2, size=(32, 32))
 
