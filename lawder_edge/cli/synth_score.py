@@ -84,6 +84,8 @@ def score(
     from lawder_edge.threads import limit_threads
     from lawder_edge.training.pretrained import load_inception, load_lite0
 
+    if seed < 0:
+        raise BadInput(f"--seed {seed}: wanted 0 or more.")
     if features_file is not None and features != "inception":
         raise BadInput("--features-file is for --features inception; EfficientNet-Lite0 brings its own weights.")
     if contact_sheet is not None and (contact_sheet.exists() or not contact_sheet.parent.is_dir()):

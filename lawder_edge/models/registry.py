@@ -105,6 +105,8 @@ def _import_model(name: str, *, in_channels: int, num_classes: int) -> nn.Module
             f"model {name!r} cannot be imported ({error}). Wanted package.module:Class, importable from here; add its "
             "folder to PYTHONPATH."
         ) from error
+    if not callable(factory) or (inspect.isclass(factory) and not issubclass(factory, nn.Module)):
+        raise BadInput(f"model {name!r} is {factory!r}; wanted a torch.nn.Module class or a function.")
     options = {"in_channels": in_channels, "num_classes": num_classes}
     accepted = inspect.signature(factory).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())

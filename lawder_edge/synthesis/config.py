@@ -62,6 +62,8 @@ class SynthConfig:
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted {smallest} or more.")
+        if self.seed >= 2**63:
+            raise BadInput(f"seed is {self.seed}; wanted a number below 2^63.")
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted a number above 0.")

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lawder_edge.data.datasets import listed_samples
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.teacher import TEACHER_WEIGHT
-from lawder_edge.synthesis.train import (
-    GENERATOR_FILE,
-    RUN_FILE,
-    check_pictures,
-    check_recipe,
-)
+from lawder_edge.synthesis.train import RESULT_FILES, RUN_FILE, check_pictures, check_recipe
 from lawder_edge.training.batches import TrainData
-from lawder_edge.training.prepare import CACHE_FOLDER, Report, check_free, load_part, notes_on
+from lawder_edge.training.folder import CACHE_FOLDER, FolderLock, check_free
+from lawder_edge.training.prepare import Report, load_part, notes_on
 from lawder_edge.training.processes import first_alone, is_first, join_processes, note_on_bf16
 
 
 @dataclass(frozen=True)
 class PreparedPictures:
-    """What is trained on, and what a person should know about it."""
+    """What is trained on, what a person should know about it, and what keeps others out of the run's folder."""
 
     data: TrainData
     notes: tuple[str, ...]
+    lock: FolderLock | None = None
 
 
 def prepare_pictures(
@@ -50,16 +48,23 @@ def prepare_pictures(
 
     start: the generator that the run will go on from. teacher, teacher_weight: as of `train`.
 
-    Raises: OutputExists when `out` holds something and neither resume nor overwrite is set; BadInput, BadDataset,
-    BadImage, BadCheckpoint, Unavailable; SystemExit in the other processes when the first has failed.
+    Raises: OutputExists when `out` holds something and neither resume nor overwrite is set, or another process trains
+    into it; BadInput, BadDataset, BadImage, BadCheckpoint, Unavailable; SystemExit in the other processes when the
+    first has failed.
     """
     processes = join_processes(cpu=cpu)
+    lock = None
+    check = partial(check_free, out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, results=RESULT_FILES)
     with first_alone(processes):
         if processes.is_main_process:
-            check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=GENERATOR_FILE)
+            check()
         samples = listed_samples(data, splits)
         check_recipe(config, on=processes, start=start, teacher=teacher, teacher_weight=teacher_weight)
         out.mkdir(parents=True, exist_ok=True)
+        if processes.is_main_process:
+            lock = FolderLock(out)
+            # Another may have begun in between.
+            check()
         part = load_part(
             samples,
             side=config.size,
@@ -76,4 +81,4 @@ def prepare_pictures(
         notes.append(f"{out} holds no run to go on with: starting one")
     notes += filter(None, [note_on_bf16(config.mixed_precision, device=processes.device.type)])
     notes.append(f"{len(part.data)} pictures of {config.size}x{config.size} px to train on")
-    return PreparedPictures(part.data, tuple(notes) if is_first() else ())
+    return PreparedPictures(part.data, tuple(notes) if is_first() else (), lock)

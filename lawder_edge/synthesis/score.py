@@ -298,6 +298,13 @@ def _rms(a: Pixels, b: Pixels) -> float:
     return float(np.sqrt(np.square(a.astype(np.float64) - b).mean()))
 
 
+def _lesion(judge: Predictor, image: Pixels, lesion_class: int) -> NDArray[np.bool_]:
+    """Where the judge finds the lesion. A judge of one class finds foreground, whatever the masks tell of its kinds."""
+    if judge.runner.classes > 1:
+        return judge.runner.predict_labels(image) >= lesion_class
+    return judge.runner.predict(image) >= judge.threshold
+
+
 def _fidelity(
     judge: Predictor,
     synthetic: TrainData,
@@ -310,7 +317,7 @@ def _fidelity(
     for data in (synthetic, held):
         scores = []
         for image, labels in zip(data.images, data.labels, strict=True):
-            scores.append(dice(judge.runner.predict(image) >= judge.threshold, labels >= lesion_class))
+            scores.append(dice(_lesion(judge, image, lesion_class), labels >= lesion_class))
             step(1)
         found.append(scores)
     pictures = tuple(Judged(id, value) for id, value in zip(synthetic.ids, found[0], strict=True))

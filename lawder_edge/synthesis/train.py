@@ -46,6 +46,8 @@ RUN_FILE = "last.safetensors"
 GENERATOR_FILE = "generator.safetensors"
 PREVIEW_FILE = "preview.png"
 CURVES_FILE = "curves.csv"
+# What a run leaves beside RUN_FILE, its snapshots and maps apart.
+RESULT_FILES = (GENERATOR_FILE, CURVES_FILE, PREVIEW_FILE, FIGURE_FILE)
 RUN_FORMAT = "lawder-edge-generator-run-1"
 # Steps that one row of the curves is the mean of.
 _ROW_STEPS = 50
@@ -199,6 +201,8 @@ def train(
         )
         if accelerator.scaler is not None and state.loss_scale:
             accelerator.scaler.load_state_dict(state.loss_scale)
+        # It may have been killed between the writing of the run and of the generator, at its last step.
+        save()
     else:
         if not resume and accelerator.is_main_process:
             _remove_run(out)
@@ -269,7 +273,7 @@ def train(
 
 def _remove_run(out: Path) -> None:
     """What an earlier run left in its folder, and nothing else there."""
-    for name in (RUN_FILE, GENERATOR_FILE, CURVES_FILE, PREVIEW_FILE, FIGURE_FILE):
+    for name in (RUN_FILE, *RESULT_FILES):
         (out / name).unlink(missing_ok=True)
     for file in (*delta_files(out).values(), *(f for f in out.iterdir() if _SNAPSHOT.fullmatch(f.name))):
         file.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -97,13 +98,15 @@ class TrainConfig:
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted {smallest} or more.")
+        if self.seed >= 2**63:
+            raise BadInput(f"seed is {self.seed}; wanted a number below 2^63.")
         for name in ("learning_rate", "clip_norm", "teacher_weight", "temperature"):
             if not getattr(self, name) > 0:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted a number above 0.")
         for name in ("weight_decay", "ema_decay", "empty_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}; wanted a number from 0 to below 1.")
-        if not self.multi_scale or not all(factor > 0 for factor in self.multi_scale):
+        if not self.multi_scale or not all(0 < factor < math.inf for factor in self.multi_scale):
             raise BadInput(
                 f"multi_scale is {self.multi_scale}; wanted one or more factors above 0, such as 0.75 1 1.25."
             )

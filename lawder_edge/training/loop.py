@@ -38,6 +38,8 @@ RUN_FILE = "last.safetensors"
 BEST_FILE = "best.safetensors"
 # What was validated on, as `--split` of an evaluation takes it.
 VAL_FILE = "val.txt"
+# What a run leaves beside RUN_FILE.
+RESULT_FILES = (BEST_FILE, VAL_FILE, *CURVE_FILES)
 # Of a picture; most polyps of public sets are larger.
 OUTLINED_AREA = 0.01
 
@@ -119,7 +121,7 @@ def check_recipe(config: TrainConfig, *, pictures: int, on: PartialState) -> Non
 
 def clear_run(out: Path) -> None:
     """Remove an earlier run from the folder, and nothing else: last, once nothing can go wrong before the new one."""
-    for name in (RUN_FILE, BEST_FILE, VAL_FILE, *CURVE_FILES):
+    for name in (RUN_FILE, *RESULT_FILES):
         (out / name).unlink(missing_ok=True)
 
 
@@ -206,9 +208,10 @@ def train(
     else:
         if accelerator.is_main_process:
             clear_run(out)
-            write_file(out / VAL_FILE, "".join(f"{id}\n" for id in val.ids).encode())
         # From now on the folder tells whose run it holds, and that it can be written.
         save_run()
+    if accelerator.is_main_process and not (out / VAL_FILE).exists():
+        write_file(out / VAL_FILE, "".join(f"{id}\n" for id in val.ids).encode())
     mark = time.monotonic()
 
     with Interrupt() as interrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,18 +15,18 @@ from lawder_edge.data.cache import load_arrays
 from lawder_edge.data.clear import clear_part
 from lawder_edge.data.datasets import Sample, first_few, listed_samples
 from lawder_edge.data.splits import hold_out
-from lawder_edge.errors import BadDataset, BadInput, OutputExists
+from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.clean import note_on_history
 from lawder_edge.training.config import TrainConfig
-from lawder_edge.training.loop import BEST_FILE, RUN_FILE, check_recipe
+from lawder_edge.training.folder import CACHE_FOLDER, FolderLock, check_free
+from lawder_edge.training.loop import RESULT_FILES, RUN_FILE, check_recipe
 from lawder_edge.training.processes import first_alone, is_first, join_processes, launched_alone, note_on_bf16
 from lawder_edge.training.record import WeightsRecord
 from lawder_edge.training.synthetic import notes_on_synthetic, read_synthetic, with_synthetic
 
 CACHE_SIDE = 256
-CACHE_FOLDER = "cache"
 
 # What a command can do about its warm-up: it has --warmup-steps; it has --passes alone; it trains nothing.
 WarmUp = Literal["option", "fixed", "none"]
@@ -41,13 +42,15 @@ class Report(Protocol):
 class PreparedRun:
     """Training and validation arrays, and what a person should know about them.
 
-    splits: names of the files that listed the pictures, without their folders; none for all pairs of the data.
+    splits: names of the files that listed the pictures, without their folders; none for all pairs of the data. lock:
+    keeps other processes out of the run's folder.
     """
 
     train: TrainData
     val: TrainData
     notes: tuple[str, ...]
     splits: tuple[str, ...] = ()
+    lock: FolderLock | None = None
 
 
 def prepare_run(
@@ -79,13 +82,15 @@ def prepare_run(
     Of several processes the first makes the folder and decodes; the others then read its cache. An earlier run in `out`
     is left as it is: what trains removes it (`loop.clear_run`), once all that can go wrong before has gone well.
 
-    Raises: OutputExists when `out` holds something and neither resume nor overwrite is set; BadInput, BadDataset,
-    BadImage; SystemExit in the other processes when the first has failed.
+    Raises: OutputExists when `out` holds something and neither resume nor overwrite is set, or another process trains
+    into it; BadInput, BadDataset, BadImage; SystemExit in the other processes when the first has failed.
     """
     processes = join_processes(cpu=cpu)
+    lock = None
+    check = partial(check_free, out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, results=RESULT_FILES)
     with first_alone(processes):
         if processes.is_main_process:
-            check_free(out, resume=resume, overwrite=overwrite, run_file=RUN_FILE, weights_file=BEST_FILE)
+            check()
         fit, held = _parted(config, data=data, splits=splits, validation=validation)
         samples = [*fit, *held]
         drawn = read_synthetic(synthetic, channels=config.in_channels, num_classes=config.num_classes)
@@ -98,6 +103,10 @@ def prepare_run(
         per_pass = synthetic_per_pass or len(fakes)
         check_recipe(config, pictures=len(fit) + per_pass, on=processes)
         out.mkdir(parents=True, exist_ok=True)
+        if processes.is_main_process:
+            lock = FolderLock(out)
+            # Another may have begun in between.
+            check()
         side = max(CACHE_SIDE, max(stage.size for stage in config.stages))
         names = sorted({s.dataset for s in (*samples, *fakes)})
         fit += fakes
@@ -125,7 +134,7 @@ def prepare_run(
         notes += filter(None, [note_on_warm_up(config, pictures=train.pass_length, option=warm_up == "option")])
     if config.empty_share and is_first():
         notes.append(note_on_empty(train, share=config.empty_share))
-    return PreparedRun(train, val, tuple(notes) if is_first() else (), tuple(path.name for path in splits))
+    return PreparedRun(train, val, tuple(notes) if is_first() else (), tuple(path.name for path in splits), lock)
 
 
 def _parted(
@@ -246,21 +255,3 @@ def note_on_empty(train: TrainData, *, share: float) -> str:
         f"{able.sum()} of {len(train)} training pictures have a part without foreground that is large enough: with an "
         f"empty share of {share:g}, {emptied:.1%} of what is trained on shows nothing to find"
     )
-
-
-def check_free(out: Path, *, resume: bool, overwrite: bool, run_file: str, weights_file: str) -> None:
-    """Raises: OutputExists, BadInput where a run in `out` would go on with, or over, what it should not.
-
-    Pictures decoded by a run that then failed are in nobody's way.
-    """
-    if out.exists() and not out.is_dir():
-        raise OutputExists(f"{out} is a file; wanted a folder for the run. Choose another --out.")
-    if resume and overwrite:
-        raise BadInput("--resume goes on with the run in --out and --overwrite removes it. Give one of them.")
-    if resume and (out / weights_file).exists() and not (out / run_file).exists():
-        raise OutputExists(
-            f"{out / weights_file} stands there without the {run_file} of its run, so it cannot be resumed. Choose "
-            "another --out, or start anew with --overwrite instead of --resume."
-        )
-    if out.exists() and not resume and not overwrite and any(entry.name != CACHE_FOLDER for entry in out.iterdir()):
-        raise OutputExists(f"{out} exists. Add --resume to go on with that run, or --overwrite to start anew.")

@@ -24,8 +24,9 @@ from lawder_edge.errors import BadInput
 from lawder_edge.files import write_file
 from lawder_edge.training.batches import Batch, TrainData, at_size, normalise
 from lawder_edge.training.config import TrainConfig
+from lawder_edge.training.folder import CACHE_FOLDER
 from lawder_edge.training.losses import near_contour, soft_dice
-from lawder_edge.training.prepare import CACHE_FOLDER, PreparedRun
+from lawder_edge.training.prepare import PreparedRun
 from lawder_edge.training.processes import first_alone, join_processes
 from lawder_edge.training.record import WeightsRecord
 from lawder_edge.training.trainee import FloatTrainee, TrainedNetwork

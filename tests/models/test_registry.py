@@ -76,3 +76,6 @@ def test_an_import_path_that_is_no_network_says_what_it_gave(monkeypatch: pytest
         create_model("test_registry:not_a_network")
     with pytest.raises(BadInput, match="cannot be imported"):
         create_model("no_such_package:Net")
+    for path in ("os:path", "lawder_edge.errors:BadInput"):
+        with pytest.raises(BadInput, match=r"wanted a torch\.nn\.Module class"):
+            create_model(path)

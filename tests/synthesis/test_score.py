@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from synth_samples import phantom_data
 
+from lawder_edge.bundle.runner import Runner
 from lawder_edge.errors import BadInput
+from lawder_edge.loading import Predictor
 from lawder_edge.synthesis.distances import frechet_distance
 from lawder_edge.synthesis.features import FeatureNetwork
 from lawder_edge.synthesis.score import QualityReport, lesion_crop, score_pictures
@@ -93,7 +95,7 @@ def test_fidelity_stands_beside_the_judges_own_dice_on_real_pictures() -> None:
         name="oracle",
         sha256="ab" * 32,
         threshold=0.5,
-        runner=SimpleNamespace(predict=lambda image: found_by_frame[image.tobytes()]),
+        runner=SimpleNamespace(classes=1, predict=lambda image: found_by_frame[image.tobytes()]),
     )
     fidelity = _scored(synthetic, judge).fidelity
     assert fidelity is not None
@@ -104,6 +106,32 @@ def test_fidelity_stands_beside_the_judges_own_dice_on_real_pictures() -> None:
         (id, float(i > 0)) for i, id in enumerate(synthetic.ids)
     ]  # fmt: skip
     assert fidelity.quantiles((0, 0.5, 1)) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("lesion_class", [1, 2])
+def test_a_judge_of_several_classes_is_asked_for_those_that_are_lesion(lesion_class: int) -> None:
+    labels = np.zeros((4, 32, 32), np.uint8)
+    labels[:, 4:28, 4:28], labels[:, 12:20, 12:20] = 1, 2
+    pictures = np.repeat((labels * 100)[..., None], 3, 3)
+
+    class Exact(Runner):
+        def infer(self, tensor: Any) -> Any:
+            found = np.rint((tensor[:, 0] * 128 + 128) / 100)
+            return np.stack([np.where(found == k, 9.0, -9.0) for k in range(3)], 1).astype(np.float32)
+
+    judge = Predictor(Exact(size=(32, 32), classes=3), "exact", "", "fp32", 0.5, sha256="0" * 64)
+    synthetic, train, held = (
+        dataclasses.replace(
+            phantom_data(4, seed=1), images=pictures, labels=labels, ids=tuple(f"{n}/{i}" for i in range(4))
+        )
+        for n in ("synthetic", "train", "held")
+    )
+    found = score_pictures(
+        synthetic, train, held, features=COARSE, judge=judge, lesion_class=lesion_class,
+        progress=lambda done, total: None,
+    ).fidelity  # fmt: skip
+    assert found is not None
+    assert found.synthetic.mean == found.held_out.mean == 1
 
 
 def test_the_report_names_the_network_of_its_features() -> None:
@@ -127,7 +155,10 @@ def test_lesions_of_label_maps_are_the_labels_from_the_lesion_class_on() -> None
 
     sets = [phantom_data(6, seed=s) for s in (3, 1, 2)]
     judge = SimpleNamespace(
-        name="all", sha256="ab" * 32, threshold=0.5, runner=SimpleNamespace(predict=lambda image: np.ones((32, 32)))
+        name="all",
+        sha256="ab" * 32,
+        threshold=0.5,
+        runner=SimpleNamespace(classes=1, predict=lambda image: np.ones((32, 32))),
     )
 
     def scored(sets: Sequence[TrainData], lesion_class: int) -> QualityReport:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
 from lawder_edge.synthesis import step as step_module
 from lawder_edge.synthesis import train as train_module
 from lawder_edge.synthesis.arms import ARMS, LEARNED, ON_REGIONS
-from lawder_edge.synthesis.config import SynthConfig, SynthProgress
+from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
 from lawder_edge.synthesis.generator import Generator, load_generator, start_from
@@ -176,53 +174,6 @@ def test_neither_loss_reaches_the_other_network(arm: str, pictures: TrainData, m
         assert all(g is None or g.abs().max() == 0 for g in gradients[1])
 
 
-@pytest.mark.parametrize("at", [1, 5, 8])
-def test_a_run_that_is_killed_and_resumed_equals_one_that_was_not(at: int, tmp_path: Path, pictures: TrainData) -> None:
-    config = dataclasses.replace(TINY, arm="law", steps=9, checkpoint_every=2)
-
-    class KilledError(Exception):
-        pass
-
-    def kill(p: SynthProgress) -> None:
-        if p.step == at:
-            raise KilledError
-
-    whole, part = _folder(tmp_path / "whole"), _folder(tmp_path / "part")
-    train(config, pictures, out=whole, cpu=True)
-    with pytest.raises(KilledError):
-        train(config, pictures, out=part, cpu=True, on_step=kill)
-    train(config, pictures, out=part, cpu=True, resume=True)
-    assert _run(part) == _run(whole)
-    assert (
-        load_generator(part / "generator.safetensors").sha256 == load_generator(whole / "generator.safetensors").sha256
-    )
-    rows = [[line.rpartition(",")[0] for line in (f / "curves.csv").read_text().splitlines()] for f in (part, whole)]
-    assert rows[0] == rows[1]
-
-
-def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_never_stopped(tmp_path: Path, pictures: TrainData) -> None:
-    long, grown = _folder(tmp_path / "long"), _folder(tmp_path / "grown")
-    train(dataclasses.replace(TINY, steps=8), pictures, out=long, cpu=True)
-    train(dataclasses.replace(TINY, steps=4), pictures, out=grown, cpu=True)
-    train(dataclasses.replace(TINY, steps=8), pictures, out=grown, cpu=True, resume=True)
-    assert _run(grown) == _run(long)
-
-
-def test_ctrl_c_keeps_the_run(tmp_path: Path, pictures: TrainData) -> None:
-    done: list[int] = []
-
-    def interrupt(p: SynthProgress) -> None:
-        done.append(p.step)
-        if p.step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    config = dataclasses.replace(TINY, steps=4)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, pictures, out=tmp_path, cpu=True, on_step=interrupt)
-    train(config, pictures, out=tmp_path, cpu=True, resume=True, on_step=interrupt)
-    assert done == [1, 2, 3, 4]
-
-
 def test_a_batch_in_parts_gives_the_weights_of_a_whole_one(tmp_path: Path, pictures: TrainData) -> None:
     tensors = []
     for parts in (1, 2):
@@ -322,12 +273,6 @@ def test_a_start_of_another_size_is_refused(
     data = phantom_data(4, side=config.size)
     with pytest.raises(BadCheckpoint, match=told):
         train(config, data, out=tmp_path, start=base.weights, cpu=True)
-
-
-def test_a_run_is_resumed_with_its_own_recipe_alone(tmp_path: Path, pictures: TrainData) -> None:
-    train(dataclasses.replace(TINY, steps=1), pictures, out=tmp_path, cpu=True)
-    with pytest.raises(BadCheckpoint, match="arm was 'law', now 'ratio'"):
-        train(dataclasses.replace(TINY, arm="ratio"), pictures, out=tmp_path, resume=True, cpu=True)
 
 
 def test_masks_that_are_all_empty_are_refused(pictures: TrainData) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +74,11 @@ def test_a_smallest_scale_that_is_none_is_refused(scale: float) -> None:
 def test_an_empty_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(BadInput, match=r"empty_share is .*; wanted a number from 0 to below 1"):
         TrainConfig(empty_share=share).check()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [({"multi_scale": (1.0, math.inf)}, "multi_scale"), ({"seed": 2**64}, "2^63")]
+)
+def test_numbers_that_no_training_can_take_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(said)):
+        TrainConfig(**values).check()
