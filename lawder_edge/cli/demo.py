@@ -81,7 +81,7 @@ def demo(
         blur_text: make burnt-in text unreadable in what is saved, recorded and taken as a screenshot.
         frame_skip: frames left out after each; auto for those that there is no time for, where it is live or shown.
         max_fps: most frames a second; 0 for no limit.
-        fps: that a file or folder is played at; its own, or 25, when left out.
+        fps: that a file or folder is played at; its own, or 25, when left out (the procedural clip: 30).
         size: height and width of the procedural clip.
         seed: of the procedural clip.
         cpu: cores that this process may use; 0 for all.

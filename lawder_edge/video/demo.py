@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from lawder_edge.video.steadiness import Steady, SteadyConfig
 
 # Of the bundled clip, where it is only written: it has no end of its own.
 CLIP_FRAMES = 300
+_CLIP_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,16 @@ class DemoRequest:
         skip = 0 if self.frame_skip == "auto" else self.frame_skip
         numbers: tuple[tuple[str, float], ...] = (
             ("--frames", self.frames), ("--max-fps", self.max_fps), ("--cpu", self.cpu), ("--frame-skip", skip),
+            ("--seed", self.seed),
         )  # fmt: skip
         for name, value in numbers:
-            if value < 0:
-                raise BadInput(f"{name} {value}: wanted 0 or more.")
+            # Not by what is below 0: what is not a number is below nothing.
+            if not 0 <= value < math.inf:
+                raise BadInput(f"{name} {value}: wanted 0 or more, and finite.")
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise BadInput(
+                f"--fps {self.fps}: wanted more than 0 frames a second, and finite. Leave it out for the usual."
+            )
         if self.save is not None:
             check_clip(self.save, overwrite=self.overwrite)
         if self.report is not None:
@@ -176,9 +184,8 @@ def _source(request: DemoRequest) -> Source:
         return open_source(request.source, fps=request.fps)
     from lawder_edge.video.clip import ProceduralClip
 
-    return ProceduralClip(
-        seed=request.seed, size=request.size, fps=request.fps or 30.0, frames=_frames(request) or None
-    )
+    fps = _CLIP_FPS if request.fps is None else request.fps
+    return ProceduralClip(seed=request.seed, size=request.size, fps=fps, frames=_frames(request) or None)
 
 
 def _frames(request: DemoRequest) -> int:
@@ -210,7 +217,7 @@ def _viewers(request: DemoRequest, controls: Controls, networks: list[Network], 
     if request.show or (request.shown and not viewers):
         from lawder_edge.video.window import Window
 
-        viewers.append(Window(controls, threshold=thresholds[0]))
+        viewers.append(Window(controls, thresholds=thresholds))
     return viewers
 
 

@@ -32,9 +32,10 @@ class Frame:
 class Segmented:
     """A frame with what was found in it, both from the same instant.
 
-    probability: (H, W) float32 in [0, 1], steadied where that is on; 0 where it is not near the threshold. mask: (H, W)
-    uint8, 1 where a polyp is. infer_ms, pre_ms, post_ms: spent in the network, before it and after it. alarm: whether a
-    polyp was there for long enough to be told. reason: why the picture cannot be used, empty where it can be.
+    probability: (H, W) float32 in [0, 1], steadied where that is on; 0 where it is not near the threshold; of several
+    classes the `lead` of the most probable over background. mask: (H, W) uint8, 1 where a polyp is. infer_ms, pre_ms,
+    post_ms: spent in the network, before it and after it. alarm: whether a polyp was there for long enough to be told.
+    reason: why the picture cannot be used, empty where it can be.
     """
 
     frame: Frame

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,11 @@ def without_mask(frame: Frame, reason: str) -> Segmented:
     """A frame that passes through, and why."""
     nothing = np.zeros(frame.image.shape[:2], np.float32)
     return Segmented(frame, nothing, nothing.astype(np.uint8), 0.0, 0.0, 0.0, alarm=False, reason=reason)
+
+
+def _at_a_cut(found: Found) -> Found:
+    """The same, told to follow on nothing: who looks on never sees the frame at which the scene was cut."""
+    return replace(found, segmented=tuple(replace(s, frame=replace(s.frame, cut=True)) for s in found.segmented))
 
 
 class Inference:
@@ -88,8 +93,11 @@ class Inference:
                 self.busy_since_s = time.monotonic()
                 found = self._look(frame)
                 self.busy_since_s = 0.0
-                if self._keep_up and self.slot.withdraw() is not None:
+                missed = self.slot.withdraw() if self._keep_up else None
+                if missed is not None:
                     self.unseen += 1
+                    if missed.segmented[0].frame.cut:
+                        found = _at_a_cut(found)
                 self.slot.put(found, stop=lambda: self._controls.stopped)
         except Exception as error:  # told by the thread that draws, which closes the files first
             self.error = error

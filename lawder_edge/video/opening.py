@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def open_source(text: str, *, fps: float | None = None) -> Source:
 
     Raises BadInput for what cannot be opened, Unavailable for GStreamer where OpenCV lacks it.
     """
-    if fps is not None and not fps > 0:
-        raise BadInput(f"{fps} frames a second were asked for; wanted more than 0.")
+    if fps is not None and not 0 < fps < math.inf:
+        raise BadInput(f"{fps} frames a second were asked for; wanted more than 0, and finite.")
     if " ! " in text:
         return open_pipeline(text)
     if "://" in text:

@@ -36,6 +36,9 @@ _LEAST_FREE_BYTES = 64 << 20
 # Repeats of a picture that fill a gap: beyond it the clip is shorter than the time.
 _LONGEST_GAP_S = 5.0
 
+# Standard error is one for all threads: the second to set it aside would give back what the first one put there.
+_stderr_lock = threading.Lock()
+
 FreeBytes = Callable[[Path], int]
 
 
@@ -312,11 +315,12 @@ def _even(picture: Image) -> tuple[int, int]:
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Without what OpenCV prints straight to stderr: that WebM has no tag for VP9 is no error, and reads like one."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with _stderr_lock:
+        kept = os.dup(2)
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

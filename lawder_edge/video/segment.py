@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lawder_edge.bundle.processing import labels_to_size, prob_to_size, resize, taps, to_mask
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.video.border import View
+from lawder_edge.video.classes import ABOVE_HALF, class_maps, lead, with_lead
 from lawder_edge.video.frames import Frame, Image, Map, Segmented, Steadier
 from lawder_edge.video.steadiness import OFF, Steady
 
@@ -28,7 +29,8 @@ def unsteadied(threshold: Callable[[], float]) -> Steadier:
 class Segmenter:
     """One network with its steadiness.
 
-    name: as it is shown. threshold: probability from which a pixel is polyp, unless a person asked for another.
+    name: as it is shown. threshold: probability from which a pixel is polyp, unless a person asked for another; not
+    used where the network gives masks, or has several classes, of which the most probable is taken.
     """
 
     def __init__(
@@ -81,11 +83,18 @@ class Segmenter:
         inferred_s = time.perf_counter()
         size = small.shape[0], small.shape[1]
         given_masks = self.runner.kind == "mask"
+        classes: Map | None = None
         if given_masks:
             alone: Map = (self.runner.finish_labels(output, size) > 0).astype(np.float32)
+        elif self.runner.classes > 1:
+            classes = class_maps(self.runner, output, size)
+            alone = lead(classes)
         else:
             alone = self.runner.finish(output, size)
-        self._cut_at = self.threshold if threshold is None or given_masks else threshold
+        if classes is not None:
+            self._cut_at = ABOVE_HALF
+        else:
+            self._cut_at = self.threshold if threshold is None or given_masks else threshold
         seen = Frame(frame.number, at_s, small, cut=frame.cut or self._cut_missed)
         self._cut_missed = False
         probability, mask, alarm = self._steadier.step(seen, alone)
@@ -98,7 +107,7 @@ class Segmenter:
             decided = _decided(probability, mask, self._cut_at)
             box = _reach(decided, self._cut_at, view.size)
             if box is not None:
-                view.crop(full)[box] = prob_to_size(decided, view.size, part=box)
+                view.crop(full)[box] = _enlarged(decided, classes, view.size, box)
                 view.crop(found)[box] = to_mask(view.crop(full)[box], self._cut_at)
         ended_s = time.perf_counter()
         return Segmented(
@@ -110,6 +119,15 @@ class Segmenter:
             post_ms=1000 * (ended_s - inferred_s),
             alarm=alarm,
         )
+
+
+def _enlarged(decided: Map, classes: Map | None, size: tuple[int, int], box: tuple[slice, slice]) -> Map:
+    """`box` of `decided` (h, w) at `size`. classes: (K, h, w) where there are several: each is enlarged by itself as in
+    `predict`, since the largest of them does not become the largest of what they become.
+    """
+    if classes is None:
+        return prob_to_size(decided, size, part=box)
+    return lead(np.stack([prob_to_size(p, size, part=box) for p in with_lead(classes, decided)]))
 
 
 def _reach(probability: Map, threshold: float, size: tuple[int, int]) -> tuple[slice, slice] | None:

@@ -24,6 +24,9 @@ Decoded: TypeAlias = NDArray[np.integer[Any]]
 USUAL_FPS = 25.0
 # Files and cameras tell nonsense now and then: 0, -1, or the 90000 of their clock.
 _PLAUSIBLE_FPS = (1.0, 240.0)
+# Frames further apart than both do not follow on each other: 500 ms, and of slow files this many of their intervals.
+_LONGEST_GAP_MS = 500.0
+_LONGEST_GAP_FRAMES = 1.5
 
 
 def to_rgb(image: Decoded) -> Image:
@@ -89,7 +92,10 @@ class FolderSource:
 
 
 class FileSource:
-    """A video file, frame by frame. `skipped`: frames that could not be decoded or are missing, so far.
+    """A video file, frame by frame. `skipped`: frames that it announced and that could not be decoded, once it ended.
+
+    A long time between two frames is a cut, and none is taken for missing: the rate may vary, as that of phones and
+    screen recorders does.
 
     Raises BadInput for a file that is missing, empty, or no video that can be opened.
     """
@@ -114,7 +120,8 @@ class FileSource:
             )
         self.fps = fps or plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
         self.skipped = 0
-        self._interval_ms = 1000 / plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
+        interval_ms = 1000 / plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
+        self._longest_gap_ms = max(_LONGEST_GAP_MS, _LONGEST_GAP_FRAMES * interval_ms)
         self._announced = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._lock = threading.Lock()
         self._closed = False
@@ -132,28 +139,20 @@ class FileSource:
         if image is None:
             self._end()
             return None
-        gap = self._gap(at_ms)
-        if gap:
-            self.skipped += gap
-            self._said = f"{self.skipped} frames of the file could not be decoded"
-        cut = self._read == 0 or bool(gap) or image.shape != self._size
+        cut = self._read == 0 or at_ms - self._last_ms > self._longest_gap_ms or image.shape != self._size
+        # Frames out of order are no gap, nor is what follows on them.
+        self._last_ms = max(at_ms, self._last_ms)
         self._size = image.shape
         self._read += 1
         return Frame(self._read - 1, time.monotonic(), to_rgb(image), cut=cut)
-
-    def _gap(self, at_ms: float) -> int:
-        """How many frames are missing before the one at `at_ms`, by its time. Frames out of order count for none."""
-        missing = round((at_ms - self._last_ms) / self._interval_ms) - 1 if self._read else 0
-        self._last_ms = max(at_ms, self._last_ms)
-        # Beyond a minute it is a clock that jumped.
-        return missing if 0 < missing * self._interval_ms < 60_000 else 0
 
     def _end(self) -> None:
         if not self._read:
             raise BadInput(f"{self._path}: opened, but no frame of it can be decoded. Copy it again from its source.")
         missing = self._announced - self._read
-        # Containers without an index round their count from the duration: one more or less says nothing.
-        if missing > max(1, self.skipped):
+        # Containers without an index (WebM, Matroska) have their count rounded from duration and rate: one more or less
+        # says nothing.
+        if missing > 1:
             self.skipped = missing
             self._said = f"{missing} of {self._announced} frames of the file could not be decoded"
 

@@ -6,6 +6,7 @@ be imported at all, also for training and export, and devices without a screen h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -22,12 +23,13 @@ _STEP = 0.05
 _SHARE = 0.9
 
 
-def press(controls: Controls, key: str, *, threshold: float) -> bool:
-    """Do what a key asks for. key: as Tk names it. threshold: in use, where none was chosen yet.
+def press(controls: Controls, key: str, *, thresholds: Sequence[float]) -> bool:
+    """Do what a key asks for. key: as Tk names it. thresholds: of the bundles, in the order of `controls.bundles`; that
+    of the shown one is in use where none was chosen yet.
 
     Returns: whether it is a key that does something.
     """
-    chosen = controls.threshold or threshold
+    chosen = controls.threshold or thresholds[controls.bundle]
     if key in ("q", "Escape"):
         controls.stop()
     elif key == "space":
@@ -52,12 +54,12 @@ def press(controls: Controls, key: str, *, threshold: float) -> bool:
 
 
 class Window:
-    """A `Viewer`. To be made and used in one thread, the main one.
+    """A `Viewer`. To be made and used in one thread, the main one. thresholds: as of `press`.
 
     Raises Unavailable where there is no display, or no Tk.
     """
 
-    def __init__(self, controls: Controls, *, threshold: float, title: str = "lawder-edge demo") -> None:
+    def __init__(self, controls: Controls, *, thresholds: Sequence[float], title: str = "lawder-edge demo") -> None:
         try:
             import tkinter
         except ImportError as error:
@@ -72,7 +74,7 @@ class Window:
                 f"--show: there is no display here ({error}). Watch in a browser with --serve 127.0.0.1:8080, or write "
                 "a clip with --save out.webm."
             ) from error
-        self._controls, self._threshold = controls, threshold
+        self._controls, self._thresholds = controls, tuple(thresholds)
         self._root.title(title)
         self._root.configure(background="black")
         self._label = tkinter.Label(self._root, borderwidth=0, background="black")
@@ -108,7 +110,7 @@ class Window:
             self._root.destroy()
 
     def _on_key(self, event: tkinter.Event[Any]) -> None:
-        press(self._controls, event.keysym, threshold=self._threshold)
+        press(self._controls, event.keysym, thresholds=self._thresholds)
 
 
 def _within(picture: Image, room: tuple[float, float]) -> Image:

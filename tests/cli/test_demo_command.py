@@ -109,6 +109,8 @@ def test_what_can_only_fail_later_is_refused_at_once(bundle: Path, tmp_path: Pat
         (["--save", tmp_path / "a.webm", "--report", tmp_path / "r.txt"], ".json or .md"),
         (["--save", tmp_path / "a.webm", "--threshold", 1.5], "between 0 and 1"),
         (["--save", tmp_path / "a.webm", "--frames", -1], "--frames -1"),
+        (["--save", tmp_path / "a.webm", "--fps", "inf"], "--fps inf"),
+        (["--save", tmp_path / "a.webm", "--seed", -1], "--seed -1"),
         (["--save", tmp_path / "a.webm", "--source", tmp_path / "none.mp4"], "no such file"),
         (["--save", tmp_path / "a.webm", "--runtime", "tflite"], "bundle for onnx"),
         (["--save", tmp_path / "a.webm", "--cpu", 4096], "--cpu 4096"),

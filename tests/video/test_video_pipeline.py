@@ -178,6 +178,30 @@ def test_an_unusable_picture_breaks_the_row_that_confirms_an_alarm_and_its_cut_i
     assert [s.alarm for s in viewer.segmented] == [False] * 6 + [True]
 
 
+def test_a_cut_outlives_the_segmented_frame_that_nobody_had_time_for() -> None:
+    controls = Controls()
+    source = ListSource([spotted(i) for i in range(4)], live=True)
+    source.gates = {n: threading.Event() for n in range(1, 5)}
+    capture = Capture(source, controls, keep_up=True)
+    # Both networks have the frame, so both must tell.
+    asked = Inference(
+        capture, [segmenter(name="a"), segmenter(name="b")], controls, keep_up=True, together=True, judge=False
+    )
+    capture.start()
+    asked.start()
+    for number in range(1, 5):
+        # Each is segmented before the next comes, and none of them fetched.
+        while asked.segmented < 2 * number:
+            time.sleep(0.001)
+        source.gates[number].set()
+    capture.join(PATIENCE_S)
+    asked.join(PATIENCE_S)
+    found = asked.slot.take(0)
+    assert found is not None
+    assert asked.unseen == 3
+    assert [(s.frame.number, s.frame.cut) for s in found.segmented] == [(3, True), (3, True)]
+
+
 def test_a_network_that_was_not_looked_at_confirms_its_alarms_anew() -> None:
     controls = Controls(bundles=("a", "b"))
     source = ListSource([])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,31 @@ def test_text_in_the_picture_is_unreadable_in_a_screenshot(blur_text: bool, tmp_
     (path,) = outcome.screenshots
     shown = cv2.imread(str(path))
     assert (shown[130:155, 20:170].max() == 255) == (not blur_text)
+
+
+def test_two_encoders_that_open_at_once_leave_standard_error_where_it_was() -> None:
+    kept, before = os.dup(2), os.fstat(2)
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with record._quiet_stderr():
+            first_in.set()
+            # Long enough for the other to follow where it is let in; it is not, and comes when this one has left.
+            second_in.wait(0.5)
+        first_out.set()
+
+    def second() -> None:
+        first_in.wait(30)
+        with record._quiet_stderr():
+            second_in.set()
+            first_out.wait(30)
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    after = os.fstat(2)
+    os.dup2(kept, 2)
+    os.close(kept)
+    assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)

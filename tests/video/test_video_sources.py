@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -70,6 +71,50 @@ def test_what_was_remembered_is_forgotten_where_frames_are_missing(webm: Path) -
     cuts = [f.number for f in read_all(FileSource(damaged(webm, 0.5, 0.6))) if f.cut]
     assert len(cuts) == 2
     assert cuts[0] == 0
+
+
+def paced(data: bytes, spans: list[tuple[int, int]]) -> bytes:
+    """Boxes of an MP4 that is not fragmented, with other times. spans: frames, and how many intervals each of them
+    lasts.
+    """
+    out, at = b"", 0
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        inner = data[at + 8 : at + length]
+        at += length
+        if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            inner = paced(inner, spans)
+        if kind == b"stts":
+            interval = struct.unpack(">II", inner[8:16])[1]
+            entries = [struct.pack(">II", count, interval * lasts) for count, lasts in spans]
+            inner = struct.pack(">II", 0, len(spans)) + b"".join(entries)
+        # The list of edits tells a length of the whole that is no longer its own.
+        if kind != b"edts":
+            out += struct.pack(">I4s", 8 + len(inner), kind) + inner
+    return out
+
+
+@pytest.mark.parametrize(
+    ("spans", "cuts"),
+    [([(20, 1), (20, 2), (20, 1)], [0]), ([(20, 1), (1, 10), (39, 1)], [0]), ([(20, 1), (1, 30), (39, 1)], [0, 21])],
+    ids=["half the rate", "a third of a second", "a second"],
+)
+def test_of_a_varying_rate_no_frame_is_missing_and_only_a_long_gap_is_a_cut(
+    spans: list[tuple[int, int]], cuts: list[int], tmp_path: Path
+) -> None:
+    even = write_video(tmp_path / "even.mp4", [spotted(i) for i in range(60)], codec="mp4v", fps=30.0)
+    path = tmp_path / "varying.mp4"
+    path.write_bytes(paced(even.read_bytes(), spans))
+    source = FileSource(path)
+    frames = read_all(source)
+    assert len(frames) == 60
+    assert [f.number for f in frames if f.cut] == cuts
+    assert (source.skipped, source.said()) == (0, "")
+
+
+def test_a_slow_file_at_its_own_pace_holds_no_cuts(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "slow.mp4", [spotted(i) for i in range(6)], codec="mp4v", fps=1.0)
+    assert [f.cut for f in read_all(FileSource(path))] == [True] + [False] * 5
 
 
 def test_a_truncated_video_plays_to_where_it_ends_and_says_so(webm: Path, tmp_path: Path) -> None:
@@ -165,8 +210,9 @@ def test_no_password_of_an_address_is_shown() -> None:
 
 
 def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="more than 0"):
-        open_source(str(tmp_path), fps=0)
+    for fps in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(BadInput, match="more than 0, and finite"):
+            open_source(str(tmp_path), fps=fps)
 
 
 def y4m(path: Path, planes: list[np.ndarray], *, kind: str) -> Path:

@@ -59,7 +59,7 @@ def test_a_picture_larger_than_the_screen_is_made_smaller(seen: dict[str, Any]) 
 
 
 def test_keys_act_while_pictures_are_shown(seen: dict[str, Any]) -> None:
-    assert seen["keys"] == [True, 1, True, 0.45, False]
+    assert seen["keys"] == [True, 1, True, 0.65, False]
 
 
 def test_closing_the_window_ends_the_video(seen: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ def test_closing_the_window_ends_the_video(seen: dict[str, Any]) -> None:
 def test_without_a_display_it_says_so_and_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(Unavailable, match="no display") as refusal:
-        Window(Controls(), threshold=0.5)
+        Window(Controls(), thresholds=(0.5,))
     assert "--serve" in str(refusal.value)
     assert "--save" in str(refusal.value)
 
@@ -79,15 +79,23 @@ def test_every_key_that_is_listed_does_something() -> None:
     controls = Controls(bundles=("a", "b"))
     for key, _ in KEYS:
         for name in names.get(key, (key,)):
-            assert press(controls, name, threshold=0.5)
-    assert not press(controls, "x", threshold=0.5)
+            assert press(controls, name, thresholds=(0.5, 0.5))
+    assert not press(controls, "x", thresholds=(0.5, 0.5))
 
 
 def test_the_threshold_stays_one_that_cuts() -> None:
     controls = Controls()
     for _ in range(40):
-        press(controls, "plus", threshold=0.5)
+        press(controls, "plus", thresholds=(0.5,))
     assert controls.threshold == 0.99
     for _ in range(40):
-        press(controls, "minus", threshold=0.5)
+        press(controls, "minus", thresholds=(0.5,))
     assert controls.threshold == 0.01
+
+
+@pytest.mark.parametrize(("bundle", "key", "wanted"), [(0, "plus", 0.55), (1, "plus", 0.85), (1, "minus", 0.75)])
+def test_the_threshold_is_moved_from_that_of_the_model_that_is_shown(bundle: int, key: str, wanted: float) -> None:
+    controls = Controls(bundles=("a", "b"))
+    controls.bundle = bundle
+    press(controls, key, thresholds=(0.5, 0.8))
+    assert controls.threshold == pytest.approx(wanted)

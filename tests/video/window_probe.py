@@ -15,7 +15,7 @@ from lawder_edge.video.window import Window
 
 def probe() -> dict[str, object]:
     controls = Controls(bundles=("a", "b"))
-    window = Window(controls, threshold=0.5)
+    window = Window(controls, thresholds=(0.5, 0.7))
 
     def show(number: int, size: tuple[int, int]) -> tuple[int, int]:
         image = spotted(number, size=size)
