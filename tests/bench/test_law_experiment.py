@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -28,13 +29,19 @@ def records(law: ModuleType) -> ModuleType:
     return sys.modules["law_runs"]
 
 
+def stages(law: ModuleType, part: Any, *, work: Path = Path("W"), **choice: Any) -> Any:
+    """The commands of a part, of all its runs unless `choice` leaves some out."""
+    chosen = law.chosen_runs(part, **{"known": (), "only": (), **choice})
+    return law.stages(part, law.CPU, data=Path("D"), work=work, chosen=chosen)
+
+
 def option(argv: tuple[str, ...], name: str) -> str:
     return argv[argv.index(name) + 1]
 
 
 @pytest.mark.parametrize("place", range(3))
 def test_every_stage_reads_what_an_earlier_one_wrote(law: ModuleType, place: int) -> None:
-    plan = law.stages(law.PARTS[place], law.CPU, data=Path("D"), work=Path("W"))
+    plan = stages(law, law.PARTS[place])
     assert len({stage.name for stage in plan}) == len(plan)
     written: set[Path] = set()
     for stage in plan:
@@ -47,7 +54,7 @@ def test_every_stage_reads_what_an_earlier_one_wrote(law: ModuleType, place: int
 @pytest.mark.parametrize("place", range(3))
 def test_arms_of_a_seed_differ_in_nothing_but_the_arm(law: ModuleType, place: int) -> None:
     part = law.PARTS[place]
-    plan = law.stages(part, law.CPU, data=Path("D"), work=Path("W"))
+    plan = stages(law, part)
     for seed in law.SEEDS:
         kinds: dict[str, set[tuple[str, ...]]] = {}
         for arm in part.arms:
@@ -131,7 +138,7 @@ def test_numbers_are_gathered_from_the_files_that_the_stages_write(law: ModuleTy
         "memorised": {"flagged": [1, 2]},
         "synthetic": 400,
     }
-    for number, stage in enumerate(law.stages(part, law.CPU, data=Path("D"), work=tmp_path)):
+    for number, stage in enumerate(stages(law, part, work=tmp_path)):
         if stage.file is not None:
             stage.file.parent.mkdir(parents=True, exist_ok=True)
             found = score if "score" in stage.argv else {"dice": {"mean": number / 1000}}
@@ -154,17 +161,35 @@ def test_complete_runs_of_the_report_are_not_repeated(law: ModuleType, records: 
     assert {(r.arm, r.seed) for r in known} == {(a, s) for a in ("real", "uniform", "law") for s in (1, 2)} - {
         ("law", 2)
     }
-    plan = law.stages(part, law.CPU, data=Path("D"), work=tmp_path, known={(r.arm, r.seed) for r in known})
-    whole = law.stages(part, law.CPU, data=Path("D"), work=tmp_path)
+    plan = stages(law, part, known={(r.arm, r.seed) for r in known})
+    whole = stages(law, part)
     of = {f"{r.arm}-{r.seed}" for r in known}
     assert [s for s in whole if s.name.split()[0] not in of] == plan
     assert "base generator" in {s.name for s in plan}
     found = law.gathered(part, law.CPU, work=tmp_path, known=known).runs
     assert {r for r in found if r.begun} == set(known)
     everything = {("real", s) for s in law.SEEDS} | set(part.runs())
-    assert law.stages(part, law.CPU, data=Path("D"), work=tmp_path, known=everything) == []
+    assert stages(law, part, known=everything) == []
     with pytest.raises(BadInput, match="another scale"):
         law.complete_runs(text, part, law.GPU)
+
+
+def test_single_runs_are_the_stages_that_the_whole_part_has_for_them(law: ModuleType) -> None:
+    part = law.PARTS[2]
+    plan = stages(law, part, only=("law-2", "real-1"))
+    whole = [s for s in stages(law, part) if s.name.split()[0] in ("base", "law-2", "real-1")]
+    assert sorted(plan, key=lambda s: s.name) == sorted(whole, key=lambda s: s.name)
+    assert "base generator" not in {s.name for s in stages(law, part, only=("real-1",))}
+    assert stages(law, part, only=("law-2",), known={("law", 2)}) == []
+    with pytest.raises(BadInput, match=r"no run lw-2; wanted of real-1, .*law-2"):
+        stages(law, part, only=("lw-2",))
+
+
+def test_parts_of_two_precisions_stand_in_one_table_that_tells_them(report: ModuleType, records: ModuleType) -> None:
+    parts = [few(records, "few-a"), few(records, "few-b")]
+    options = ("--threads", "1", "--mixed-precision", "bf16")
+    parts[0] = dataclasses.replace(parts[0], scale=dataclasses.replace(parts[0].scale, options=options))
+    assert "Trainings were of `few-a` in bfloat16, `few-b` in float32" in report.document(parts, words="")
 
 
 def test_the_report_has_a_row_an_arm_and_keeps_the_words_below(
