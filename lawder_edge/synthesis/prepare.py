@@ -12,7 +12,7 @@ from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.teacher import TEACHER_WEIGHT
 from lawder_edge.synthesis.train import RESULT_FILES, RUN_FILE, check_pictures, check_recipe
 from lawder_edge.training.batches import TrainData
-from lawder_edge.training.folder import CACHE_FOLDER, FolderLock, check_free
+from lawder_edge.training.folder import CACHE_FOLDER, FolderLock, check_free, lock_folder
 from lawder_edge.training.prepare import Report, load_part, notes_on
 from lawder_edge.training.processes import first_alone, is_first, join_processes, note_on_bf16
 
@@ -62,7 +62,7 @@ def prepare_pictures(
         check_recipe(config, on=processes, start=start, teacher=teacher, teacher_weight=teacher_weight)
         out.mkdir(parents=True, exist_ok=True)
         if processes.is_main_process:
-            lock = FolderLock(out)
+            lock = lock_folder(out)
             # Another may have begun in between.
             check()
         part = load_part(

@@ -35,25 +35,40 @@ def check_free(out: Path, *, resume: bool, overwrite: bool, run_file: str, resul
 class FolderLock:
     """That no other process trains into a folder, for as long as this object or the process lives.
 
-    Nothing is written: the folder itself is locked (flock). Where the system or the file system has no such lock,
-    nothing is held.
+    Nothing is written: the folder itself is locked (flock).
     """
 
-    def __init__(self, out: Path) -> None:
-        """out: exists. Raises: OutputExists where another process holds it."""
-        try:
-            import fcntl
-        except ImportError:
-            return
-        folder = os.open(out, os.O_RDONLY)
-        self._let_go = weakref.finalize(self, os.close, folder)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._let_go()
+    def __init__(self, descriptor: int) -> None:
+        """descriptor: of a locked folder, closed with this object."""
+        weakref.finalize(self, os.close, descriptor)
+
+
+# By device and inode: a process may prepare a run again while it holds the one before.
+_held: weakref.WeakValueDictionary[tuple[int, int], FolderLock] = weakref.WeakValueDictionary()
+
+
+def lock_folder(out: Path) -> FolderLock | None:
+    """Keep other processes out of a folder that exists. None where the system or the file system has no such lock.
+
+    Raises: OutputExists where another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    status = out.stat()
+    place = (status.st_dev, status.st_ino)
+    if place in _held:
+        return _held[place]
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
             raise OutputExists(
                 f"{out}: another training is writing there. Wait for its end, or choose another --out."
             ) from error
-        except OSError:
-            # Some network file systems have no locks; a training there is not to fail for that.
-            self._let_go()
+        # Some network file systems have no locks; a training there is not to fail for that.
+        return None
+    return _held.setdefault(place, FolderLock(descriptor))

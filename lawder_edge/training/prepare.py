@@ -20,7 +20,7 @@ from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.clean import note_on_history
 from lawder_edge.training.config import TrainConfig
-from lawder_edge.training.folder import CACHE_FOLDER, FolderLock, check_free
+from lawder_edge.training.folder import CACHE_FOLDER, FolderLock, check_free, lock_folder
 from lawder_edge.training.loop import RESULT_FILES, RUN_FILE, check_recipe
 from lawder_edge.training.processes import first_alone, is_first, join_processes, launched_alone, note_on_bf16
 from lawder_edge.training.record import WeightsRecord
@@ -104,7 +104,7 @@ def prepare_run(
         check_recipe(config, pictures=len(fit) + per_pass, on=processes)
         out.mkdir(parents=True, exist_ok=True)
         if processes.is_main_process:
-            lock = FolderLock(out)
+            lock = lock_folder(out)
             # Another may have begun in between.
             check()
         side = max(CACHE_SIDE, max(stage.size for stage in config.stages))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lawder_edge.errors import BadInput, OutputExists
-from lawder_edge.training.folder import CACHE_FOLDER, FolderLock, check_free
+from lawder_edge.training.folder import CACHE_FOLDER, check_free, lock_folder
 
 RESULTS = ("best.safetensors", "val.txt", "curves.csv")
 
@@ -43,19 +43,21 @@ def test_a_folder_with_other_files_is_not_begun_in_and_decoded_pictures_are_in_n
 
 
 def test_one_process_at_a_time_trains_into_a_folder(tmp_path: Path) -> None:
-    source = "import sys; from pathlib import Path; from lawder_edge.training.folder import FolderLock\n"
-    hold = f"{source}lock = FolderLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    source = "import sys; from pathlib import Path; from lawder_edge.training.folder import lock_folder\n"
+    hold = f"{source}lock = lock_folder(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(OutputExists, match="another training is writing there"):
-            FolderLock(tmp_path)
+            lock_folder(tmp_path)
         other.communicate("")
-    lock = FolderLock(tmp_path)
-    with pytest.raises(OutputExists, match="another training"):
-        FolderLock(tmp_path)
+    lock = lock_folder(tmp_path)
+    assert lock is not None
+    assert lock_folder(tmp_path) is lock
+    tried = [sys.executable, "-c", hold, str(tmp_path)]
+    assert "another training" in subprocess.run(tried, input="", capture_output=True, text=True, check=False).stderr
     del lock
-    FolderLock(tmp_path)
+    assert subprocess.run(tried, input="", capture_output=True, text=True, check=False).stdout == "held\n"
     assert not list(tmp_path.iterdir())
