@@ -71,7 +71,7 @@ class Runner(ABC):
 
     def predict_classes(self, frame: Frame) -> Float:
         """`predict` for each class. Returns: (classes, H, W) float32 in [0, 1]."""
-        return self._finish_classes(self.infer(self.prepare(frame)), (frame.shape[0], frame.shape[1]))
+        return self.finish_classes(self.infer(self.prepare(frame)), (frame.shape[0], frame.shape[1]))
 
     def predict_labels(self, frame: Frame) -> Labels:
         """The class of every pixel: with one class 1 from `threshold`, with several the most probable.
@@ -103,9 +103,14 @@ class Runner(ABC):
         if self.kind == "mask":
             self._check_finite(output)
             return labels_to_size(np.asarray(output[0, 0], np.uint8), size)
-        return labels(self._finish_classes(output, size), self.threshold)
+        return labels(self.finish_classes(output, size), self.threshold)
 
-    def _finish_classes(self, output: Samples, size: tuple[int, int]) -> Float:
+    def finish_classes(self, output: Samples, size: tuple[int, int]) -> Float:
+        """What `infer` gave for one frame, (1, classes, h, w) -> probability of every class (classes, H, W) at `size`.
+
+        float32 in [0, 1], multiples of 1/65535. Raises BadInput for output that is not finite, and for masks, which
+        hold no probabilities; BadBundle for probabilities that are none.
+        """
         return np.stack([prob_to_size(p, size) for p in self._probabilities(output)[0]])
 
     def _probabilities(self, output: Samples) -> Float:

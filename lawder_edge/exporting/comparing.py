@@ -132,11 +132,9 @@ def outputs_of(source: Source, choice: ImageChoice) -> Outputs:
         runner.finish_labels(runner.infer(runner.prepare(pair.frame)), runner.size)
         for pair in hostile_images(runner.size).read()
     )
-    names = _names(manifest)
     state = "reference" if source.kind != "bundle" else certificate.status if certificate else "no certificate"
-    name = names[source.kind]
     return Outputs(
-        name,
+        _names(manifest)[source.kind],
         manifest.precision,
         _network(manifest),
         state,

@@ -7,23 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lawder_edge.bundle.processing import Samples, checked_probabilities, prob_to_size, probabilities
-from lawder_edge.bundle.runner import Runner
 from lawder_edge.video.frames import Map
 
 # Of equals the first is taken, which is background: a half is not enough.
 ABOVE_HALF = float(np.nextafter(np.float32(0.5), np.float32(1)))
-
-
-def class_maps(runner: Runner, output: Samples, size: tuple[int, int]) -> Map:
-    """What `infer` gave for one frame, (1, K, h, w) -> probability of each class (K, H, W) float32 at `size`.
-
-    Raises what `Runner.finish` raises.
-    """
-    # It is what checks an output, and tells a person what to do about it.
-    runner.finish(output, size)
-    given = probabilities(output) if runner.kind == "logits" else checked_probabilities(output)
-    return np.stack([prob_to_size(p, size) for p in given[0]])
 
 
 def lead(classes: Map) -> Map:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lawder_edge.bundle.processing import labels_to_size, prob_to_size, resize, taps, to_mask
 from lawder_edge.bundle.runner import Runner
 from lawder_edge.video.border import View
-from lawder_edge.video.classes import ABOVE_HALF, class_maps, lead, with_lead
+from lawder_edge.video.classes import ABOVE_HALF, lead, with_lead
 from lawder_edge.video.frames import Frame, Image, Map, Segmented, Steadier
 from lawder_edge.video.steadiness import OFF, Steady
 
@@ -87,7 +87,7 @@ class Segmenter:
         if given_masks:
             alone: Map = (self.runner.finish_labels(output, size) > 0).astype(np.float32)
         elif self.runner.classes > 1:
-            classes = class_maps(self.runner, output, size)
+            classes = self.runner.finish_classes(output, size)
             alone = lead(classes)
         else:
             alone = self.runner.finish(output, size)

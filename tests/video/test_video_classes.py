@@ -6,7 +6,7 @@ from video_parts import GreenRunner
 
 from lawder_edge.bundle.processing import labels, prob_to_size
 from lawder_edge.errors import BadInput
-from lawder_edge.video.classes import ABOVE_HALF, class_maps, lead, with_lead
+from lawder_edge.video.classes import ABOVE_HALF, lead, with_lead
 
 
 def classes(count: int, seed: int = 0) -> np.ndarray:
@@ -52,4 +52,4 @@ def test_where_no_class_leads_one_can_still_be_carried_there() -> None:
 def test_an_output_that_is_not_finite_is_refused_as_in_predict() -> None:
     runner = GreenRunner()
     with pytest.raises(BadInput, match="not finite"):
-        class_maps(runner, np.full((1, 3, 4, 4), np.nan, np.float32), (4, 4))
+        runner.finish_classes(np.full((1, 3, 4, 4), np.nan, np.float32), (4, 4))

@@ -196,7 +196,8 @@ static inline __attribute__((always_inline)) tile add4_4x1(tile t, const int8_t 
 /*
  * Whole windows, `count` values and the weights of a channel each, from their bias on. Functions of their own, as what a
  * loop works on is all that the core has registers for; what is left of a multiple of four comes first, so that no loop
- * keeps where it began.
+ * keeps where it began. w: (channels, count) int8; a: as `unpack` leaves it, of 2x2 the next pixel's NEXT words behind;
+ * sums: four, of a pixel's channels after another.
  */
 
 static __attribute__((noinline)) void window_2x2(const int32_t *bias, const int8_t *w, int32_t count, const int16x2_t *a,
@@ -233,16 +234,16 @@ static __attribute__((noinline)) void window_4x1(const int32_t *bias, const int8
     sums[3] = t.y3;
 }
 
-static __attribute__((noinline)) int32_t window_1x1(int32_t bias, const int8_t *w, int32_t count, const int16x2_t *a)
+static __attribute__((noinline)) int32_t window_1x1(int32_t sum, const int8_t *w, int32_t count, const int16x2_t *a)
 {
     const int8_t *const end = w + count / 4 * 4;
     if (count % 4 != 0) {
-        bias = add4(bias, w + count - 4, a[count / 4 * 2], a[count / 4 * 2 + 1]);
+        sum = add4(sum, w + count - 4, a[count / 4 * 2], a[count / 4 * 2 + 1]);
     }
     for (; w != end; w += 4, a += 2) {
-        bias = add4(bias, w, a[0], a[1]);
+        sum = add4(sum, w, a[0], a[1]);
     }
-    return bias;
+    return sum;
 }
 
 /** Channels of one pixel, from `channel` on: what is read of its window serves four of them. */
