@@ -63,7 +63,7 @@ def find_folders(root: Path) -> tuple[DatasetFolder, ...]:
         raise BadDataset(f"{root}: no such folder; wanted {LAYOUTS}")
     try:
         found = _walk(root, _MAX_DEPTH)
-        loose, repeated = _files(root)
+        loose, repeated = image_files(root)
     except OSError as error:
         raise BadDataset(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
     if not found:
@@ -115,12 +115,12 @@ def _paired_folders(folder: Path, *, root: Path) -> DatasetFolder | None:
     if images_at is None:
         return None
     masks_at = next((children[known] for known in _MASK_FOLDERS if known in children), None)
-    images, repeated = _files(images_at)
+    images, repeated = image_files(images_at)
     if not images and masks_at is None:
         return None
     if masks_at is None:
         return DatasetFolder(_name(root), folder, root, images, None, repeated=repeated)
-    masks, repeated_masks = _files(masks_at)
+    masks, repeated_masks = image_files(masks_at)
     return DatasetFolder(_name(root), folder, root, images, masks, repeated=repeated + repeated_masks)
 
 
@@ -137,8 +137,8 @@ def _volume(case: Path, kind: str) -> Path | None:
     return next((file for suffix in (".nii.gz", ".nii") if (file := case / f"{kind}{suffix}").is_file()), None)
 
 
-def _files(folder: Path) -> tuple[tuple[tuple[str, Path], ...], tuple[Path, ...]]:
-    """Image files by stem, and those whose stem was already taken."""
+def image_files(folder: Path) -> tuple[tuple[tuple[str, Path], ...], tuple[Path, ...]]:
+    """Image files directly in a folder, (stem, file) in order of stem, and those whose stem was already taken."""
     by_stem: dict[str, Path] = {}
     repeated: list[Path] = []
     for file in sorted(folder.iterdir()):

@@ -67,12 +67,15 @@ def compare_all(
     are held against the weights that the package carries.
 
     Two run at a time where the machine has two cores. progress: called with sources done, sources in all, and the next.
-    Raises BadInput and BadDataset for the images, BadInput for bundles of other numbers of classes than one another's;
-    what a source raises becomes its row.
+    Raises BadInput and BadDataset for the images, BadInput for bundles of other numbers of classes than one another's
+    and for a `model` that none of them was exported from, what `load_model` raises for it; what a source raises becomes
+    its row.
     """
     manifests, broken = _opened(bundles)
     missing = dict[Computes, str]()
     classes = _classes(manifests)
+    if model is not None and manifests:
+        _check_source(model, manifests)
     sources = list(_sources(manifests, model))
     found_of: list[Outputs | Row] = []
     pool = ThreadPoolExecutor(at_a_time())
@@ -174,6 +177,19 @@ def _classes(manifests: Mapping[Path, Manifest]) -> int:
             "their masks are read differently. Put the bundles of each into a folder of its own."
         )
     return next(iter(found), 1)
+
+
+def _check_source(model: str, manifests: Mapping[Path, Manifest]) -> None:
+    from lawder_edge.weights import load_model
+
+    given = {load_model(model, int8=int8).sha256 for int8 in {m.precision == "int8" for m in manifests.values()}}
+    wanted = {path.name: manifest.weights.sha256 for path, manifest in manifests.items()}
+    if not given & set(wanted.values()):
+        told = ", ".join(f"{name} from {sha256[:8]}" for name, sha256 in sorted(wanted.items()))
+        raise BadInput(
+            f"--model {model} has weights {' and '.join(sorted(sha[:8] for sha in given))}, of which no bundle was "
+            f"exported ({told}). Name the checkpoint of one of these, or leave --model out."
+        )
 
 
 def _sources(manifests: Mapping[Path, Manifest], model: str | None) -> Iterator[Source]:

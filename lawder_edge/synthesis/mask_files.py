@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from lawder_edge.data.cache import Progress, resize_labels
-from lawder_edge.data.datasets import Sample, first_few, listed_samples, select_listed
+from lawder_edge.data.datasets import Sample, first_few, listed_samples, samples_of, select_listed
 from lawder_edge.data.images import MaskFile, read_mask
-from lawder_edge.data.layouts import IMAGE_SUFFIXES, LAYOUTS, DatasetFolder, find_folders
+from lawder_edge.data.layouts import LAYOUTS, DatasetFolder, find_folders, image_files
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.synthesis.generator import LoadedGenerator
 from lawder_edge.synthesis.masks import AugmentedMasks, GivenMasks, KnownMasks, MaskSource, ProceduralMasks
@@ -59,7 +59,8 @@ def read_masks(folder: Path, *, splits: Sequence[Path], size: int, num_classes: 
 
     Masks of another size are brought to it by nearest neighbour, each side by itself, as the training pictures were.
 
-    Raises: BadDataset for a folder without masks, BadImage for a file that is none.
+    Raises: BadDataset for a folder without masks, and for names as `samples_of` refuses them; BadImage for a file that
+    is none.
     """
     samples = _samples(folder, splits)
     sizes: Counter[tuple[int, int]] = Counter()
@@ -86,14 +87,14 @@ def read_masks(folder: Path, *, splits: Sequence[Path], size: int, num_classes: 
 
 
 def _samples(folder: Path, splits: Sequence[Path]) -> list[Sample]:
-    if folder.is_dir() and not any(found.masks for found in _folders(folder)):
-        inner = next((c for c in sorted(folder.iterdir()) if c.is_dir() and c.name.lower() == _MASK_FOLDER), folder)
-        name = folder.resolve().name
-        files = sorted(f for f in inner.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
-        if not files:
-            raise BadDataset(f"{folder}: no masks in this folder; wanted mask files, or {LAYOUTS}")
-        return select_listed([Sample(f"{name}/{f.stem}", f, f, name, None) for f in files], splits)
-    return listed_samples(folder, splits)
+    if not folder.is_dir() or any(found.masks for found in _folders(folder)):
+        return listed_samples(folder, splits)
+    inner = next((c for c in sorted(folder.iterdir()) if c.is_dir() and c.name.lower() == _MASK_FOLDER), folder)
+    files, repeated = image_files(inner)
+    if not files:
+        raise BadDataset(f"{folder}: no masks in this folder; wanted mask files, or {LAYOUTS}")
+    alone = DatasetFolder(folder.resolve().name, folder, folder, files, files, repeated=repeated)
+    return select_listed(samples_of(alone, groups={}), splits)
 
 
 def _folders(folder: Path) -> Sequence[DatasetFolder]:

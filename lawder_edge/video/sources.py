@@ -22,6 +22,8 @@ Decoded: TypeAlias = NDArray[np.integer[Any]]
 
 # Of folders, and of files that do not tell.
 USUAL_FPS = 25.0
+# That a person may ask for: times in a WebM clip are whole milliseconds.
+MOST_FPS = 1000.0
 # Files and cameras tell nonsense now and then: 0, -1, or the 90000 of their clock.
 _PLAUSIBLE_FPS = (1.0, 240.0)
 # Frames further apart than both do not follow on each other: 500 ms, and of slow files this many of their intervals.

@@ -316,6 +316,11 @@ def test_bundles_of_other_numbers_of_classes_are_no_matrix(tmp_path: Path) -> No
         compare_all(bundles, ImageChoice())
 
 
+def test_a_model_that_no_bundle_is_of_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"--model order has weights .* of which no bundle was exported \(b from "):
+        compare_all([written(tmp_path / "b")], ImageChoice(), model="order")
+
+
 def test_the_exit_code_tells_of_certificates_and_if_asked_of_pairs() -> None:
     apart = matrix_of([outputs("pytorch"), outputs("onnx"), outputs("tflite", 1)], TRUTHS, source="x")
     assert (exit_code(apart, strict=False), exit_code(apart, strict=True)) == (0, 3)

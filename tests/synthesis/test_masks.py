@@ -256,6 +256,17 @@ class TestFolders:
         with pytest.raises(BadDataset, match="no such folder"):
             self._read(tmp_path / "none")
 
+    @pytest.mark.parametrize(
+        ("names", "said"), [(("a #1.png",), "a split list cannot hold"), (("a.png", "a.bmp"), "share their name")]
+    )
+    def test_masks_whose_ids_would_name_another_or_none_are_refused(
+        self, names: tuple[str, ...], said: str, tmp_path: Path
+    ) -> None:
+        for name in names:
+            self._write(tmp_path / "m", name, ellipse((20, 30), (8, 8), side=64))
+        with pytest.raises(BadDataset, match=said):
+            self._read(tmp_path / "m")
+
 
 def test_a_bent_label_map_keeps_every_class_that_it_has() -> None:
     labels = np.zeros((8, SIDE, SIDE), np.uint8)

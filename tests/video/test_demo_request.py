@@ -8,10 +8,10 @@ from lawder_edge.errors import BadInput
 from lawder_edge.video.demo import DemoRequest
 
 
-@pytest.mark.parametrize("fps", [0.0, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("fps", [0.0, -1.0, 1e9, float("inf"), float("nan")])
 def test_a_rate_that_no_clip_can_have_is_refused_before_anything_is_made(fps: float, tmp_path: Path) -> None:
     request = DemoRequest(fps=fps, save=tmp_path / "clips" / "out.webm")
-    with pytest.raises(BadInput, match=f"--fps {fps}: wanted more than 0 frames a second, and finite"):
+    with pytest.raises(BadInput, match=f"--fps {fps}: wanted more than 0 frames a second, and 1000 at most"):
         request.check()
     assert not (tmp_path / "clips").exists()
 
