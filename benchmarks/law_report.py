@@ -25,7 +25,7 @@ from lawder_edge.evaluation.tables import markdown_table, mean_and_spread
 from lawder_edge.files import write_file
 from lawder_edge.intervals import PairedRuns, paired_runs
 
-ARMS = ("real", "uniform", "ratio", "regions", "law", "law_on_regions", "law_regions", "law_joint")
+ARMS = ("real", "uniform", "ratio", "regions", "law", "law_on_regions", "law_regions", "law_joint", "carried")
 BEFORE = """# What LAW's weights change
 
 Generators whose loss is weighted per pixel in different ways, their pictures, and what ORDER learns from real and
@@ -60,8 +60,11 @@ Added when the first seed of `few-a` was through, before any other: `ratio`, the
 with one seed from 100 pictures, since `law` less `uniform` holds both; paired differences of distances and fidelity;
 copies looked for turned over and by pixels; and the order in which masks are taken, over all lists instead of from the
 first on, which changes the masks of `full` alone. Added when `few-a` was through: `law_on_regions`, since `law` was as
-good as `regions` on the lesion's crop and behind it in mask fidelity. What it shows is found by looking, and not
-predicted.
+good as `regions` on the lesion's crop and behind it in mask fidelity. Added when two of six pairs of `few-b` were
+through: `carried`, pictures of the generator that the package carries (`law`, of all 1,450 training pictures) for the
+masks of the 100, to tell a generator that knows no more than the 100 from pictures that teach nothing whoever draws
+them; its ClinicDB is no other hospital, since that generator was trained on it. What these show is found by looking,
+and not predicted.
 """
 FULL_SIZE = {
     False: "At full size on a graphics card, not run: the first three with `--gpu`.",
@@ -71,6 +74,7 @@ FULL_SIZE = {
 COMPARED = (
     ("law", "uniform"), ("law", "regions"), ("law", "ratio"), ("regions", "uniform"), ("ratio", "uniform"),
     ("law_on_regions", "regions"), ("law_on_regions", "law"), ("uniform", "real"), ("law", "real"),
+    ("carried", "real"), ("carried", "law"),
 )  # fmt: skip
 Value = Callable[[Run], float | None]
 

@@ -67,6 +67,19 @@ def test_arms_of_a_seed_differ_in_nothing_but_the_arm(law: ModuleType, place: in
         assert all(len(commands) == 1 for commands in kinds.values())
 
 
+def test_what_the_package_carries_draws_for_the_same_masks_without_a_training(law: ModuleType) -> None:
+    part = law.PARTS[1]
+    plan = stages(law, part, only=["carried-2", "law-2"])
+    alone = stages(law, part, only=["carried-2"])
+    assert [stage.name for stage in alone] == [
+        f"carried-2 {what}" for what in ("pictures", "score", "ORDER", "test 1", "test 2")
+    ]
+    carried, law2 = (next(s.argv for s in plan if s.name == f"{arm}-2 pictures") for arm in ("carried", "law"))
+    place = law2.index("--model")
+    without = law2[:place] + law2[place + 2 :]
+    assert carried == tuple(word.replace("law-2", "carried-2") for word in without)
+
+
 def test_orders_trainings_with_and_without_synthetic_pictures_are_equal_in_steps(law: ModuleType) -> None:
     # A tenth is held out for validation, by whole sequences where they are known; an incomplete batch is left out.
     for part, real in zip(law.PARTS, (1301, 90, 90), strict=True):
@@ -144,7 +157,7 @@ def test_numbers_are_gathered_from_the_files_that_the_stages_write(law: ModuleTy
             found = score if "score" in stage.argv else {"dice": {"mean": number / 1000}}
             stage.file.write_text(json.dumps(found))
     runs = law.gathered(part, law.CPU, work=tmp_path).runs
-    assert len({(run.arm, run.seed) for run in runs}) == len(runs) == 3 + 12 + 1
+    assert len({(run.arm, run.seed) for run in runs}) == len(runs) == 3 + 12 + 1 + 3
     assert len({dice for run in runs for dice in run.dice}) == 2 * len(runs)
     assert all((run.score is None) == (run.arm == "real") for run in runs)
 
