@@ -152,7 +152,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(Request(**fields["request"]), fields["n"], fields["complete"], fields["about"], rows, origin)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f"{path}: not the manifest of synthetic pictures ({error}). Choose another --out, or remove the file."
+            f"{path}: not the manifest of synthetic pictures ({error}). Copy the folder again, or draw its pictures "
+            "anew into another --out."
         ) from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +49,29 @@ def delta_files(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def keep_deltas(generator: Generator, config: SynthConfig, data: TrainData, *, folder: Path, step: int) -> None:
+def keep_deltas(
+    generator: Generator, config: SynthConfig, data: TrainData, *, folder: Path, step: int, at_once: int = COLUMNS
+) -> None:
     """Write the maps of the present weights for four pictures of the list, the same with the same noise each time.
 
     The file is (H, 4 W) grey: 128 + 127 delta / log 3, each place of the map as large as the pixels that it stands for.
-    generator: with a weighter; left in eval mode.
+    generator: with a weighter; left in eval mode. at_once: so many pictures go through it together.
     """
-    chosen, denoiser = _chosen(config, data), generator.denoiser
+    chosen = _chosen(config, data)
+    parts = [_deltas(generator, config, data, chosen[i : i + at_once], first=i) for i in range(0, len(chosen), at_once)]
+    grey = np.round(128 + _LEVELS * np.concatenate(parts) / DELTA_LIMIT).astype(np.uint8)
+    write_file(folder / delta_name(step), encode_png(np.concatenate(list(grey), 1)))
+
+
+def _deltas(
+    generator: Generator, config: SynthConfig, data: TrainData, chosen: Sequence[int], *, first: int
+) -> NDArray[np.float32]:
+    """(N, H, W) of the pictures at these places of the list. first: number of the first one's noise."""
+    denoiser = generator.denoiser
     device = next(generator.parameters()).device
     labels = torch.from_numpy(np.stack([data.labels[i] for i in chosen])).long()
     x0 = denoiser.encode(normalise(np.stack([data.images[i] for i in chosen])).to(device))
-    noise = first_noise(range(len(chosen)), denoiser.shape).to(device)
+    noise = first_noise(range(first, first + len(chosen)), denoiser.shape).to(device)
     kept = kept_share(denoiser.schedule).to(device)
     t = torch.full((len(chosen),), _TIME, device=device)
     planes = with_hint(mask_planes(labels, num_classes=config.num_classes).to(device), config, x0)
@@ -68,9 +81,8 @@ def keep_deltas(generator: Generator, config: SynthConfig, data: TrainData, *, f
         raise ValueError(f"the {config.arm} arm has no delta")
     lesion = on_grid((labels >= config.lesion_class)[:, None], s.shape[2:]).to(device)
     delta_of_places = delta_map(config.arm, s, lesion)  # type: ignore[arg-type]  # checked by the config
-    delta = F.interpolate(delta_of_places, size=labels.shape[1:], mode="nearest")[:, 0].cpu().numpy()
-    grey = np.round(128 + _LEVELS * delta / DELTA_LIMIT).astype(np.uint8)
-    write_file(folder / delta_name(step), encode_png(np.concatenate(list(grey), 1)))
+    delta: NDArray[np.float32] = F.interpolate(delta_of_places, size=labels.shape[1:])[:, 0].cpu().numpy()
+    return delta
 
 
 def draw_figure(config: SynthConfig, data: TrainData, *, folder: Path, last: int) -> bytes:

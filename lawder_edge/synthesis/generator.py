@@ -145,7 +145,7 @@ def generator_file(source: str) -> Path:
 
 
 def read_generator(path: Path) -> StoredGenerator:
-    """Raises: BadCheckpoint for a file that is missing, damaged or no generator."""
+    """Raises: BadCheckpoint for a file that is missing, damaged or no generator, or whose weights are not finite."""
     tensors, header = read_tensors(path)
     if header.get("format") != FORMAT:
         raise BadCheckpoint(
@@ -159,6 +159,11 @@ def read_generator(path: Path) -> StoredGenerator:
         raise BadCheckpoint(f"{path}: its header does not say what this generator is ({error}). {_REMAKE}") from error
     if _SHAPES not in tensors:
         raise BadCheckpoint(f"{path}: holds no {_SHAPES}. Copy it again or train anew.")
+    if broken := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise BadCheckpoint(
+            f"{path}: {len(broken)} of its {len(tensors)} tensors hold values that are not finite, {broken[0]} first: "
+            "its training diverged. Train anew with a lower --learning-rate."
+        )
     return StoredGenerator(path, tensors, record, fingerprint(tensors))
 
 

@@ -80,5 +80,19 @@ def prepare_pictures(
     if resume and not (out / RUN_FILE).exists():
         notes.append(f"{out} holds no run to go on with: starting one")
     notes += filter(None, [note_on_bf16(config.mixed_precision, device=processes.device.type)])
+    notes += filter(None, [note_on_masks(config, part.data)])
     notes.append(f"{len(part.data)} pictures of {config.size}x{config.size} px to train on")
     return PreparedPictures(part.data, tuple(notes) if is_first() else (), lock)
+
+
+def note_on_masks(config: SynthConfig, data: TrainData) -> str | None:
+    """What a person should know where masks show no lesion or nothing else: no arm weights those (w = 1)."""
+    lesions = [labels >= config.lesion_class for labels in data.labels]
+    empty, full = sum(not lesion.any() for lesion in lesions), sum(bool(lesion.all()) for lesion in lesions)
+    if not empty and not full:
+        return None
+    told = [f"{count} {what}" for count, what in ((empty, "empty"), (full, "lesion all over")) if count]
+    return (
+        f"of {len(data)} masks at {config.size}x{config.size} px {' and '.join(told)}: all pixels of their pictures "
+        "weigh the same in every arm"
+    )

@@ -17,10 +17,11 @@ from lawder_edge.training.batches import TrainData, normalise
 COLUMNS = 8
 
 
-def draw_preview(denoiser: Denoiser, config: SynthConfig, data: TrainData) -> bytes:
+def draw_preview(denoiser: Denoiser, config: SynthConfig, data: TrainData, *, at_once: int = COLUMNS) -> bytes:
     """PNG bytes: masks of the training list above, what is drawn for them below, with the same noise each time.
 
-    denoiser: a module in eval mode. One that is shown a hint gets that of the list's pictures, and no guidance: it was
+    at_once: so many pictures go through the denoiser together, with guidance half as many. denoiser: a module in eval
+    mode. One that is shown a hint gets that of the list's pictures, and no guidance: it was
     never shown none.
     """
     there = [i for i, labels in enumerate(data.labels) if (labels >= config.lesion_class).any()]
@@ -31,7 +32,9 @@ def draw_preview(denoiser: Denoiser, config: SynthConfig, data: TrainData) -> by
     planes = with_hint(planes, config, normalise(np.stack([data.images[i] for i in chosen])).to(device))
     noise = first_noise(range(len(chosen)), denoiser.shape).to(device)
     solver = dataclasses.replace(DEFAULT, guidance=1.0) if config.condition else DEFAULT
-    pictures = to_pixels(solve(denoiser, planes, noise, solver))
+    part = max(1, at_once // 2)
+    drawn = [solve(denoiser, planes[i : i + part], noise[i : i + part], solver) for i in range(0, len(noise), part)]
+    pictures = np.concatenate([to_pixels(some) for some in drawn])
     grey = (labels.astype(np.float32) * (255 / max(1, config.num_classes - 1))).astype(np.uint8)
     masks = np.repeat(grey[..., None], pictures.shape[3], 3)
     return encode_png(np.concatenate([np.concatenate(list(masks), 1), np.concatenate(list(pictures), 1)]))

@@ -120,11 +120,11 @@ def sample(
     share = range(processes.process_index, n, processes.num_processes)
     todo = [i for i in share if not _is_there(out, i, request, rows.get(picture_name(seed, i)))]
     at_once = 1 if processes.device.type == "cpu" else batch
-    denoiser = generator.denoiser.to(processes.device)
     started = time.monotonic()
     done = 0
     advice = "Take a smaller --batch." if at_once > 1 else "Free memory, or take a smaller generator."
     with Interrupt() as interrupt, memory_told(batch=at_once, size=config.size, advice=advice):
+        denoiser = generator.denoiser.to(processes.device)
         for first in range(0, len(todo), at_once):
             indices = todo[first : first + at_once]
             asked = [asked_mask(masks, seed=seed, index=i) for i in indices]

@@ -13,11 +13,11 @@ from lawder_edge.data.cache import Progress, load_arrays
 from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
 from lawder_edge.data.images import image_size
 from lawder_edge.data.kept import KEPT
-from lawder_edge.data.provenance import Origin, read_manifest
+from lawder_edge.data.provenance import MANIFEST, Manifest, Origin, read_manifest
 from lawder_edge.errors import BadDataset, BadInput, OutputExists
 from lawder_edge.evaluation.overlap import TrainedOn, find_overlap
 from lawder_edge.training.batches import TrainData
-from lawder_edge.training.synthetic import Drawn, read_drawn
+from lawder_edge.training.synthetic import Drawn, check_files, read_drawn
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,11 @@ def read_sets(
     are to be left out.
 
     Raises: BadDataset for a list that is missing or stands on both sides, and for lists that are not what the manifest
-    says that the generator was trained on; BadInput for a `lesion_class` that there is not; BadImage.
+    says that the generator was trained on, or for pictures that are not those of the manifest; BadInput for a
+    `lesion_class` that there is not; BadImage.
     """
-    origin, classes = _origin(synthetic)
+    manifest = read_manifest(synthetic)
+    origin, classes = _origin(manifest)
     if not 1 <= lesion_class <= max(1, classes - 1):
         raise BadInput(f"--lesion-class {lesion_class}: {synthetic} is of {classes} classes, of which it is none.")
     if not train or not held_out:
@@ -62,12 +64,14 @@ def read_sets(
             "give --train, the lists that the generator was trained on, and --held-out, lists of other real pictures: "
             "without them nothing says how near is near."
         )
+    notes = _notes_on_manifest(synthetic, manifest)
     fakes = find_samples(synthetic)
     real = find_samples(data)
     lists = [select_listed(real, splits) for splits in (train, held_out)]
     if both := {s.id for s in lists[0]} & {s.id for s in lists[1]}:
         raise BadDataset(f"{len(both)} pictures stand in --train and in --held-out: {first_few(sorted(both))}.")
-    notes = () if origin is None else _notes_on_lists(*lists, origin=origin, all_of_train=all_of_train)
+    if origin is not None:
+        notes += _notes_on_lists(*lists, origin=origin, all_of_train=all_of_train)
     size = image_size(fakes[0].image)
     total = len(fakes) + sum(map(len, lists))
     parts: list[TrainData] = []
@@ -75,6 +79,19 @@ def read_sets(
         parts.append(_read(samples, size, classes, partial(_shifted, progress, sum(map(len, parts)), total)))
     fake, known, other = parts
     return ScoredSets(fake, known, other, tuple(sample.group for sample in lists[1]), notes)
+
+
+def _notes_on_manifest(synthetic: Path, manifest: Manifest | None) -> tuple[str, ...]:
+    """What a person should know where no manifest tells what is scored. Raises: BadDataset where it tells of others."""
+    if manifest is None:
+        return (
+            f"{synthetic} has no {MANIFEST}: nothing says that these pictures are synthetic, nor what their generator "
+            "was trained on",
+        )
+    if not manifest.complete:
+        return (f"{synthetic} is unfinished: what is there is scored, and not held against its {MANIFEST}",)
+    check_files(synthetic, manifest)
+    return ()
 
 
 def _notes_on_lists(
@@ -125,12 +142,11 @@ def read_pictures(synthetic: Path, *, limit: int) -> TrainData:
     Raises: BadDataset, BadImage.
     """
     fakes = find_samples(synthetic)[:limit]
-    return _read(fakes, image_size(fakes[0].image), _origin(synthetic)[1], lambda done, total: None)
+    return _read(fakes, image_size(fakes[0].image), _origin(read_manifest(synthetic))[1], lambda done, total: None)
 
 
-def _origin(synthetic: Path) -> tuple[Origin | None, int]:
+def _origin(manifest: Manifest | None) -> tuple[Origin | None, int]:
     """What the manifest says of the generator, if anything, and how many classes its masks have."""
-    manifest = read_manifest(synthetic)
     origin = None if manifest is None else manifest.origin
     return origin, 1 if origin is None else origin.num_classes
 

@@ -49,6 +49,10 @@ CURVES_FILE = "curves.csv"
 # What a run leaves beside RUN_FILE, its snapshots and maps apart.
 RESULT_FILES = (GENERATOR_FILE, CURVES_FILE, PREVIEW_FILE, FIGURE_FILE)
 RUN_FORMAT = "lawder-edge-generator-run-1"
+_LESS_MEMORY = (
+    "Go on with --resume and --gradient-checkpointing, or start anew with a smaller --batch or more --accumulate; with "
+    "one picture at a time take a smaller --size."
+)
 # Steps that one row of the curves is the mean of.
 _ROW_STEPS = 50
 
@@ -89,8 +93,9 @@ def check_pictures(config: SynthConfig, *, data: TrainData) -> None:
         raise BadDataset("no pictures to train on; the split and the folder leave none.")
     if not any((labels >= config.lesion_class).any() for labels in data.labels):
         raise BadDataset(
-            f"all {len(data)} masks are empty (no label of {config.lesion_class} or more): there is no lesion to "
-            "learn. Look at them with `lawder-edge data check`; --num-classes says how they are read."
+            f"all {len(data)} masks are empty at {config.size}x{config.size} px (no label of {config.lesion_class} or "
+            "more): there is no lesion to learn. Look at them with `lawder-edge data check`; --num-classes says how "
+            "they are read, and a larger --size keeps smaller lesions."
         )
 
 
@@ -146,6 +151,26 @@ def train(
     processes = join_processes(cpu=cpu)
     check_recipe(config, on=processes, start=start, teacher=teacher, teacher_weight=teacher_weight)
     check_pictures(config, data=data)
+    with memory_told(batch=_part(config, processes), size=config.size, advice=_LESS_MEMORY):
+        return _train(
+            config, data, processes, out=out, start=start, teacher=teacher, teacher_weight=teacher_weight,
+            resume=resume, on_step=on_step,
+        )  # fmt: skip
+
+
+def _train(
+    config: SynthConfig,
+    data: TrainData,
+    processes: PartialState,
+    *,
+    out: Path,
+    start: Path | None,
+    teacher: Path | None,
+    teacher_weight: float,
+    resume: bool,
+    on_step: Callable[[SynthProgress], None] | None,
+) -> SynthResult:
+    at_once = _part(config, processes)
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
     # Before the seed: its own weights take random numbers.
     taught_by = None if teacher is None else load_teacher(teacher, config, weight=teacher_weight)
@@ -189,6 +214,8 @@ def train(
     def save() -> None:
         if not accelerator.is_main_process:
             return
+        if not all(bool(torch.isfinite(value).all()) for value in bare.state_dict().values()):
+            raise _diverged("the weights became values that are not finite", state.step, config, out)
         if accelerator.scaler is not None:
             state.loss_scale = accelerator.scaler.state_dict()
         write_run(run_file, state, model=bare, ema=ema, optimizer=optimizer, recipe=recipe, format=RUN_FORMAT)
@@ -212,13 +239,10 @@ def train(
             if 0 in config.snapshots:
                 save_weights(snapshot_name(0))
             if bare.weighter is not None:
-                keep_deltas(bare, config, data, folder=out, step=0)
+                keep_deltas(bare, config, data, folder=out, step=0, at_once=at_once)
     mark = time.monotonic()
-    advice = (
-        "Go on with --resume and --gradient-checkpointing, or start anew with a smaller --batch or more --accumulate."
-    )
 
-    with Interrupt() as interrupt, memory_told(batch=_part(config, processes), size=config.size, advice=advice):
+    with Interrupt() as interrupt:
         while state.step < config.steps:
             rate = config.learning_rate * min(1.0, (state.step + 1) / max(1, config.warmup_steps))
             for group in optimizer.param_groups:
@@ -231,11 +255,8 @@ def train(
             norms = _clip(accelerator, bare, config.clip_norm)
             healthy = accelerator.scaler is not None or all(math.isfinite(norm) for norm in norms)
             if not all(math.isfinite(value) for value in values) or not healthy:
-                raise BadInput(
-                    f"the loss became {values[0]} and its gradient {norms[0]} at step {state.step + 1} (learning rate "
-                    f"{rate:.2g}). Start another run with a lower --learning-rate, from the last good state: --init "
-                    f"{out / GENERATOR_FILE}."
-                )
+                what = f"the loss became {values[0]} and its gradient {norms[0]}"
+                raise _diverged(what, state.step + 1, config, out)
             stepper.step()
             state.step += 1
             if not accelerator.optimizer_step_was_skipped:
@@ -248,7 +269,7 @@ def train(
                 state.sums = SynthState().sums
 
             if accelerator.is_main_process and bare.weighter is not None and state.step in (*STEPS, config.steps):
-                keep_deltas(bare, config, data, folder=out, step=state.step)
+                keep_deltas(bare, config, data, folder=out, step=state.step, at_once=at_once)
                 mark = time.monotonic()
             if state.step in config.snapshots and accelerator.is_main_process:
                 save_weights(snapshot_name(state.step))
@@ -257,7 +278,7 @@ def train(
             if config.preview_every and state.step % config.preview_every == 0 and accelerator.is_main_process:
                 averaged = copy.deepcopy(bare.denoiser).eval()
                 averaged.load_state_dict(ema.state)
-                write_file(out / PREVIEW_FILE, draw_preview(averaged, config, data))
+                write_file(out / PREVIEW_FILE, draw_preview(averaged, config, data, at_once=at_once))
                 mark = time.monotonic()
             if on_step and accelerator.is_main_process:
                 on_step(SynthProgress(state.step, config.steps, values[1]))
@@ -269,6 +290,13 @@ def train(
         write_file(out / FIGURE_FILE, draw_figure(config, data, folder=out, last=state.step))
     accelerator.wait_for_everyone()
     return SynthResult(out / GENERATOR_FILE, state.step, state.history)
+
+
+def _diverged(what: str, step: int, config: SynthConfig, out: Path) -> BadInput:
+    return BadInput(
+        f"{what} at step {step} (learning rate {config.learning_rate:.2g}). Start another run with a lower "
+        f"--learning-rate, from the last good state: --init {out / GENERATOR_FILE}."
+    )
 
 
 def _remove_run(out: Path) -> None:

@@ -111,7 +111,7 @@ def read_drawn(folder: Path) -> Drawn:
         raise BadDataset(
             f"{folder / MANIFEST}: {what}. Call `lawder-edge synth sample` as before, with --resume, to complete it."
         )
-    _check_files(folder, manifest)
+    check_files(folder, manifest)
     return Drawn(manifest.request, manifest.images, manifest.origin)
 
 
@@ -152,7 +152,7 @@ def _kept_rows(folder: Path, drawn: Drawn, kept: KeptList) -> tuple[ManifestRow,
     return rows
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
+def check_files(folder: Path, manifest: Manifest) -> None:
     """Raises: BadDataset where what lies there is not what was written."""
     again = "Call `lawder-edge synth sample` as before, with --resume, to make them again."
     known = {row.name for row in manifest.images}

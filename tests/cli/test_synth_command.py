@@ -329,6 +329,15 @@ def test_synthetic_pictures_are_scored_against_real_ones(of_sixteen: Path, phant
     refused(
         call_cli([*command, "--train", tmp_path / "train.txt", "--held-out", tmp_path / "train.txt"]), "16 pictures"
     )
+    manifest = tmp_path / "fakes" / "manifest.json"
+    listed = manifest.read_bytes()
+    first = next((tmp_path / "fakes" / "images").iterdir())
+    Image.new("RGB", (32, 32)).save(first)
+    refused(call_cli([*command, *sides]), f"1 files are not as they were written: images/{first.name}")
+    manifest.unlink()
+    assert "nothing says that these pictures are synthetic" in done([*command, *sides]).err
+    manifest.write_bytes(listed[:40])
+    refused(call_cli([*command, *sides]), "not the manifest of synthetic pictures", "Copy the folder again")
 
 
 def test_a_student_learns_from_a_teacher_that_is_shown_more_of_the_picture(phantom: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from PIL import Image
 from synth_samples import TINY, phantom_data
 
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
@@ -17,19 +19,26 @@ from lawder_edge.synthesis import step as step_module
 from lawder_edge.synthesis import train as train_module
 from lawder_edge.synthesis.arms import ARMS, LEARNED, ON_REGIONS
 from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.delta_figure import keep_deltas
 from lawder_edge.synthesis.diffusion import kept_share
 from lawder_edge.synthesis.draws import draw
 from lawder_edge.synthesis.generator import Generator, load_generator, start_from
+from lawder_edge.synthesis.prepare import note_on_masks
+from lawder_edge.synthesis.preview import draw_preview
 from lawder_edge.synthesis.step import StepLoss, step_loss
 from lawder_edge.synthesis.train import check_pictures, snapshot_name, train
 from lawder_edge.synthesis.weighter import weighter_loss
 from lawder_edge.synthesis.weighting import pixel_weights
 from lawder_edge.training.batches import TrainData
-from lawder_edge.training.checkpoint import fingerprint, read_tensors
+from lawder_edge.training.checkpoint import fingerprint, read_tensors, write_tensors
 
 
 def _run(folder: Path) -> str:
     return fingerprint(read_tensors(folder / "last.safetensors")[0])
+
+
+def decoded(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
 
 
 def _folder(path: Path) -> Path:
@@ -222,6 +231,24 @@ def test_a_gradient_that_is_no_number_is_not_stepped_into(
         train(TINY, pictures, out=tmp_path, cpu=True)
 
 
+def test_weights_that_are_no_numbers_are_not_saved_over_the_last_good_ones(tmp_path: Path, pictures: TrainData) -> None:
+    config = dataclasses.replace(TINY, learning_rate=1e38, warmup_steps=0, checkpoint_every=1)
+    with pytest.raises(BadInput, match=r"at step [12] .*the last good state: --init .*generator\.safetensors"):
+        train(config, pictures, out=tmp_path, cpu=True)
+    for file in ("last.safetensors", "generator.safetensors"):
+        assert all(value.isfinite().all() for value in read_tensors(tmp_path / file)[0].values())
+
+
+def test_a_generator_of_weights_that_are_no_numbers_is_refused(tmp_path: Path, pictures: TrainData) -> None:
+    file = train(dataclasses.replace(TINY, steps=1), pictures, out=tmp_path, cpu=True).weights
+    tensors, header = read_tensors(file)
+    name = next(name for name in tensors if name.startswith("denoiser."))
+    tensors[name].view(-1)[0] = float("nan")
+    write_tensors(file, tensors, header)
+    with pytest.raises(BadCheckpoint, match=f"1 of its {len(tensors)} tensors hold values that are not finite, {name}"):
+        load_generator(file)
+
+
 def test_snapshots_and_a_preview_are_kept_and_change_nothing(tmp_path: Path, pictures: TrainData) -> None:
     plain, watched = _folder(tmp_path / "plain"), _folder(tmp_path / "watched")
     config = dataclasses.replace(TINY, arm="law", steps=4)
@@ -281,6 +308,15 @@ def test_masks_that_are_all_empty_are_refused(pictures: TrainData) -> None:
         check_pictures(TINY, data=empty)
 
 
+def test_masks_without_a_lesion_or_without_anything_else_are_told(pictures: TrainData) -> None:
+    labels = pictures.labels.copy()
+    assert note_on_masks(TINY, pictures) is None
+    labels[0], labels[1:3] = 1, 0
+    told = note_on_masks(TINY, dataclasses.replace(pictures, labels=labels))
+    assert told is not None
+    assert told.startswith("of 6 masks at 32x32 px 2 empty and 1 lesion all over")
+
+
 @pytest.mark.parametrize("message", ["DefaultCPUAllocator: can't allocate memory: you tried", "CUDA out of memory"])
 def test_running_out_of_memory_names_batch_and_size(
     message: str, tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
@@ -291,6 +327,34 @@ def test_running_out_of_memory_names_batch_and_size(
     monkeypatch.setattr(train_module, "step_loss", full)
     with pytest.raises(BadInput, match=r"out of memory with 2 pictures of 32x32 px .*smaller --batch"):
         train(dataclasses.replace(TINY, accumulate=2), pictures, out=tmp_path, cpu=True)
+
+
+@pytest.mark.parametrize("place", ["prepare_model", "keep_deltas", "draw_preview"])
+def test_running_out_of_memory_outside_a_step_is_told_as_well(
+    place: str, tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(train_module.Accelerator if place == "prepare_model" else train_module, place, full)
+    with pytest.raises(BadInput, match=r"out of memory with 4 pictures of 32x32 px .*smaller --batch"):
+        train(dataclasses.replace(TINY, arm="law", preview_every=2), pictures, out=tmp_path, cpu=True)
+
+
+def test_maps_and_preview_are_the_same_by_one_picture_at_a_time(tmp_path: Path, pictures: TrainData) -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, arm="law")
+    model = Generator(config).eval()
+    assert model.weighter is not None
+    torch.nn.init.normal_(model.weighter.last.weight)
+    found = []
+    for step, at_once in enumerate((1, 4)):
+        keep_deltas(model, config, pictures, folder=tmp_path, step=step, at_once=at_once)
+        preview = draw_preview(model.denoiser, config, pictures, at_once=at_once)
+        found.append([decoded(png) for png in (preview, (tmp_path / f"delta-{step:06d}.png").read_bytes())])
+    for one, four in zip(*found, strict=True):
+        assert one.std() > 0
+        assert np.abs(one.astype(int) - four).max() <= 1
 
 
 @pytest.fixture
