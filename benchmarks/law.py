@@ -39,7 +39,8 @@ THRESHOLD = "0.5"
 JUDGE = HERE / "weights" / "judge" / "law_judge.safetensors"
 
 
-# About 19 hours of one core that computes bfloat16, estimated; a graphics card. The second, the same denoiser at 256 px, was not run.
+# About 19 hours of one core that computes bfloat16, estimated; a graphics card. The second, the same denoiser at
+# 256 px, was not run.
 CPU = Scale(128, 4000, 2000, 1250, 1000, 400, 15, ("--threads", "1", "--mixed-precision", "bf16"))
 # For a processor that only imitates bfloat16.
 CPU_FLOAT32 = replace(CPU, options=("--threads", "1"))
