@@ -12,7 +12,7 @@ from lawder_edge.errors import BadInput
 
 
 def sample(
-    out: Path,
+    out: Path = Path("synthetic"),
     model: Annotated[str, tyro.conf.arg(aliases=["-m"])] = "polyp128",
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 16,
     base: str = "",

@@ -15,6 +15,8 @@ CARRIED = (
     ("lawder_edge/targets/c/kernels/lawder_kernels.h", "lawder_edge/targets/c/kernels/lawder_kernels.h"),
     ("lawder_edge/runners/c/main.c", "export/c/main.c"),
     ("lawder_edge/bundle/processing.py", "lawder_edge/bundle/processing.py"),
+    ("lawder_edge/models/weights/order.safetensors", "lawder_edge/models/weights/order.safetensors"),
+    ("lawder_edge/synthesis/weights/polyp128.safetensors", "lawder_edge/synthesis/weights/polyp128.safetensors"),
 )
 
 

@@ -151,6 +151,15 @@ def test_pictures_are_drawn_at_once_from_the_generator_that_the_package_carries(
     assert not (tmp_path / "other").exists()
 
 
+def test_pictures_lie_in_a_folder_of_that_name_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done(["synth", "sample", "-n", 1, *DRAW])
+    assert [file.parent.name for file in sorted((tmp_path / "synthetic").glob("*/*.png"))] == ["images", "masks"]
+    refused(call_cli(["synth", "sample", "-n", 1, "--seed", 1, *DRAW]), "synthetic")
+
+
 class TestBadInput:
     """One line, exit code 2, and nothing lost."""
 
