@@ -74,7 +74,7 @@ def _deltas(
     noise = first_noise(range(first, first + len(chosen)), denoiser.shape).to(device)
     kept = kept_share(denoiser.schedule).to(device)
     t = torch.full((len(chosen),), _TIME, device=device)
-    planes = with_hint(mask_planes(labels, num_classes=config.num_classes).to(device), config, x0)
+    planes = with_hint(mask_planes(labels, num_classes=config.num_classes).to(device), config, x0, first=first)
     with torch.no_grad():
         s = generator.eval()(noised(x0, noise, kept[t]), t, planes).s
     if s is None:

@@ -211,11 +211,15 @@ def _train(
             record = dataclasses.replace(record, teacher=taught_by.sha256, teacher_weight=taught_by.weight)
         save_generator(out / name, ema.state, record, weighter=bare.weighter, mask_shapes=shapes)
 
-    def save() -> None:
-        if not accelerator.is_main_process:
-            return
+    def check_weights() -> None:
+        # In every process, which all have the same: one that stopped alone would leave the others waiting.
         if not all(bool(torch.isfinite(value).all()) for value in bare.state_dict().values()):
             raise _diverged("the weights became values that are not finite", state.step, config, out)
+
+    def save() -> None:
+        check_weights()
+        if not accelerator.is_main_process:
+            return
         if accelerator.scaler is not None:
             state.loss_scale = accelerator.scaler.state_dict()
         write_run(run_file, state, model=bare, ema=ema, optimizer=optimizer, recipe=recipe, format=RUN_FORMAT)
@@ -271,8 +275,10 @@ def _train(
             if accelerator.is_main_process and bare.weighter is not None and state.step in (*STEPS, config.steps):
                 keep_deltas(bare, config, data, folder=out, step=state.step, at_once=at_once)
                 mark = time.monotonic()
-            if state.step in config.snapshots and accelerator.is_main_process:
-                save_weights(snapshot_name(state.step))
+            if state.step in config.snapshots:
+                check_weights()
+                if accelerator.is_main_process:
+                    save_weights(snapshot_name(state.step))
             if state.step % config.checkpoint_every == 0 or state.step == config.steps:
                 save()
             if config.preview_every and state.step % config.preview_every == 0 and accelerator.is_main_process:

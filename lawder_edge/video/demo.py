@@ -21,7 +21,7 @@ from lawder_edge.video.pipeline import Outcome, Pipeline, Setting
 from lawder_edge.video.record import ClipWriter, Recorder, check_clip
 from lawder_edge.video.report import RunReport, report_of, to_json, to_markdown
 from lawder_edge.video.segment import Segmenter
-from lawder_edge.video.sources import MOST_FPS
+from lawder_edge.video.sources import check_fps
 from lawder_edge.video.steadiness import Steady, SteadyConfig
 
 # Of the bundled clip, where it is only written: it has no end of its own.
@@ -78,11 +78,7 @@ class DemoRequest:
             # Not by what is below 0: what is not a number is below nothing.
             if not 0 <= value < math.inf:
                 raise BadInput(f"{name} {value}: wanted 0 or more, and finite.")
-        if self.fps is not None and not 0 < self.fps <= MOST_FPS:
-            raise BadInput(
-                f"--fps {self.fps}: wanted more than 0 frames a second, and {MOST_FPS:.0f} at most. Leave it out for "
-                "the usual."
-            )
+        check_fps(self.fps)
         if self.save is not None:
             check_clip(self.save, overwrite=self.overwrite)
         if self.report is not None:

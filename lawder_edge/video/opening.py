@@ -9,7 +9,7 @@ from lawder_edge.data.layouts import IMAGE_SUFFIXES
 from lawder_edge.errors import BadInput
 from lawder_edge.video.frames import Source
 from lawder_edge.video.live import open_camera, open_pipeline, open_stream
-from lawder_edge.video.sources import MOST_FPS, USUAL_FPS, FileSource, FolderSource
+from lawder_edge.video.sources import USUAL_FPS, FileSource, FolderSource, check_fps
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -22,8 +22,7 @@ def open_source(text: str, *, fps: float | None = None) -> Source:
 
     Raises BadInput for what cannot be opened, Unavailable for GStreamer where OpenCV lacks it.
     """
-    if fps is not None and not 0 < fps <= MOST_FPS:
-        raise BadInput(f"{fps} frames a second were asked for; wanted more than 0, and {MOST_FPS:.0f} at most.")
+    check_fps(fps)
     if " ! " in text:
         return open_pipeline(text)
     if "://" in text:

@@ -23,12 +23,20 @@ Decoded: TypeAlias = NDArray[np.integer[Any]]
 # Of folders, and of files that do not tell.
 USUAL_FPS = 25.0
 # That a person may ask for: times in a WebM clip are whole milliseconds.
-MOST_FPS = 1000.0
+_MOST_FPS = 1000.0
 # Files and cameras tell nonsense now and then: 0, -1, or the 90000 of their clock.
 _PLAUSIBLE_FPS = (1.0, 240.0)
 # Frames further apart than both do not follow on each other: 500 ms, and of slow files this many of their intervals.
 _LONGEST_GAP_MS = 500.0
 _LONGEST_GAP_FRAMES = 1.5
+
+
+def check_fps(fps: float | None) -> None:
+    """Raises: BadInput for a rate, in frames a second, that nothing can be played at. None is the source's own."""
+    if fps is not None and not 0 < fps <= _MOST_FPS:
+        raise BadInput(
+            f"--fps {fps}: wanted more than 0 frames a second, and {_MOST_FPS:.0f} at most. Leave it out for the usual."
+        )
 
 
 def to_rgb(image: Decoded) -> Image:

@@ -341,9 +341,12 @@ def test_running_out_of_memory_outside_a_step_is_told_as_well(
         train(dataclasses.replace(TINY, arm="law", preview_every=2), pictures, out=tmp_path, cpu=True)
 
 
-def test_maps_and_preview_are_the_same_by_one_picture_at_a_time(tmp_path: Path, pictures: TrainData) -> None:
+@pytest.mark.parametrize("condition", ["", "lowpass"])
+def test_maps_and_preview_are_the_same_by_one_picture_at_a_time(
+    condition: str, tmp_path: Path, pictures: TrainData
+) -> None:
     torch.manual_seed(0)
-    config = dataclasses.replace(TINY, arm="law")
+    config = dataclasses.replace(TINY, arm="law", condition=condition)
     model = Generator(config).eval()
     assert model.weighter is not None
     torch.nn.init.normal_(model.weighter.last.weight)

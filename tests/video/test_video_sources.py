@@ -211,7 +211,7 @@ def test_no_password_of_an_address_is_shown() -> None:
 
 def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
     for fps in (0.0, -1.0, 1e9, float("inf"), float("nan")):
-        with pytest.raises(BadInput, match="more than 0, and 1000 at most"):
+        with pytest.raises(BadInput, match="more than 0 frames a second, and 1000 at most"):
             open_source(str(tmp_path), fps=fps)
 
 
