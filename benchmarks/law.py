@@ -84,16 +84,16 @@ PARTS = (
         KVASIR[1],
         (KVASIR, ("ClinicDB-62 (leaky)", ("pranet_test_clinicdb_62.txt",))),
         ("uniform", "ratio", "regions", "law"),
-        ("law_regions", "law_joint"),
+        (),
         (40, 31),
         400,
     ),
     *(
         Part(
-            *(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), FEW_ARMS, (), (375, 175), 90),
+            *(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), FEW_ARMS, once, (375, 175), 90),
             carried=True,
         )
-        for x in "ab"
+        for x, once in (("a", ()), ("b", ("law_regions", "law_joint")))
     ),
 )
 

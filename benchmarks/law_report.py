@@ -64,7 +64,8 @@ good as `regions` on the lesion's crop and behind it in mask fidelity. Added whe
 through: `carried`, pictures of the generator that the package carries (`law`, of all 1,450 training pictures) for the
 masks of the 100, to tell a generator that knows no more than the 100 from pictures that teach nothing whoever draws
 them; its ClinicDB is no other hospital, since that generator was trained on it. What these show is found by looking,
-and not predicted. Added after the primary endpoint: `ratio` with all seeds, since one pair tells nothing of a control.
+and not predicted. Added after the primary endpoint: `ratio` with all seeds, since one pair tells nothing of a control;
+and `law_regions` and `law_joint` in `few-b`, whose base was there, instead of in `full`.
 """
 FULL_SIZE = {
     False: "On a graphics card at 256 px, not run: the first three with `--gpu` and another `--work`.",
