@@ -10,13 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lawder_edge.data.datasets import first_few
 from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.synthesis.procedural import draw_mask
 from lawder_edge.synthesis.shapes import PICTURE, implausible, limits_of, measure_shapes
 
 Labels = NDArray[np.uint8]
-# Of redrawn masks, before it is said that the table cannot be met.
+# Of redrawn masks, before another mask is taken or it is said that the table cannot be met.
 _TRIES = 200
+# Masks in turn that are tried for one picture: a mask that cannot be moved would otherwise stop a folder for ever, as
+# a resumed call asks it again.
+_OTHERS = 8
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class GivenMasks:
 class AugmentedMasks:
     """Masks with a lesion, each flipped, scaled, shifted and bent; redrawn until like the given ones, with every class
     that the mask has. Every mask once before any again, in an order drawn from the masks themselves: a few pictures of
-    many masks are then of all their datasets.
+    many masks are then of all their datasets. In the place of one that no change leaves like the others, the next.
     """
 
     kind = "augmented"
@@ -91,18 +95,21 @@ class AugmentedMasks:
         self._order = np.random.default_rng(int(_hash(self._masks), 16)).permutation(len(with_lesion))
 
     def draw(self, index: int, *, rng: np.random.Generator) -> AskedMask:
-        place = self._order[index % len(self._order)]
-        given = self._masks.labels[place]
-        classes = np.unique(given[given > 0])
-        last: str | None = None
-        for _ in range(_TRIES):
-            labels = augmented(given, rng=rng)
-            last = implausible(labels, self._limits)
-            if last is None and np.isin(classes, labels).all():
-                return AskedMask(labels, f"augmented {self._masks.ids[place]}")
+        places = [self._order[(index + later) % len(self._order)] for later in range(min(_OTHERS, len(self._order)))]
+        told = "a class of it was lost"
+        for place in places:
+            given = self._masks.labels[place]
+            classes = np.unique(given[given > 0])
+            for _ in range(_TRIES):
+                labels = augmented(given, rng=rng)
+                unlike = implausible(labels, self._limits)
+                if unlike is None and np.isin(classes, labels).all():
+                    return AskedMask(labels, f"augmented {self._masks.ids[place]}")
+                told = unlike or told
+        names = first_few([self._masks.ids[place] for place in places])
         raise BadInput(
-            f"{self._masks.ids[place]}: none of {_TRIES} changes of this mask is like the others "
-            f"({last or 'a class of it was lost'}). Leave it out of the list, or take masks as they are: --masks DIR."
+            f"none of {_TRIES} changes of each of {len(places)} masks ({names}) is like the masks that were given "
+            f"({told}). Take masks as they are: --masks DIR."
         )
 
     def sha256(self) -> str:

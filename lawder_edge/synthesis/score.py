@@ -138,11 +138,18 @@ def score_pictures(
     """All three at one size, with their masks. lesion_class: labels from this one on are lesion. held_groups: sequence
     or patient of each held-out picture, which the interval of the judge's Dice draws as wholes; None where unknown.
 
-    Raises: BadInput for pictures of several sizes or fewer than 2 of a kind.
+    Raises: BadInput for pictures of several sizes or fewer than 2 of a kind with a lesion, before any is measured.
     """
     kinds = (synthetic, train, held)
     if len({k.images.shape[1:] for k in kinds}) != 1:
         raise BadInput(f"pictures of {', '.join(str(k.images.shape[1:]) for k in kinds)}; wanted one size.")
+    lesions = [int((k.labels >= lesion_class).any((1, 2)).sum()) for k in kinds]
+    if min(lesions) < 2:
+        told = ", ".join(
+            f"{some} of {len(k)} {name}"
+            for some, k, name in zip(lesions, kinds, ("synthetic", "training", "held-out"), strict=True)
+        )
+        raise BadInput(f"distances of lesions want 2 pictures of each kind that show one; got {told}.")
     asked = len(synthetic) + len(held)
     total = 2 * sum(map(len, kinds)) + (len(_FLIPS) - 1) * asked + (asked if judge else 0)
     done = 0

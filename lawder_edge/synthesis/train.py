@@ -37,6 +37,7 @@ from lawder_edge.synthesis.step import StepLoss, step_loss
 from lawder_edge.synthesis.teacher import TEACHER_WEIGHT, Teacher, load_teacher
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.curves import rows_as_csv
+from lawder_edge.training.half import UNSCALED, loss_scale
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.loop import parameter_groups
 from lawder_edge.training.processes import any_of_all, join_processes
@@ -261,10 +262,13 @@ def _train(
             if not all(math.isfinite(value) for value in values) or not healthy:
                 what = f"the loss became {values[0]} and its gradient {norms[0]}"
                 raise _diverged(what, state.step + 1, config, out)
+            scaled_by = loss_scale(accelerator)
             stepper.step()
             state.step += 1
-            if not accelerator.optimizer_step_was_skipped:
+            if loss_scale(accelerator) >= scaled_by:
                 ema.update(bare.denoiser, state.step)
+            elif scaled_by <= UNSCALED:
+                raise _diverged("the gradients overflow half precision unscaled", state.step, config, out)
             now = time.monotonic()
             state.seconds, mark = state.seconds + now - mark, now
             state.sums = tuple(a + b for a, b in zip(state.sums, (*values[1:], 1.0), strict=True))

@@ -27,6 +27,7 @@ from lawder_edge.files import write_file
 from lawder_edge.training.batches import TrainData, at_size, augmented_batch, clear_parts, normalise, pictures_of_pass
 from lawder_edge.training.config import Outlined, PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import CURVE_FILES, write_curves
+from lawder_edge.training.half import UNSCALED, loss_scale
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.losses import LOSSES
 from lawder_edge.training.processes import any_of_all, join_processes, mean_of_all, value_of_first
@@ -245,14 +246,16 @@ def train(
             value = mean_of_all(accelerator, loss)
             # Before the step, which would put it into the weights; fp16's scaler leaves out such gradients by itself.
             if not math.isfinite(value) or (accelerator.scaler is None and not math.isfinite(norm)):
-                raise BadInput(
-                    f"the loss became {value} and its gradient {norm} at step {state.step + 1} (learning rate "
-                    f"{rate:.2g}). Lower --learning-rate; the last good state is {run_file}."
-                )
+                what = f"the loss became {value} and its gradient {norm}"
+                raise _diverged(what, state.step + 1, rate=rate, run_file=run_file)
+            scaled_by = loss_scale(accelerator)
             stepper.step()
             state.step += 1
-            if not accelerator.optimizer_step_was_skipped:
+            if loss_scale(accelerator) >= scaled_by:
                 ema.update(bare, state.step)
+            elif scaled_by <= UNSCALED:
+                what = "the gradients overflow half precision unscaled"
+                raise _diverged(what, state.step, rate=rate, run_file=run_file)
             state.loss_sum += value
             now = time.monotonic()
             state.seconds, mark = state.seconds + now - mark, now
@@ -310,6 +313,12 @@ def _try(model: Any, config: TrainConfig, *, pictures: int) -> None:
 
 def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence((seed, 2, step, rank)).generate_state(1, np.uint64)[0])
+
+
+def _diverged(what: str, step: int, *, rate: float, run_file: Path) -> BadInput:
+    return BadInput(
+        f"{what} at step {step} (learning rate {rate:.2g}). Lower --learning-rate; the last good state is {run_file}."
+    )
 
 
 def _scaled(config: TrainConfig, pass_index: int, step: int) -> int:

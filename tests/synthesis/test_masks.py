@@ -194,6 +194,28 @@ def test_a_table_that_no_mask_can_meet_is_an_error_and_not_a_loop() -> None:
         ProceduralMasks(shapes, size=SIDE).draw(0, rng=_rng(0))
 
 
+def _of_100_classes() -> np.ndarray:
+    """One pixel each, all over the picture: every change loses some."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[4:60, 4:60] = 1
+    mask[4:60:6, 4:60:6] = np.arange(2, 102).reshape(10, 10)
+    return mask
+
+
+def test_in_the_place_of_a_mask_that_no_change_leaves_plausible_the_next_is_bent(known: KnownMasks) -> None:
+    odd = _of_100_classes()
+    masks = AugmentedMasks(KnownMasks(np.concatenate([known.labels, odd[None]]), (*known.ids, "odd")))
+    asked = [masks.draw(i, rng=_rng(i)) for i in range(len(known.ids) + 1)]
+    assert "augmented odd" not in {mask.source for mask in asked}
+    assert {mask.source for mask in asked} == {f"augmented {id}" for id in known.ids}
+
+
+def test_masks_that_no_change_leaves_plausible_are_named() -> None:
+    labels = np.stack([_of_100_classes()] * 2)
+    with pytest.raises(BadInput, match=r"each of 2 masks \(.*a, .*b|each of 2 masks \(.*b, .*a"):
+        AugmentedMasks(KnownMasks(labels, ("a", "b"))).draw(0, rng=_rng(0))
+
+
 def test_a_table_without_a_row_is_an_error() -> None:
     with pytest.raises(BadInput, match="no lesion was measured"):
         ProceduralMasks(measure_shapes(np.zeros((2, SIDE, SIDE), np.uint8)), size=SIDE)

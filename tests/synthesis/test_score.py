@@ -134,6 +134,20 @@ def test_a_judge_of_several_classes_is_asked_for_those_that_are_lesion(lesion_cl
     assert found.synthetic.mean == found.held_out.mean == 1
 
 
+def test_pictures_without_lesions_are_told_before_any_is_measured() -> None:
+    own = phantom_data(4, seed=3)
+    labels = np.zeros_like(own.labels)
+    labels[2] = own.labels[2]
+    measured: list[int] = []
+    train, held = phantom_data(5, seed=1), phantom_data(6, seed=2)
+    with pytest.raises(BadInput, match="got 1 of 4 synthetic, 5 of 5 training, 6 of 6 held-out"):
+        score_pictures(
+            dataclasses.replace(own, labels=labels), train, held, features=COARSE,
+            progress=lambda done, total: measured.append(done),
+        )  # fmt: skip
+    assert not measured
+
+
 def test_the_report_names_the_network_of_its_features() -> None:
     report = _scored(phantom_data(4, seed=3))
     assert (report.features, report.published) == ("coarse", False)

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
 from lawder_edge.evaluation.threshold import choose_threshold
+from lawder_edge.training import loop as loop_module
 from lawder_edge.training.batches import Batch, TrainData, at_size, clear_parts
 from lawder_edge.training.checkpoint import fingerprint, load_into, read_tensors, read_weights, write_tensors
 from lawder_edge.training.config import Outlined, Progress, TrainConfig
@@ -241,6 +243,26 @@ def test_a_loss_or_gradient_that_is_no_number_is_not_stepped_into(
         train(config, train_data, val=val_data, out=tmp_path, trainee=Diverging(config, what), cpu=True)
     tensors, header = read_tensors(tmp_path / "last.safetensors")
     assert '"step": 2' in header["state"]
+    assert all(value.isfinite().all() for value in tensors.values())
+
+
+def test_gradients_that_overflow_half_precision_at_every_scale_end_the_run(
+    tmp_path: Path, train_data: TrainData, val_data: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Scaled(Accelerator):
+        """With the loss scale of half precision, which accelerate gives to GPUs alone."""
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+
+    monkeypatch.setattr(loop_module, "Accelerator", Scaled)
+    config = dataclasses.replace(CONFIG, schedule="32x8")
+    # Scales 4, 2 and 1 of the third to the fifth step.
+    with pytest.raises(BadInput, match=r"overflow half precision .* at step 5 .*the last good state is .*last\.safe"):
+        train(config, train_data, val=val_data, out=tmp_path, trainee=Diverging(config, "gradient"), cpu=True)
+    tensors, header = read_tensors(tmp_path / "last.safetensors")
+    assert '"step": 4' in header["state"]
     assert all(value.isfinite().all() for value in tensors.values())
 
 
