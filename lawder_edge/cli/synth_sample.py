@@ -23,6 +23,7 @@ def sample(
     sampler: Literal["dpm", "ddim"] = "dpm",
     steps: int = 20,
     guidance: float = 1.5,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
     batch: int = 16,
     resume: bool = False,
     overwrite: bool = False,
@@ -56,6 +57,8 @@ def sample(
         sampler: dpm is DPM-Solver++ 2M; ddim is DDIM with eta 0.
         steps: of the sampler.
         guidance: how much the mask is insisted on; 1 halves the time.
+        precision: of the network's arithmetic; bf16 and fp16 are for GPUs (a CPU without bf16 instructions takes many
+            times as long), and move pictures by a few grey levels.
         batch: pictures at a time on a GPU.
         resume: go on where an earlier call was stopped, or up to a larger -n.
         overwrite: replace the synthetic pictures in --out.
@@ -88,8 +91,8 @@ def sample(
     with progress("drawing", shown=is_first()) as report:
         try:
             result = draw(
-                generator, source, out=out, n=n, seed=seed, solver=Solver(sampler, steps, guidance), batch=batch,
-                resume=resume, overwrite=overwrite, on_done=report, cpu=cpu,
+                generator, source, out=out, n=n, seed=seed, solver=Solver(sampler, steps, guidance, precision),
+                batch=batch, resume=resume, overwrite=overwrite, on_done=report, cpu=cpu,
             )  # fmt: skip
         except KeyboardInterrupt:
             if is_first():

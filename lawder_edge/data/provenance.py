@@ -56,7 +56,8 @@ class ManifestRow:
 class Request:
     """All that decides which pictures a folder receives, but their number. JSON values.
 
-    generator: sha256 of its weights. masks: kind of source. masks_sha256: of what it draws from.
+    generator: sha256 of its weights. masks: kind of source. masks_sha256: of what it draws from. precision: fp32 in
+    manifests of before it was told.
     """
 
     generator: str
@@ -67,6 +68,7 @@ class Request:
     guidance: float
     masks: str
     masks_sha256: str
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,8 @@ def sample(
     )  # fmt: skip
     about, origin = _about(generator), _origin(generator)
     processes = join_processes(cpu=cpu)
+    if solver.precision == "fp16" and processes.device.type == "cpu":
+        raise BadInput("precision fp16 needs a GPU. Take bf16, or leave --precision out.")
     before = read_manifest(out) if resume else None
     with first_alone(processes):
         if processes.is_main_process:

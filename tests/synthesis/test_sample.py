@@ -105,6 +105,31 @@ def test_the_same_seed_gives_the_same_bytes_and_another_others(
     assert not {*_files(tmp_path / "a").values()} & {*_files(tmp_path / "c").values()}
 
 
+def test_in_bfloat16_pictures_move_a_little_and_the_manifest_says_so(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    drawn = []
+    for precision in ("fp32", "bf16"):
+        _draw(generator, masks, tmp_path / precision, n=1, solver=Solver(steps=3, precision=precision))
+        manifest = read_manifest(tmp_path / precision)
+        assert manifest is not None
+        assert manifest.request.precision == precision
+        (file,) = (tmp_path / precision / "images").iterdir()
+        drawn.append(np.asarray(Image.open(file)).astype(int))
+    assert 0 < np.abs(drawn[0] - drawn[1]).max() < 16
+
+
+def test_a_manifest_of_before_precision_was_told_is_of_float32(
+    generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
+) -> None:
+    _draw(generator, masks, tmp_path)
+    file = tmp_path / "manifest.json"
+    said = json.loads(file.read_text())
+    del said["request"]["precision"]
+    file.write_text(json.dumps(said))
+    assert _draw(generator, masks, tmp_path, resume=True).made == 0
+
+
 def test_a_picture_is_the_same_up_to_a_grey_level_in_any_batch(
     generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
 ) -> None:
@@ -201,6 +226,7 @@ def test_a_file_that_was_changed_since_is_drawn_again(
         ({"seed": 9}, "seed was 3, now 9"),
         ({"solver": Solver("ddim", 4)}, "sampler was 'dpm', now 'ddim'"),
         ({"solver": Solver(steps=4)}, "steps was 3, now 4"),
+        ({"solver": Solver(steps=3, precision="bf16")}, "precision was 'fp32', now 'bf16'"),
     ],
 )
 def test_pictures_of_other_options_are_not_mixed_in(
@@ -327,7 +353,14 @@ def test_lists_that_are_not_what_the_generator_saw_are_told_or_refused(
         read("a", "cd", all_of_train=True)
 
 
-@pytest.mark.parametrize(("options", "told"), [({"n": 0}, "n is 0"), ({"batch": 0}, "batch is 0")])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"n": 0}, "n is 0"),
+        ({"batch": 0}, "batch is 0"),
+        ({"solver": Solver(precision="fp16")}, "fp16 needs a GPU"),
+    ],
+)
 def test_numbers_that_make_no_sense_are_refused(
     options: dict[str, object], told: str, generator: LoadedGenerator, masks: MaskSource, tmp_path: Path
 ) -> None:

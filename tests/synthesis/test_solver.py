@@ -116,6 +116,7 @@ def test_pixels_are_the_inverse_of_what_the_networks_take() -> None:
         (Solver(steps=0), "steps is 0"),
         (Solver(steps=1001), "steps is 1001"),
         (Solver(guidance=float("nan")), "guidance is nan"),
+        (Solver(precision="int8"), "unknown precision 'int8'"),
     ],
 )
 def test_a_solver_that_cannot_be_says_why(solver: Solver, told: str) -> None:
