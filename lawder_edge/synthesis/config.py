@@ -83,8 +83,6 @@ class SynthConfig:
             raise BadInput(f"lesion_class is {self.lesion_class}, with {self.num_classes} classes there is none.")
         if self.condition not in ("", "lowpass"):
             raise BadInput(f"unknown condition {self.condition!r}. Known: lowpass, which trains a teacher.")
-        if self.condition and self.denoiser != "small":
-            raise BadInput(f"--condition {self.condition} is for --denoiser small; this is --denoiser {self.denoiser}.")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise BadInput(f"mixed_precision is {self.mixed_precision!r}; wanted no, fp16 or bf16.")
 

@@ -22,6 +22,7 @@ from lawder_edge.synthesis.base_files import (
     require_transformers,
     size_step_px,
 )
+from lawder_edge.synthesis.condition import hints_of
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import Denoised, planes_of
 from lawder_edge.synthesis.diffusion import expected, kept_share
@@ -39,6 +40,8 @@ class ControlNetDenoiser(nn.Module):
     x_0 is had from the UNet's prediction, in float32: (x_t - sqrt(1 - a) noise) / sqrt(a) for noise, sqrt(a) x_t -
     sqrt(1 - a) v for v. At Stable Diffusion's last time 1 / sqrt(a) is 15, so that x_0 is known to .015 where the
     prediction is in half precision, at a time where it counts SNR = .005. A latent has no bound.
+
+    A teacher's hint is shown in further channels of its ControlNet's picture.
     """
 
     limit = math.inf
@@ -46,7 +49,9 @@ class ControlNetDenoiser(nn.Module):
     prompt: Tensor
     kept: Tensor
 
-    def __init__(self, base: Base, controlnet: nn.Module, *, size: int, channels: int, planes: int) -> None:
+    def __init__(
+        self, base: Base, controlnet: nn.Module, *, size: int, channels: int, planes: int, hints: int = 0
+    ) -> None:
         super().__init__()
         config = base.unet.config
         self.shape = (int(config.in_channels), size // CELL, size // CELL)
@@ -56,7 +61,7 @@ class ControlNetDenoiser(nn.Module):
         base.unet.requires_grad_(False)
         # A plain record: what it holds is no part of the state.
         self._base, self._channels = base, channels
-        self._plane_of_colour = [colour % planes for colour in range(_COLOURS)]
+        self._plane_of_channel = [*(colour % planes for colour in range(_COLOURS)), *range(planes, planes + hints)]
         self.controlnet = controlnet
         self.decoder = nn.ModuleDict({name: getattr(base.unet, name) for name in DECODER})
         self.decoder.requires_grad_(True)
@@ -87,7 +92,7 @@ class ControlNetDenoiser(nn.Module):
         self._before_last.clear()
         text = self.prompt.expand(len(x_t), -1, -1)
         # White inside a class, black outside it, grey where the mask is withheld.
-        picture = (planes[:, self._plane_of_colour] + 1) / 2
+        picture = (planes[:, self._plane_of_channel] + 1) / 2
         down, middle = self.controlnet(x_t, t, text, picture, return_dict=False)
         said = self._base.unet(
             x_t, t, text, down_block_additional_residuals=down, mid_block_additional_residual=middle, return_dict=False
@@ -135,13 +140,14 @@ def create_controlnet(config: SynthConfig) -> ControlNetDenoiser:
     from diffusers import ControlNetModel
 
     _check(config)
-    base = load_base(config.base)
+    base, hints = load_base(config.base), hints_of(config)
     return ControlNetDenoiser(
         base,
-        ControlNetModel.from_unet(base.unet),
+        ControlNetModel.from_unet(base.unet, conditioning_channels=_COLOURS + hints),
         size=config.size,
         channels=config.in_channels,
         planes=planes_of(config.num_classes),
+        hints=hints,
     )
 
 
@@ -149,6 +155,11 @@ def _check(config: SynthConfig) -> None:
     if not config.base:
         raise BadInput(
             "--denoiser controlnet needs --base: the diffusers folder of Stable Diffusion 1.5, or its id on the hub."
+        )
+    if config.condition and config.controlnet:
+        raise BadInput(
+            f"--controlnet {config.controlnet} was trained on pictures of {_COLOURS} channels, and a teacher "
+            f"(--condition {config.condition}) shows its own {_COLOURS + hints_of(config)}. Leave --controlnet out."
         )
     if planes_of(config.num_classes) > _COLOURS:
         raise BadInput(

@@ -70,11 +70,12 @@ def _deltas(
     denoiser = generator.denoiser
     device = next(generator.parameters()).device
     labels = torch.from_numpy(np.stack([data.labels[i] for i in chosen])).long()
-    x0 = denoiser.encode(normalise(np.stack([data.images[i] for i in chosen])).to(device))
+    pictures = normalise(np.stack([data.images[i] for i in chosen])).to(device)
+    x0 = denoiser.encode(pictures)
     noise = first_noise(range(first, first + len(chosen)), denoiser.shape).to(device)
     kept = kept_share(denoiser.schedule).to(device)
     t = torch.full((len(chosen),), _TIME, device=device)
-    planes = with_hint(mask_planes(labels, num_classes=config.num_classes).to(device), config, x0, first=first)
+    planes = with_hint(mask_planes(labels, num_classes=config.num_classes).to(device), config, pictures, first=first)
     with torch.no_grad():
         s = generator.eval()(noised(x0, noise, kept[t]), t, planes).s
     if s is None:

@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
-from lawder_edge.errors import BadDataset, BadInput
+from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
 from lawder_edge.files import write_file
 from lawder_edge.synthesis.condition import draw_hint
 from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
@@ -181,6 +181,11 @@ def _train(
     run_file = out / RUN_FILE
     goes_on = resume and run_file.exists()
     bare = Generator(config)
+    if taught_by is not None and taught_by.denoiser.base_sha256 != bare.denoiser.base_sha256:
+        raise BadCheckpoint(
+            f"{teacher}: a teacher on another base than {config.base}, whose latents mean something else. Give --base "
+            f"{taught_by.record.config.base}, or another teacher."
+        )
     if start is None and not goes_on:
         bare.denoiser.begin(config)
     first = None if start is None else start_from(start, bare, config)
