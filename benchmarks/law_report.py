@@ -31,9 +31,9 @@ BEFORE = """# What LAW's weights change
 Generators whose loss is weighted per pixel in different ways, their pictures, and what ORDER learns from real and
 synthetic pictures together. Commands:
 
-    python benchmarks/law.py --data DIR --work runs/law --part full
+    python benchmarks/law.py --data DIR --work runs/law --part full --float32
     python benchmarks/law.py --data DIR --work runs/law --part few-a
-    python benchmarks/law.py --data DIR --work runs/law --part few-b
+    python benchmarks/law.py --data DIR --work runs/law --part few-b --float32
     python benchmarks/law_report.py runs/law/full.json runs/law/few-a.json runs/law/few-b.json --out benchmarks/results
 
 {full_size}
@@ -68,8 +68,9 @@ and not predicted. Added after the primary endpoint: `ratio` with all seeds, sin
 and `law_regions` and `law_joint` in `few-b`, whose base was there, instead of in `full`.
 """
 FULL_SIZE = {
-    False: "On a graphics card at 256 px, not run: the first three with `--gpu` and another `--work`.",
-    True: "On a graphics card, the first three with `--gpu`.",
+    False: "`--float32` is for a processor without bfloat16. On a graphics card at 256 px, not run: the first three with\n"
+    "`--gpu` in its place and another `--work`.",
+    True: "On a graphics card, the first three with `--gpu` in the place of `--float32`.",
 }
 # (what, less what) that stands below the tables.
 COMPARED = (
