@@ -68,8 +68,8 @@ and not predicted. Added after the primary endpoint: `ratio` with all seeds, sin
 and `law_regions` and `law_joint` in `few-b`, whose base was there, instead of in `full`.
 """
 FULL_SIZE = {
-    False: "`--float32` is for a processor without bfloat16. On a graphics card at 256 px, not run: the first three with\n"
-    "`--gpu` in its place and another `--work`.",
+    False: "`--float32` is for a processor without bfloat16. On a graphics card at 256 px, not run: the first three\n"
+    "with `--gpu` in its place and another `--work`.",
     True: "On a graphics card, the first three with `--gpu` in the place of `--float32`.",
 }
 # (what, less what) that stands below the tables.
