@@ -173,7 +173,11 @@ def load_generator(path: Path, *, base: str = "") -> LoadedGenerator:
     Raises: BadCheckpoint as `read_generator`, and where the base is another one; BadInput where it is not found;
     Unavailable without diffusers.
     """
-    stored = read_generator(path)
+    return load_stored(read_generator(path), base=base)
+
+
+def load_stored(stored: StoredGenerator, *, base: str = "") -> LoadedGenerator:
+    """The network of a file that was read. base and Raises: as of `load_generator`."""
     config = stored.record.config
     denoiser = create_denoiser(dataclasses.replace(config, base=base) if base else config)
     _load_denoiser(denoiser, stored)

@@ -96,21 +96,26 @@ class AugmentedMasks:
 
     def draw(self, index: int, *, rng: np.random.Generator) -> AskedMask:
         places = [self._order[(index + later) % len(self._order)] for later in range(min(_OTHERS, len(self._order)))]
-        told = "a class of it was lost"
         for place in places:
-            given = self._masks.labels[place]
-            classes = np.unique(given[given > 0])
-            for _ in range(_TRIES):
-                labels = augmented(given, rng=rng)
-                unlike = implausible(labels, self._limits)
-                if unlike is None and np.isin(classes, labels).all():
-                    return AskedMask(labels, f"augmented {self._masks.ids[place]}")
-                told = unlike or told
+            found = self._bent(place, rng)
+            if not isinstance(found, str):
+                return AskedMask(found, f"augmented {self._masks.ids[place]}")
         names = first_few([self._masks.ids[place] for place in places])
         raise BadInput(
-            f"none of {_TRIES} changes of each of {len(places)} masks ({names}) is like the masks that were given "
-            f"({told}). Take masks as they are: --masks DIR."
+            f"none of {_TRIES} changes of each of {len(places)} masks ({names}) is like those that were given; the "
+            f"last: {found}. Leave them out of the list, or take masks as they are: --masks DIR."
         )
+
+    def _bent(self, place: int, rng: np.random.Generator) -> Labels | str:
+        """That mask changed, or where no change is plausible, what the last one was."""
+        given = self._masks.labels[place]
+        classes = np.unique(given[given > 0])
+        for _ in range(_TRIES):
+            labels = augmented(given, rng=rng)
+            unlike = implausible(labels, self._limits)
+            if unlike is None and np.isin(classes, labels).all():
+                return labels
+        return unlike or "a class of it was lost"
 
     def sha256(self) -> str:
         return _hash(self._masks, "shuffled")

@@ -36,6 +36,7 @@ from lawder_edge.synthesis.generator import LoadedGenerator
 from lawder_edge.synthesis.masks import AskedMask, MaskSource
 from lawder_edge.synthesis.memory import memory_told
 from lawder_edge.synthesis.solver import DEFAULT, Solver, first_noise, solve, to_pixels
+from lawder_edge.training.half import check_half
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.processes import first_alone, join_processes
 
@@ -107,8 +108,7 @@ def sample(
     )  # fmt: skip
     about, origin = _about(generator), _origin(generator)
     processes = join_processes(cpu=cpu)
-    if solver.precision == "fp16" and processes.device.type == "cpu":
-        raise BadInput("precision fp16 needs a GPU. Take bf16, or leave --precision out.")
+    check_half(solver.precision, processes.device, option="--precision")
     before = read_manifest(out) if resume else None
     with first_alone(processes):
         if processes.is_main_process:

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.synthesis.config import SynthConfig
-from lawder_edge.synthesis.generator import GeneratorRecord, load_generator
+from lawder_edge.synthesis.generator import GeneratorRecord, StoredGenerator, load_stored, read_generator
 
 # What its word counts in the target where nobody says.
 TEACHER_WEIGHT = 0.5
@@ -56,8 +56,8 @@ class Teacher:
         return torch.lerp(x0, said, self.weight)
 
 
-def load_teacher(path: Path, config: SynthConfig, *, weight: float) -> Teacher:
-    """A teacher for a run of `config`, on the CPU.
+def read_teacher(path: Path, config: SynthConfig, *, weight: float) -> StoredGenerator:
+    """A teacher's file that a run of `config` can learn from; its network is not made.
 
     Raises: BadInput for a weight that cannot be, and for a student that is itself shown a hint; BadCheckpoint for a
     file that is no teacher, or one of another size, channels or classes, naming both.
@@ -68,8 +68,8 @@ def load_teacher(path: Path, config: SynthConfig, *, weight: float) -> Teacher:
         raise BadInput(
             f"--condition {config.condition} trains a teacher, which learns from pictures. Leave --teacher out."
         )
-    loaded = load_generator(path)
-    theirs = loaded.record.config
+    stored = read_generator(path)
+    theirs = stored.record.config
     if not theirs.condition:
         raise BadCheckpoint(
             f"{path}: a generator that is shown masks alone, which knows no more than the student. Train a teacher: "
@@ -82,4 +82,13 @@ def load_teacher(path: Path, config: SynthConfig, *, weight: float) -> Teacher:
                 f"{path}: a teacher of {name} {was}; this run has {wanted}. Give --{name.replace('_', '-')} {was}, or "
                 "another teacher."
             )
+    return stored
+
+
+def load_teacher(path: Path, config: SynthConfig, *, weight: float) -> Teacher:
+    """A teacher for a run of `config`, on the CPU and on that run's base: latents of another mean something else.
+
+    Raises: as `read_teacher`; BadCheckpoint where it was trained on another base.
+    """
+    loaded = load_stored(read_teacher(path, config, weight=weight), base=config.base)
     return Teacher(loaded.denoiser.requires_grad_(False), loaded.record, loaded.sha256, weight)

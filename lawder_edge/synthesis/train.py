@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
-from lawder_edge.errors import BadCheckpoint, BadDataset, BadInput
+from lawder_edge.errors import BadDataset, BadInput
 from lawder_edge.files import write_file
 from lawder_edge.synthesis.condition import draw_hint
 from lawder_edge.synthesis.config import FREE, LossRecord, SynthConfig, SynthProgress
@@ -34,10 +34,10 @@ from lawder_edge.synthesis.memory import memory_told
 from lawder_edge.synthesis.preview import draw_preview
 from lawder_edge.synthesis.shapes import measure_shapes
 from lawder_edge.synthesis.step import StepLoss, step_loss
-from lawder_edge.synthesis.teacher import TEACHER_WEIGHT, Teacher, load_teacher
+from lawder_edge.synthesis.teacher import TEACHER_WEIGHT, Teacher, load_teacher, read_teacher
 from lawder_edge.training.batches import TrainData
 from lawder_edge.training.curves import rows_as_csv
-from lawder_edge.training.half import UNSCALED, loss_scale
+from lawder_edge.training.half import UNSCALED, check_half, loss_scale
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.loop import parameter_groups
 from lawder_edge.training.processes import any_of_all, join_processes
@@ -119,12 +119,11 @@ def check_recipe(
             f"batch {config.batch} does not divide among {on.num_processes} processes and {config.accumulate} parts. "
             f"Take a multiple of {shares}."
         )
-    if config.mixed_precision == "fp16" and on.device.type == "cpu":
-        raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
+    check_half(config.mixed_precision, on.device, option="--mixed-precision")
     if start is not None:
         read_start(start, config)
     if teacher is not None:
-        load_teacher(teacher, config, weight=teacher_weight)
+        read_teacher(teacher, config, weight=teacher_weight)
 
 
 def train(
@@ -181,11 +180,6 @@ def _train(
     run_file = out / RUN_FILE
     goes_on = resume and run_file.exists()
     bare = Generator(config)
-    if taught_by is not None and taught_by.denoiser.base_sha256 != bare.denoiser.base_sha256:
-        raise BadCheckpoint(
-            f"{teacher}: a teacher on another base than {config.base}, whose latents mean something else. Give --base "
-            f"{taught_by.record.config.base}, or another teacher."
-        )
     if start is None and not goes_on:
         bare.denoiser.begin(config)
     first = None if start is None else start_from(start, bare, config)

@@ -27,7 +27,7 @@ from lawder_edge.files import write_file
 from lawder_edge.training.batches import TrainData, at_size, augmented_batch, clear_parts, normalise, pictures_of_pass
 from lawder_edge.training.config import Outlined, PassRecord, Progress, TrainConfig, TrainResult
 from lawder_edge.training.curves import CURVE_FILES, write_curves
-from lawder_edge.training.half import UNSCALED, loss_scale
+from lawder_edge.training.half import UNSCALED, check_half, loss_scale
 from lawder_edge.training.interrupt import Interrupt
 from lawder_edge.training.losses import LOSSES
 from lawder_edge.training.processes import any_of_all, join_processes, mean_of_all, value_of_first
@@ -115,8 +115,7 @@ def check_recipe(config: TrainConfig, *, pictures: int, on: PartialState) -> Non
         )
     if processes > 1 and config.batch > pictures:
         raise BadInput(f"batch {config.batch} is more than the {pictures} training pictures. Take a smaller --batch.")
-    if config.mixed_precision == "fp16" and on.device.type == "cpu":
-        raise BadInput("mixed precision fp16 needs a GPU. Take bf16, or leave --mixed-precision out.")
+    check_half(config.mixed_precision, on.device, option="--mixed-precision")
     _try(untrained(config), config, pictures=min(config.batch // processes, pictures))
 
 

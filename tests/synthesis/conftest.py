@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from synth_samples import phantom_data
@@ -17,3 +19,17 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def pictures() -> TrainData:
     return phantom_data(6)
+
+
+@pytest.fixture(scope="session")
+def pictures_64() -> TrainData:
+    """Of the side that a Stable Diffusion of a few channels takes."""
+    return phantom_data(6, side=64)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of `--denoiser controlnet`."""
+    from sd_samples import write_base
+
+    return write_base(tmp_path_factory.mktemp("base"))

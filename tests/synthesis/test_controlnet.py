@@ -14,7 +14,6 @@ from accelerate.state import AcceleratorState
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from PIL import Image
 from sd_samples import TINY_SD, write_base, write_controlnet
-from synth_samples import phantom_data
 
 from lawder_edge.cli.main import run
 from lawder_edge.data.phantom_files import write_phantom_dataset
@@ -41,24 +40,14 @@ SD = Schedule("scaled_linear", 0.00085, 0.012, floor=0.0)
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="session")
 def config(base: Path) -> SynthConfig:
     return dataclasses.replace(TINY_SD, base=str(base))
 
 
 @pytest.fixture(scope="session")
-def data() -> TrainData:
-    return phantom_data(6, side=64)
-
-
-@pytest.fixture(scope="session")
-def trained(config: SynthConfig, data: TrainData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(config: SynthConfig, pictures_64: TrainData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator of the law arm."""
-    return train(config, data, out=tmp_path_factory.mktemp("trained"), cpu=True).weights
+    return train(config, pictures_64, out=tmp_path_factory.mktemp("trained"), cpu=True).weights
 
 
 def _run(folder: Path) -> str:
@@ -80,7 +69,7 @@ def _parts(denoiser: ControlNetDenoiser) -> tuple[dict[str, torch.Tensor], dict[
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_each_arm_trains_on_latents_and_its_invariants_hold_where_the_loss_is_taken(
-    arm: str, config: SynthConfig, data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arm: str, config: SynthConfig, pictures_64: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = dataclasses.replace(config, arm=arm, mask_dropout=0.3, batch=4)
     models: list[Generator] = []
@@ -104,7 +93,7 @@ def test_each_arm_trains_on_latents_and_its_invariants_hold_where_the_loss_is_ta
         return loss
 
     monkeypatch.setattr(train_module, "step_loss", watched)
-    result = train(config, data, out=tmp_path, cpu=True)
+    result = train(config, pictures_64, out=tmp_path, cpu=True)
     assert result.step == 3
     assert varied == (arm != "uniform")
     frozen, moved = _parts(models[0].denoiser)
@@ -118,7 +107,7 @@ def test_each_arm_trains_on_latents_and_its_invariants_hold_where_the_loss_is_ta
 
 
 def test_a_run_that_is_killed_and_resumed_equals_one_that_was_not(
-    config: SynthConfig, data: TrainData, tmp_path: Path
+    config: SynthConfig, pictures_64: TrainData, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(config, checkpoint_every=1, accumulate=2)
 
@@ -131,10 +120,10 @@ def test_a_run_that_is_killed_and_resumed_equals_one_that_was_not(
 
     whole, part = _folder(tmp_path / "whole"), _folder(tmp_path / "part")
     watched = dataclasses.replace(config, snapshots=(2,), preview_every=2, gradient_checkpointing=True)
-    train(watched, data, out=whole, cpu=True)
+    train(watched, pictures_64, out=whole, cpu=True)
     with pytest.raises(KilledError):
-        train(config, data, out=part, cpu=True, on_step=kill)
-    train(config, data, out=part, cpu=True, resume=True)
+        train(config, pictures_64, out=part, cpu=True, on_step=kill)
+    train(config, pictures_64, out=part, cpu=True, resume=True)
     # Neither previews nor activations that are computed again change a bit.
     assert _run(part) == _run(whole)
     with Image.open(whole / "preview.png") as preview:
@@ -166,7 +155,7 @@ def test_the_generator_holds_what_was_trained_and_draws_pictures_with_their_mask
 
 
 def test_a_generator_takes_its_own_base_wherever_it_lies_and_no_other(
-    trained: Path, config: SynthConfig, data: TrainData, base: Path, tmp_path: Path
+    trained: Path, config: SynthConfig, pictures_64: TrainData, base: Path, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.symlink_to(base)
@@ -178,11 +167,11 @@ def test_a_generator_takes_its_own_base_wherever_it_lies_and_no_other(
     with pytest.raises(BadCheckpoint, match="was trained on the base"):
         start_from(trained, Generator(on_other), on_other)
     with pytest.raises(BadCheckpoint, match=r"a generator of prompt ''; this run has 'a'\. Give --prompt ''"):
-        train(dataclasses.replace(config, prompt="a"), data, out=tmp_path, start=trained, cpu=True)
+        train(dataclasses.replace(config, prompt="a"), pictures_64, out=tmp_path, start=trained, cpu=True)
     with pytest.raises(BadCheckpoint, match="give --init or --controlnet, not both"):
-        train(dataclasses.replace(config, controlnet="c/n"), data, out=tmp_path, start=trained, cpu=True)
+        train(dataclasses.replace(config, controlnet="c/n"), pictures_64, out=tmp_path, start=trained, cpu=True)
     run = _folder(tmp_path / "run")
-    train(dataclasses.replace(config, steps=1), data, out=run, start=trained, cpu=True)
+    train(dataclasses.replace(config, steps=1), pictures_64, out=run, start=trained, cpu=True)
     assert load_generator(run / "generator.safetensors").record.start == load_generator(trained).sha256
 
 
@@ -212,9 +201,11 @@ def test_the_first_answer_is_that_of_the_base_alone_and_then_the_mask_is_heard(
         assert all(not torch.allclose(answer, other) for other in (alone, *answers)[i + 1 :])
 
 
-def test_the_decoder_gives_back_what_the_encoder_was_shown(config: SynthConfig, data: TrainData, base: Path) -> None:
+def test_the_decoder_gives_back_what_the_encoder_was_shown(
+    config: SynthConfig, pictures_64: TrainData, base: Path
+) -> None:
     """To within what the same VAE gives by itself; grey pictures pass through three channels."""
-    pictures = normalise(data.images[:2])
+    pictures = normalise(pictures_64.images[:2])
     vae = AutoencoderKL.from_pretrained(base, subfolder="vae")
     with torch.no_grad():
         code = vae.encode(pictures).latent_dist.mean
@@ -244,10 +235,10 @@ def test_copies_share_what_is_frozen_and_not_what_is_trained(config: SynthConfig
         assert twin(*question).features.abs().max() == 0
 
 
-def test_grey_pictures_of_several_classes_train(config: SynthConfig, data: TrainData, tmp_path: Path) -> None:
-    labels = data.labels.copy()
+def test_grey_pictures_of_several_classes_train(config: SynthConfig, pictures_64: TrainData, tmp_path: Path) -> None:
+    labels = pictures_64.labels.copy()
     labels[:, :8] = 2
-    grey = dataclasses.replace(data, images=data.images[..., :1], labels=labels)
+    grey = dataclasses.replace(pictures_64, images=pictures_64.images[..., :1], labels=labels)
     config = dataclasses.replace(config, steps=1, in_channels=1, num_classes=3, lesion_class=2)
     result = train(config, grey, out=tmp_path, cpu=True)
     assert load_generator(result.weights).record.config == config
@@ -263,7 +254,7 @@ def _own_precision() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_own_precision")
 def test_bfloat16_trains_and_keeps_weights_and_loss_in_float32(
-    config: SynthConfig, data: TrainData, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: SynthConfig, pictures_64: TrainData, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds: set[torch.dtype] = set()
 
@@ -273,7 +264,7 @@ def test_bfloat16_trains_and_keeps_weights_and_loss_in_float32(
         return loss
 
     monkeypatch.setattr(train_module, "step_loss", watched)
-    result = train(dataclasses.replace(config, mixed_precision="bf16"), data, out=tmp_path, cpu=True)
+    result = train(dataclasses.replace(config, mixed_precision="bf16"), pictures_64, out=tmp_path, cpu=True)
     tensors, _ = read_tensors(result.weights)
     assert kinds == {torch.float32}
     assert {value.dtype for value in tensors.values()} == {torch.float32}

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 from sd_samples import TINY_SD, write_base, write_controlnet
-from synth_samples import phantom_data
 
 from lawder_edge.errors import BadCheckpoint, BadInput
 from lawder_edge.synthesis import train as train_module
@@ -26,11 +25,6 @@ from lawder_edge.training.checkpoint import fingerprint, read_tensors
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def student(base: Path) -> SynthConfig:
     return dataclasses.replace(TINY_SD, base=str(base), arm="law")
 
@@ -41,14 +35,9 @@ def teacher(student: SynthConfig) -> SynthConfig:
 
 
 @pytest.fixture(scope="module")
-def data() -> TrainData:
-    return phantom_data(6, side=64)
-
-
-@pytest.fixture(scope="module")
-def taught(teacher: SynthConfig, data: TrainData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def taught(teacher: SynthConfig, pictures_64: TrainData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A teacher's file."""
-    return train(teacher, data, out=tmp_path_factory.mktemp("teacher"), cpu=True).weights
+    return train(teacher, pictures_64, out=tmp_path_factory.mktemp("teacher"), cpu=True).weights
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -82,7 +71,7 @@ def test_a_teacher_trains_draws_previews_and_is_no_generator_to_sample_from(
 
 
 def test_a_student_learns_latents_from_it_and_draws_from_masks_alone(
-    taught: Path, student: SynthConfig, data: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taught: Path, student: SynthConfig, pictures_64: TrainData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fingerprint(read_tensors(taught)[0])
     shown: list[tuple[int, int]] = []
@@ -100,7 +89,7 @@ def test_a_student_learns_latents_from_it_and_draws_from_masks_alone(
     monkeypatch.setattr(train_module, "step_loss", watched)
     out = tmp_path / "student"
     out.mkdir()
-    result = train(student, data, out=out, teacher=taught, cpu=True)
+    result = train(student, pictures_64, out=out, teacher=taught, cpu=True)
     # A hint of the picture's channels, an x_0 of the latent's.
     assert shown == [(3, 4)] * 3
     assert fingerprint(read_tensors(taught)[0]) == before
@@ -111,17 +100,19 @@ def test_a_student_learns_latents_from_it_and_draws_from_masks_alone(
     monkeypatch.setattr(train_module, "step_loss", step_loss)
     alone = tmp_path / "alone"
     alone.mkdir()
-    assert load_generator(train(student, data, out=alone, cpu=True).weights).sha256 != drawn_by.sha256
+    assert load_generator(train(student, pictures_64, out=alone, cpu=True).weights).sha256 != drawn_by.sha256
 
 
 def test_a_teacher_on_another_base_is_refused_and_leaves_the_run_that_was_there(
-    taught: Path, student: SynthConfig, data: TrainData, tmp_path: Path
+    taught: Path, student: SynthConfig, pictures_64: TrainData, tmp_path: Path
 ) -> None:
     other = write_base(tmp_path / "other", seed=1)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "last.safetensors").write_bytes(b"there")
-    with pytest.raises(BadCheckpoint, match="a teacher on another base"):
-        train(dataclasses.replace(student, base=str(other)), data, out=tmp_path / "run", teacher=taught, cpu=True)
+    with pytest.raises(BadCheckpoint, match="was trained on the base"):
+        train(
+            dataclasses.replace(student, base=str(other)), pictures_64, out=tmp_path / "run", teacher=taught, cpu=True
+        )
     assert (tmp_path / "run" / "last.safetensors").read_bytes() == b"there"
 
 

@@ -55,7 +55,8 @@ def test_two_processes_train_as_one_does_and_draw_every_picture_once(denoiser: s
             several=several,
         )
         assert ended.stdout.count("4 steps, error") == 1
-        assert ended.stderr.count("12 pictures of ") == 1
+        side = DENOISERS[denoiser][1]
+        assert ended.stderr.count(f"12 pictures of {side}x{side} px to train on") == 1
     base = str(place / "base") if denoiser == "controlnet" else ""
     alone, together = (load_generator(place / name / "generator.safetensors", base=base) for name in runs)
     for name, value in alone.denoiser.state_dict().items():
