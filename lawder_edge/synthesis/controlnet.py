@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, Self
@@ -121,6 +122,12 @@ class ControlNetDenoiser(nn.Module):
                 f"{tuple(self.prompt.shape)}; they are not parts of one model."
             )
         self.prompt.copy_(embedding)
+
+    def lend_frozen(self, other: ControlNetDenoiser) -> None:
+        for name, part in self._base.unet.named_children():
+            if name not in DECODER:
+                setattr(other._base.unet, name, part)
+        other._base = dataclasses.replace(other._base, vae=self._base.vae)
 
     def save_memory(self) -> None:
         for part in (self._base.unet, self.controlnet):

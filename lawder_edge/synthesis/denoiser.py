@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -49,6 +49,9 @@ class Denoiser(Protocol):
 
     def begin(self, config: SynthConfig) -> None:
         """Take in what a run begins with and one that goes on has in its state. Raises: BadInput, Unavailable."""
+
+    def lend_frozen(self, other: Self) -> None:
+        """Let another of the same base go by the frozen weights of this one, instead of by a copy of its own."""
 
     def save_memory(self) -> None:
         """Compute activations again on the way back instead of keeping them: the same gradients, later."""

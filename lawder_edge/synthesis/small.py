@@ -65,6 +65,9 @@ class SmallDenoiser(nn.Module):
     def begin(self, config: SynthConfig) -> None:
         """Its weights are random: there is nothing to take in."""
 
+    def lend_frozen(self, other: SmallDenoiser) -> None:
+        """All of it is trained: there is nothing to lend."""
+
     def save_memory(self) -> None:
         self.unet.enable_gradient_checkpointing()
 

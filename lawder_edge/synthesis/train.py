@@ -174,12 +174,13 @@ def _train(
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=processes.device.type == "cpu")
     # Before the seed: its own weights take random numbers.
     taught_by = None if teacher is None else load_teacher(teacher, config, weight=teacher_weight)
-    if taught_by is not None:
-        taught_by.denoiser.to(accelerator.device)
     torch.manual_seed(config.seed)
     run_file = out / RUN_FILE
     goes_on = resume and run_file.exists()
     bare = Generator(config)
+    if taught_by is not None:
+        bare.denoiser.lend_frozen(taught_by.denoiser)
+        taught_by.denoiser.to(accelerator.device)
     if start is None and not goes_on:
         bare.denoiser.begin(config)
     first = None if start is None else start_from(start, bare, config)

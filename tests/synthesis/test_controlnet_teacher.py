@@ -103,6 +103,26 @@ def test_a_student_learns_latents_from_it_and_draws_from_masks_alone(
     assert load_generator(train(student, pictures_64, out=alone, cpu=True).weights).sha256 != drawn_by.sha256
 
 
+def test_a_student_lends_its_teacher_what_is_frozen_and_its_answers_stay_bit_for_bit(
+    taught: Path, student: SynthConfig
+) -> None:
+    own, alone, teacher = create_denoiser(student), load_generator(taught).denoiser, load_generator(taught).denoiser
+    own.lend_frozen(teacher)
+    unet, vae = own._base.unet, own._base.vae
+    assert teacher._base.vae is vae
+    shared = {id(parameter) for parameter in (*unet.parameters(), *vae.parameters())}
+    trained = {id(parameter) for parameter in own.parameters()}
+    theirs = list(teacher._base.unet.parameters())
+    assert sum(id(parameter) in shared for parameter in theirs) == len(list(unet.parameters())) - len(
+        list(own.decoder.parameters())
+    )
+    assert not trained & {id(parameter) for parameter in (*theirs, *teacher.parameters())}
+    x_t, t, planes = first_noise([1], (4, 8, 8)), torch.tensor([500]), torch.ones(1, 1 + 3, 64, 64)
+    with torch.no_grad():
+        said = [each(x_t, t, planes).x0 for each in (teacher, alone)]
+    assert torch.equal(*said)
+
+
 def test_a_teacher_on_another_base_is_refused_and_leaves_the_run_that_was_there(
     taught: Path, student: SynthConfig, pictures_64: TrainData, tmp_path: Path
 ) -> None:
