@@ -21,7 +21,7 @@ from target_contract import WEIGHTS, Tiny, largest_difference, randomised, run_o
 
 import lawder_edge
 from lawder_edge.bundle import processing
-from lawder_edge.bundle.processing import to_tensor
+from lawder_edge.bundle.processing import Float, Samples, to_tensor
 from lawder_edge.bundle.store import Bundle, open_bundle, read_certificate
 from lawder_edge.errors import BadBundle, BadInput, GateFailed, OutputExists, Unavailable
 from lawder_edge.exporting.export import export_bundle
@@ -227,6 +227,22 @@ def test_without_a_compiler_loading_tells_what_to_install(
     certificate = measure(exported, model, phantom_images(1))
     assert certificate.status == "unverified-here"
     assert "apt-get install gcc" in certificate.reason
+
+
+def test_a_certificate_of_both_comparisons_asks_the_artifact_once_for_each_image(
+    exported: Bundle, model: QuantizedNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    infer = CRunner.infer
+
+    def counted(self: CRunner, tensor: Float) -> Samples:
+        asked.append(tensor.tobytes())
+        return infer(self, tensor)
+
+    monkeypatch.setattr(CRunner, "infer", counted)
+    certificate = measure(exported, model, phantom_images(3))
+    assert certificate.status == "certified"
+    assert len(certificate.images) == len(asked) == len(set(asked)) == 3
 
 
 def rewritten(folder: Path, name: str, data: bytes) -> Bundle:
