@@ -1,7 +1,7 @@
 /**
  * @file random_operators.c
- * Convolutions of four kinds, sums, differences and products of random shapes, values and scales within the ranges of
- * lawder_kernels.h: a CRC of the results of each kind, which must not depend on the processor. CASES: of each kind.
+ * Convolutions of four kinds, sums, differences, products, resizes and maxima of random shapes, values and scales within
+ * the ranges of lawder_kernels.h: a CRC of the results of each kind, which must not depend on the processor. CASES: of each kind.
  */
 #include "board.h"
 #include "lawder_kernels.h"
@@ -182,9 +182,56 @@ static uint32_t combine(int kind, uint32_t crc)
     return checked(crc, count);
 }
 
+static uint32_t resize(uint32_t crc)
+{
+    lw_resize_params p;
+    p.in_height = (uint16_t)between(1, 9);
+    p.in_width = (uint16_t)between(1, 13);
+    p.channels = (uint16_t)between(1, between(0, 1) ? 1 : 21);
+    p.out_height = (uint16_t)between(1, 19);
+    p.out_width = (uint16_t)between(1, 27);
+    p.scale_y = between(0, 2) ? p.in_height * 1024 / p.out_height : between(0, 3000);
+    p.scale_x = between(0, 2) ? p.in_width * 1024 / p.out_width : between(0, 3000);
+    p.offset_y = between(0, 1) ? (p.scale_y - 1024) / 2 : between(-1023, 1024);
+    p.offset_x = between(0, 1) ? (p.scale_x - 1024) / 2 : between(-1023, 1024);
+    p.offset_y = p.offset_y < -1023 ? -1023 : p.offset_y;
+    p.offset_x = p.offset_x < -1023 ? -1023 : p.offset_x;
+    /* The last source lies less than a pixel beyond the border. */
+    if ((p.out_height - 1) * p.scale_y + p.offset_y >= p.in_height * 1024 ||
+        (p.out_width - 1) * p.scale_x + p.offset_x >= p.in_width * 1024) {
+        return crc;
+    }
+    const uint32_t count = (uint32_t)p.out_height * p.out_width * p.channels;
+    fill(a, (uint32_t)p.in_height * p.in_width * p.channels);
+    guard(count);
+    lw_resize_bilinear(&p, a, results + GUARD);
+    return checked(crc, count);
+}
+
+static uint32_t maxima(uint32_t crc)
+{
+    lw_pool_params p;
+    p.in_height = (uint16_t)between(1, 9);
+    p.in_width = (uint16_t)between(1, 13);
+    p.channels = (uint16_t)between(1, 40);
+    p.size_y = (uint8_t)between(1, p.in_height < 5 ? p.in_height : 5);
+    p.size_x = (uint8_t)between(1, p.in_width < 5 ? p.in_width : 5);
+    p.stride_y = (uint8_t)between(1, 3);
+    p.stride_x = (uint8_t)between(1, 3);
+    p.pad_top = (uint8_t)between(0, p.size_y - 1);
+    p.pad_left = (uint8_t)between(0, p.size_x - 1);
+    p.out_height = (uint16_t)((p.in_height - 1 + p.pad_top) / p.stride_y + 1);
+    p.out_width = (uint16_t)((p.in_width - 1 + p.pad_left) / p.stride_x + 1);
+    const uint32_t count = (uint32_t)p.out_height * p.out_width * p.channels;
+    fill(a, (uint32_t)p.in_height * p.in_width * p.channels);
+    guard(count);
+    lw_max_pool2d(&p, a, results + GUARD);
+    return checked(crc, count);
+}
+
 int main(void)
 {
-    uint32_t crcs[7] = {0};
+    uint32_t crcs[9] = {0};
     fill(b, MOST);
     for (int i = 0; i < CASES; i++) {
         for (int kind = 0; kind < 4; kind++) {
@@ -193,10 +240,12 @@ int main(void)
         for (int kind = 0; kind < 3; kind++) {
             crcs[4 + kind] = combine(kind, crcs[4 + kind]);
         }
+        crcs[7] = resize(crcs[7]);
+        crcs[8] = maxima(crcs[8]);
     }
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 9; i++) {
         write_digits(crcs[i]);
-        board_write(i < 6 ? " " : "\n");
+        board_write(i < 8 ? " " : "\n");
     }
     board_write(written_outside ? "written outside of an output\n" : "");
     return written_outside != 0;

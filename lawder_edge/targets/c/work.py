@@ -12,10 +12,11 @@ from lawder_edge.targets.c.stream import Stream
 
 # Instructions, fitted to counts under qemu of a dense network at 128 pixels a side and one of 7x7 windows over two
 # channels at 64, on Cortex-M4 and M55: finding a row's turn and its operands in a stream (340 and 332), a piece more of
-# a window that is gathered (38 and 46), a byte that a concatenation copies (3.6 and 2.4).
+# a window that is gathered (38 and 46), a byte that a concatenation copies (3.6 and 2.4; on M55 since it copies with
+# vectors .8 to 1.5).
 _STREAM_ROW, _PIECE, _BYTE = 340, 40, 3
 # A byte that a bilinear resize of 16 channels makes, counted likewise with two of ORDER's at 128 pixels a side called
-# twice (27.4 and 27.5).
+# twice (27.4 on M4; on M55 with vectors 7.0).
 _RESIZED_BYTE = 27
 # A byte that a program's own loop copies into or out of a row: load, store, compare, branch.
 _HANDED_BYTE = 4

@@ -104,4 +104,20 @@ static inline int8_t lw_limited(int32_t scaled, lw_limits out)
     return (int8_t)((scaled < out.least ? out.least : scaled > out.most ? out.most : scaled) + out.zero_point);
 }
 
+/** An output position's source between two pixels: `fraction` of 1024 from lower to upper. */
+typedef struct {
+    int32_t lower, upper, fraction;
+} lw_between;
+
+static inline lw_between lw_source_of(int32_t position, int32_t scale, int32_t offset, int32_t length)
+{
+    const int32_t source = position * scale + offset;
+    const int32_t above = (source + 1023) / 1024;
+    lw_between b;
+    b.lower = source > 0 ? source / 1024 : 0;
+    b.upper = above < length - 1 ? above : length - 1;
+    b.fraction = source - 1024 * b.lower;
+    return b;
+}
+
 #endif

@@ -145,8 +145,7 @@ static int is_pointwise(const lw_conv2d_params *p, const int8_t *const *rows)
 void lw_own_conv2d_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
 #if LW_MVE
-    if (is_pointwise(p, rows)) {
-        lw_mve_pointwise_row(p, rows[0], 0, y);
+    if (is_pointwise(p, rows) && lw_mve_pointwise_row(p, rows[0], 0, y)) {
         return;
     }
     if (lw_mve_dense_row(p, rows, 0, y)) {
@@ -178,8 +177,7 @@ LW_KERNEL void lw_depthwise_conv2d_row(const lw_conv2d_params *p, const int8_t *
 LW_KERNEL void lw_conv2d_image_row(const lw_conv2d_params *p, const int8_t *const *rows, int8_t *y)
 {
 #if LW_MVE
-    if (is_pointwise(p, rows)) {
-        lw_mve_pointwise_row(p, rows[0], INT8_MIN, y);
+    if (is_pointwise(p, rows) && lw_mve_pointwise_row(p, rows[0], INT8_MIN, y)) {
         return;
     }
     if (lw_mve_dense_row(p, rows, INT8_MIN, y)) {

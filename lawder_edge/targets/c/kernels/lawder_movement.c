@@ -1,35 +1,22 @@
 /** @file lawder_movement.c Resizing, and operators that only copy. */
-#include "lawder_arithmetic.h"
-
-/** An output position's source between two pixels: `fraction` of 1024 from lower to upper. */
-typedef struct {
-    int32_t lower, upper, fraction;
-} between;
-
-static between source_of(int32_t position, int32_t scale, int32_t offset, int32_t length)
-{
-    const int32_t source = position * scale + offset;
-    const int32_t above = (source + 1023) / 1024;
-    between b;
-    b.lower = source > 0 ? source / 1024 : 0;
-    b.upper = above < length - 1 ? above : length - 1;
-    b.fraction = source - 1024 * b.lower;
-    return b;
-}
+#include "lawder_mve.h"
 
 LW_KERNEL void lw_resize_rows(const lw_resize_params *p, int32_t row, int32_t rows[2])
 {
-    const between v = source_of(row, p->scale_y, p->offset_y, p->in_height);
+    const lw_between v = lw_source_of(row, p->scale_y, p->offset_y, p->in_height);
     rows[0] = v.lower;
     rows[1] = v.upper;
 }
 
 LW_KERNEL void lw_resize_bilinear_row(const lw_resize_params *p, int32_t row, const int8_t *const *rows, int8_t *y)
 {
-    const int32_t channels = p->channels;
-    const int32_t down = source_of(row, p->scale_y, p->offset_y, p->in_height).fraction, up = 1024 - down;
+    const int32_t down = lw_source_of(row, p->scale_y, p->offset_y, p->in_height).fraction;
+#if LW_MVE
+    lw_mve_resize_bilinear_row(p, down, rows, y);
+#else
+    const int32_t channels = p->channels, up = 1024 - down;
     for (int32_t column = 0; column < p->out_width; column++) {
-        const between h = source_of(column, p->scale_x, p->offset_x, p->in_width);
+        const lw_between h = lw_source_of(column, p->scale_x, p->offset_x, p->in_width);
         const int32_t left = h.lower * channels, right = h.upper * channels;
         for (int32_t channel = 0; channel < channels; channel++) {
             const int32_t on_left = rows[0][left + channel] * up + rows[1][left + channel] * down;
@@ -38,12 +25,13 @@ LW_KERNEL void lw_resize_bilinear_row(const lw_resize_params *p, int32_t row, co
             *y++ = (int8_t)((sum > 0 ? sum + (1 << 19) : sum - (1 << 19)) / (1 << 20));
         }
     }
+#endif
 }
 
 LW_KERNEL void lw_resize_bilinear(const lw_resize_params *p, const int8_t *x, int8_t *y)
 {
     for (int32_t row = 0; row < p->out_height; row++) {
-        const between v = source_of(row, p->scale_y, p->offset_y, p->in_height);
+        const lw_between v = lw_source_of(row, p->scale_y, p->offset_y, p->in_height);
         const int8_t *rows[2];
         rows[0] = x + v.lower * p->in_width * p->channels;
         rows[1] = x + v.upper * p->in_width * p->channels;
@@ -67,9 +55,14 @@ LW_KERNEL void lw_resize_nearest(const lw_resize_params *p, const int8_t *x, int
 LW_KERNEL void lw_concat(uint32_t rows, uint32_t length, uint32_t step, const int8_t *x, int8_t *y)
 {
     for (uint32_t row = 0; row < rows; row++, y += step) {
+#if LW_MVE
+        lw_mve_copy(y, x, (int32_t)length, vdupq_n_s8(0));
+        x += length;
+#else
         for (uint32_t i = 0; i < length; i++) {
             y[i] = *x++;
         }
+#endif
     }
 }
 

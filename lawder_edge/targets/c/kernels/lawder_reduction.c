@@ -1,5 +1,5 @@
 /** @file lawder_reduction.c Pools, means and maxima. */
-#include "lawder_arithmetic.h"
+#include "lawder_mve.h"
 
 /** The columns of a window that lie inside the picture: left..right - 1. */
 typedef struct {
@@ -26,6 +26,9 @@ static void find_rows(const lw_pool_params *p, const int8_t *x, int32_t out_row,
 
 LW_KERNEL void lw_max_pool2d_row(const lw_pool_params *p, const int8_t *const *rows, int8_t *y)
 {
+#if LW_MVE
+    lw_mve_max_pool2d_row(p, rows, y);
+#else
     for (int32_t column = 0; column < p->out_width; column++) {
         const column_range inside = columns_inside(p, column);
         for (int32_t channel = 0; channel < p->channels; channel++) {
@@ -39,6 +42,7 @@ LW_KERNEL void lw_max_pool2d_row(const lw_pool_params *p, const int8_t *const *r
             *y++ = largest;
         }
     }
+#endif
 }
 
 LW_KERNEL void lw_average_pool2d_row(const lw_pool_params *p, const int8_t *const *rows, int8_t *y)
