@@ -108,7 +108,7 @@ int lw_mve_pointwise_row(const lw_conv2d_params *p, const int8_t *x, int8_t flip
     return 1;
 }
 
-/** The most values of a window, and output channels, for which there is room on the stack. */
+/** The most values of windows that are gathered at a time, and output channels, for which there is room on the stack. */
 #define MAX_VALUES 432
 #define MAX_CHANNELS 96
 
@@ -130,10 +130,10 @@ static inline int8_t *repeat(int8_t *to, int32_t count, int8_t value)
 static int8_t *gather_edge(const lw_conv2d_params *p, const int8_t *row, int32_t channels, int32_t start,
                            int8x16_t flips, int8_t *to)
 {
-    const int32_t taps = row == NULL ? 0 : p->kernel_width, dilation = p->dilation_x, width = p->in_width;
+    const int32_t taps = p->kernel_width, dilation = p->dilation_x, width = p->in_width;
     const int8_t zero_point = p->in_zero_point;
     if (row == NULL) {
-        return repeat(to, p->kernel_width * channels, zero_point);
+        return repeat(to, taps * channels, zero_point);
     }
     for (int32_t at = start; at < start + taps * dilation; at += dilation) {
         to = at >= 0 && at < width ? lw_mve_copy(to, row + at * channels, channels, flips)
