@@ -26,6 +26,8 @@ from lawder_edge.files import write_file
 from lawder_edge.intervals import PairedRuns, paired_runs
 
 ARMS = ("real", "uniform", "ratio", "regions", "law", "law_on_regions", "law_regions", "law_joint", "carried")
+# In the place of a difference that has fewer than two pairs.
+NO_PAIRS = "-"
 BEFORE = """# What LAW's weights change
 
 Generators whose loss is weighted per pixel in different ways, their pictures, and what ORDER learns from real and
@@ -120,7 +122,7 @@ def difference(runs: Sequence[Run], arm: str, other: str, of: Value) -> PairedRu
 def times(found: PairedRuns | None, factor: float) -> str:
     """Mean, interval and number of pairs, in other units."""
     if found is None:
-        return "-"
+        return NO_PAIRS
     mean, low, high = (f"{factor * v:+.1f}" for v in (found.mean, found.low, found.high))
     return f"{mean} [{low}, {high}] ({found.runs})"
 
@@ -128,7 +130,7 @@ def times(found: PairedRuns | None, factor: float) -> str:
 def percent(found: PairedRuns | None) -> str:
     """A difference of logarithms as a change in per cent."""
     if found is None:
-        return "-"
+        return NO_PAIRS
     mean, low, high = (f"{100 * math.expm1(v):+.0f}" for v in (found.mean, found.low, found.high))
     return f"{mean} [{low}, {high}] ({found.runs})"
 
@@ -187,14 +189,18 @@ def table(part: PartRuns) -> str:
 
 
 def differences(runs: Sequence[Run], tests: Sequence[str]) -> str:
-    """A row a pair of arms: paired by part and seed, mean [95 % interval by Student's t] (pairs)."""
+    """A row a pair of arms with two seeds: paired by part and seed, mean [95 % interval by Student's t] (pairs)."""
     rows = []
     for arm, other in COMPARED:
         dice = [times(difference(runs, arm, other, dice_on(i)), 100) for i in range(len(tests))]
         whole, crop = (times(difference(runs, arm, other, kid), 1000) for kid in (kid_frame, kid_crop))
         frame = percent(difference(runs, arm, other, log_frechet))
         faithful = times(difference(runs, arm, other, fidelity), 100)
-        rows.append((f"{arm} less {other}", *dice, whole, crop, frame, faithful))
+        cells = (*dice, whole, crop, frame, faithful)
+        if any(cell != NO_PAIRS for cell in cells):
+            rows.append((f"{arm} less {other}", *cells))
+    if not rows:
+        return "Of no two arms are there two pairs yet.\n"
     header = (
         *("arms", *(f"Dice on {name}, points" for name in tests), "KID frame", "KID lesion crop"),
         *("Frechet frame, %", "mask fidelity, points"),

@@ -128,6 +128,14 @@ def test_differences_are_paired_by_part_and_seed(report: ModuleType, records: Mo
     assert "over 4 pairs" in report.endpoint(runs)
 
 
+def test_arms_without_two_pairs_have_no_row_among_the_differences(report: ModuleType, records: ModuleType) -> None:
+    runs = few(records, "few-a").runs
+    found = report.differences(runs, ("here", "elsewhere"))
+    pairs = [line.split(" |")[0] for line in found.splitlines()[2:]]
+    assert pairs == ["| law less uniform", "| uniform less real", "| law less real"]
+    assert report.differences(runs[:1], ("here", "elsewhere")) == "Of no two arms are there two pairs yet.\n"
+
+
 def test_parts_of_several_scales_are_no_table(report: ModuleType, records: ModuleType) -> None:
     with pytest.raises(BadInput, match="2 scales"):
         report.document([few(records, "few-a"), few(records, "few-b", size=256)], words="")
