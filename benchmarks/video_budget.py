@@ -26,7 +26,7 @@ import psutil
 
 from lawder_edge.bench.machine import describe_machine
 from lawder_edge.bundle.processing import Samples
-from lawder_edge.bundle.runner import Runner
+from lawder_edge.bundle.runner import Runner, RunnerAround
 from lawder_edge.codec import decode
 from lawder_edge.errors import last_line
 from lawder_edge.loading import load_predictor
@@ -162,20 +162,16 @@ class Timed:
         self._steady.reset()
 
 
-class TimedRunner(Runner):
+class TimedRunner(RunnerAround):
     """Another runner, whose CPU time is kept."""
 
-    def __init__(self, runner: Runner) -> None:
-        super().__init__(
-            size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
-            kind=runner.kind,
-        )  # fmt: skip
-        self._runner = runner
+    def __init__(self, inner: Runner) -> None:
+        super().__init__(inner)
         self.took_ms: list[float] = []
 
     def infer(self, tensor: Map) -> Samples:
         begun_s = time.thread_time()
-        found = self._runner.infer(tensor)
+        found = self.inner.infer(tensor)
         self.took_ms.append(1000 * (time.thread_time() - begun_s))
         return found
 

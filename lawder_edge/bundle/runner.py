@@ -141,6 +141,16 @@ class Runner(ABC):
         return mask
 
 
+class RunnerAround(Runner):
+    """Another runner, `inner`, to all outside: subclasses implement `infer` around its own."""
+
+    def __init__(self, inner: Runner) -> None:
+        super().__init__(
+            size=inner.size, channels=inner.channels, classes=inner.classes, threshold=inner.threshold, kind=inner.kind
+        )
+        self.inner = inner
+
+
 class ManifestRunner(Runner):
     """A bundle's artifact: everything but `infer` stands in its manifest."""
 

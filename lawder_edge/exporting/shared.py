@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lawder_edge.bundle.processing import Float, Samples
-from lawder_edge.bundle.runner import Runner
+from lawder_edge.bundle.runner import Runner, RunnerAround
 from lawder_edge.files import write_file
 from lawder_edge.targets.forms import form_key, make_form, read_form
 from lawder_edge.targets.registry import ExportSpec, Form, Network, Program
@@ -57,27 +57,21 @@ class Shared:
 ALONE = Shared(None, network="")
 
 
-class SharedRunner(Runner):
+class SharedRunner(RunnerAround):
     """A runner that answers each tensor once. what: tells it from other runners of the same network."""
 
     def __init__(self, runner: Runner, shared: Shared, *, what: str) -> None:
-        super().__init__(
-            size=runner.size,
-            channels=runner.channels,
-            classes=runner.classes,
-            threshold=runner.threshold,
-            kind=runner.kind,
-        )
-        self._runner, self._shared, self._what = runner, shared, what
+        super().__init__(runner)
+        self._shared, self._what = shared, what
         self._answers = 0
 
     def infer(self, tensor: Float) -> Samples:
         self._answers += 1
         if self._answers > MOST_ANSWERS:
-            return self._runner.infer(tensor)
+            return self.inner.infer(tensor)
         given = hashlib.sha256(np.ascontiguousarray(tensor).tobytes()).hexdigest()
         what = f"{self._what} {self.kind} {self.threshold} {tensor.shape} {tensor.dtype} {given}"
-        stored = self._shared.once(what, lambda: _stored(self._runner.infer(tensor)))
+        stored = self._shared.once(what, lambda: _stored(self.inner.infer(tensor)))
         answer: Samples = np.load(io.BytesIO(stored), allow_pickle=False)
         return answer
 

@@ -11,7 +11,7 @@ import numpy as np
 from lawder_edge.bundle.certificate import Certificate, ImageAgreement, LogitDifference, unmeasured
 from lawder_edge.bundle.manifest import InputSpec
 from lawder_edge.bundle.processing import Float, Frame, Samples
-from lawder_edge.bundle.runner import Runner
+from lawder_edge.bundle.runner import Runner, RunnerAround
 from lawder_edge.bundle.store import Bundle, has_certificate, read_certificate, write_certificate
 from lawder_edge.errors import BadBundle, BadInput, Unavailable
 from lawder_edge.evaluation.evaluate import EvalPair
@@ -216,21 +216,17 @@ def logit_sizes(spec: InputSpec) -> tuple[tuple[int, int], ...]:
     return tuple(dict.fromkeys((own, *((near(h), near(w)) for h, w in DYNAMIC_SIZES))))
 
 
-class _Remembering(Runner):
+class _Remembering(RunnerAround):
     """A runner that computes once what two comparisons ask of it in turn: it keeps its last answer of each shape."""
 
-    def __init__(self, runner: Runner) -> None:
-        super().__init__(
-            size=runner.size, channels=runner.channels, classes=runner.classes, threshold=runner.threshold,
-            kind=runner.kind,
-        )  # fmt: skip
-        self._runner = runner
+    def __init__(self, inner: Runner) -> None:
+        super().__init__(inner)
         self._last: dict[tuple[int, ...], tuple[Float, Samples]] = {}
 
     def infer(self, tensor: Float) -> Samples:
         known = self._last.get(tensor.shape)
         if known is None or not np.array_equal(known[0], tensor):
-            known = self._last[tensor.shape] = (tensor, self._runner.infer(tensor))
+            known = self._last[tensor.shape] = (tensor, self.inner.infer(tensor))
         return known[1]
 
 

@@ -109,6 +109,7 @@ typedef struct {
     int32_t lower, upper, fraction;
 } lw_between;
 
+/** scale, offset: in 1/1024 pixels, as of lw_resize_params; length: pixels of the input. */
 static inline lw_between lw_source_of(int32_t position, int32_t scale, int32_t offset, int32_t length)
 {
     const int32_t source = position * scale + offset;

@@ -64,7 +64,7 @@ static inline void lw_mve_write4(int8_t *y, int32x4_t x, int32_t zero_point, int
     vstrbq_p_s32(y, lw_mve_clamped(x, zero_point, low, high), used);
 }
 
-/** count bytes, at least one, each changed by flip. Returns: behind the last one. */
+/** count bytes, at least one, each XOR its byte of flips: 0, or -128 for a picture. Returns: behind the last one. */
 static inline int8_t *lw_mve_copy(int8_t *to, const int8_t *from, int32_t count, int8x16_t flips)
 {
     int8_t *const end = to + count;
