@@ -128,7 +128,7 @@ def _print(result: DemoResult) -> None:
     latency = found.capture_to_display
     print(
         f"{found.shown} of {found.captured} frames shown, {found.fps:.1f} a second; {found.dropped} left out, "
-        f"{found.skipped} not decoded; {found.alarms} alarms"
+        f"{found.skipped} missing or unreadable; {found.alarms} alarms"
     )
     print(
         f"median ms: pre {found.pre.p50_ms:.1f}, network {found.infer.p50_ms:.1f}, post {found.post.p50_ms:.1f}, "

@@ -103,7 +103,7 @@ def to_markdown(report: RunReport) -> str:
     m = report.machine
     counts = (
         ("captured", report.captured), ("shown", report.shown), ("segmented", report.segmented),
-        ("dropped", report.dropped), ("could not be decoded", report.skipped), ("reconnects", report.reconnects),
+        ("dropped", report.dropped), ("missing or unreadable", report.skipped), ("reconnects", report.reconnects),
         ("network failures", report.failures), ("alarms", report.alarms), *report.unusable,
     )  # fmt: skip
     rows = (

@@ -102,10 +102,11 @@ class FolderSource:
 
 
 class FileSource:
-    """A video file, frame by frame. `skipped`: frames that it announced and that could not be decoded, once it ended.
+    """A video file, frame by frame. `skipped`: by how many the frames that came fall short of its count, once it ended.
 
     A long time between two frames is a cut, and none is taken for missing: the rate may vary, as that of phones and
-    screen recorders does.
+    screen recorders does. Where a container has no count (WebM, Matroska, MPEG-TS), OpenCV makes one of length and
+    rate, so that frames fall short of it where the rate varies too: then both are said.
 
     Raises BadInput for a file that is missing, empty, or no video that can be opened.
     """
@@ -133,6 +134,7 @@ class FileSource:
         interval_ms = 1000 / plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
         self._longest_gap_ms = max(_LONGEST_GAP_MS, _LONGEST_GAP_FRAMES * interval_ms)
         self._announced = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._counted = _holds_count(path)
         self._lock = threading.Lock()
         self._closed = False
         self._read = 0
@@ -160,11 +162,17 @@ class FileSource:
         if not self._read:
             raise BadInput(f"{self._path}: opened, but no frame of it can be decoded. Copy it again from its source.")
         missing = self._announced - self._read
-        # Containers without an index (WebM, Matroska) have their count rounded from duration and rate: one more or less
-        # says nothing.
-        if missing > 1:
-            self.skipped = missing
+        # A count of length and rate is rounded: one more or less says nothing.
+        if missing <= 1:
+            return
+        self.skipped = missing
+        if self._counted:
             self._said = f"{missing} of {self._announced} frames of the file could not be decoded"
+        else:
+            self._said = (
+                f"{self._read} frames came, {missing} fewer than the file's length and rate make: it is damaged, "
+                "or its rate varies"
+            )
 
     def said(self) -> str:
         return self._said
@@ -173,6 +181,13 @@ class FileSource:
         with self._lock:
             self._closed = True
             self._capture.release()
+
+
+def _holds_count(path: Path) -> bool:
+    """Whether the container tells how many frames it has: MP4 and MOV in their index, AVI in its header."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    return head[:4] == b"RIFF" or head[4:] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def _decode(capture: cv2.VideoCapture) -> Decoded | None:

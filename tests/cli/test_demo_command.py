@@ -66,7 +66,7 @@ def test_a_folder_is_recorded_with_masks_and_a_report_to_read(bundle: Path, tmp_
     assert len(list((folder / "masks").iterdir())) == 3
     assert frames_of(folder / "video.webm") == 3
     assert "1 images left out" in said.err
-    assert "| could not be decoded | 1 |" in report.read_text()
+    assert "| missing or unreadable | 1 |" in report.read_text()
 
 
 def test_two_bundles_stand_side_by_side(bundle: Path, tmp_path: Path) -> None:

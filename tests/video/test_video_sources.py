@@ -122,6 +122,50 @@ def test_a_truncated_video_plays_to_where_it_ends_and_says_so(webm: Path, tmp_pa
     path.write_bytes(webm.read_bytes()[: webm.stat().st_size // 2])
     source = FileSource(path)
     assert 5 < len(read_all(source)) < 35
+    assert "fewer than the file's length and rate make: it is damaged" in source.said()
+
+
+def ebml_number(data: bytes, at: int, *, marked: bool) -> tuple[int, int]:
+    """A number of WebM and where it ends. marked: whether the bit that tells its length is part of it, as in ids."""
+    length = 9 - data[at].bit_length()
+    value = int.from_bytes(data[at : at + length], "big")
+    return value if marked else value & ((1 << 7 * length) - 1), at + length
+
+
+def retimed(data: bytes, times_ms: list[int]) -> bytes:
+    """A WebM file with other times of its frames, and as long as they are."""
+    segment, info, cluster, cluster_time, block, duration = 0x18538067, 0x1549A966, 0x1F43B675, 0xE7, 0xA3, 0x4489
+    out, at, base, left = bytearray(data), 0, 0, list(times_ms)
+    while at < len(data):
+        kind, at = ebml_number(data, at, marked=True)
+        size, at = ebml_number(data, at, marked=False)
+        if kind in (segment, info, cluster):
+            continue
+        if kind == cluster_time:
+            base = int.from_bytes(data[at : at + size], "big")
+        elif kind == block:
+            out[at + 1 : at + 3] = struct.pack(">h", left.pop(0) - base)
+        elif kind == duration:
+            out[at : at + size] = struct.pack(">d", times_ms[-1] + 40)
+        at += size
+    assert not left
+    return bytes(out)
+
+
+def test_a_webm_of_varying_rate_is_not_called_damaged_for_sure(webm: Path, tmp_path: Path) -> None:
+    path = tmp_path / "varying.webm"
+    path.write_bytes(retimed(webm.read_bytes(), [40 * i for i in range(20)] + [800 + 80 * i for i in range(20)]))
+    source = FileSource(path)
+    assert len(read_all(source)) == 40
+    # 2.36 s at the 25 frames a second that the track tells are 59.
+    assert source.skipped == 19
+    told = "40 frames came, 19 fewer than the file's length and rate make: it is damaged, or its rate varies"
+    assert source.said() == told
+
+
+def test_frames_of_a_container_that_counts_them_are_missing_for_sure(avi: Path) -> None:
+    source = FileSource(damaged(avi, 0.5, 0.6))
+    assert len(read_all(source)) < 40
     assert "of 40 frames of the file could not be decoded" in source.said()
 
 
