@@ -33,6 +33,8 @@ HERE = Path(__file__).resolve().parent
 SEEDS = (1, 2, 3)
 # Not trained here: the seeds are of its pictures and of ORDER.
 CARRIED = "carried"
+# Arms that are another one with an option of `synth train`.
+ARM_OPTIONS = {"law_reversed": ("law", "--gamma", "-0.5")}
 # Of a polyp or not, alike in all arms: ten validation pictures are too few to choose one.
 THRESHOLD = "0.5"
 # An ORDER as the package carried it when the first pictures were scored: it saw no synthetic one, and judges all alike.
@@ -90,10 +92,13 @@ PARTS = (
     ),
     *(
         Part(
-            *(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), FEW_ARMS, once, (375, 175), 90),
+            *(f"few-{x}", (f"kvasir_100_{x}.txt",), KVASIR[1], (KVASIR, CLINIC), arms, once, (375, 175), 90),
             carried=True,
         )
-        for x, once in (("a", ()), ("b", ("law_regions", "law_joint")))
+        for x, arms, once in (
+            ("a", FEW_ARMS, ()),
+            ("b", (*FEW_ARMS, *ARM_OPTIONS), ("law_regions", "law_joint")),
+        )
     ),
 )
 
@@ -129,7 +134,8 @@ def stages(part: Part, scale: Scale, *, data: Path, work: Path, chosen: Collecti
     few = part.name != "full"
 
     def generator(arm: str, seed: int, out: Path, steps: int, *start: str) -> Stage:
-        options = ("--arm", arm, "--seed", str(seed), "--steps", str(steps), "--size", str(scale.size), *scale.options)
+        named = ("--arm", *ARM_OPTIONS.get(arm, (arm,)))
+        options = (*named, "--seed", str(seed), "--steps", str(steps), "--size", str(scale.size), *scale.options)
         return Stage(f"{out.name} generator", ("synth", "train", *real, "--out", str(out), *options, *start))
 
     def segmenter(out: Path, seed: int, *synthetic: str) -> list[Stage]:

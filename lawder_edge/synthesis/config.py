@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 
 from lawder_edge.errors import BadInput
@@ -32,7 +33,7 @@ class SynthConfig:
     ema_decay: float = 0.999  # of the weights that are sampled from
     mask_dropout: float = 0.1  # share of pictures whose mask is withheld, for guidance
     flips: bool = True  # left-right and upside-down
-    gamma: float = 0.5  # of the learned arms: how far the map moves the prior; 0 leaves the prior
+    gamma: float = 0.5  # of the learned arms: how far the map moves the prior; 0: not at all, below 0: away from error
     lowest_weight: float = 0.2  # of a pixel
     highest_weight: float = 5.0  # of a pixel
     denoiser: str = "small"  # small, of pixels; or controlnet, which trains a ControlNet on Stable Diffusion's latents
@@ -75,8 +76,8 @@ class SynthConfig:
                 f"weights from {self.lowest_weight} to {self.highest_weight}; wanted a lowest in (0, 1) and a highest "
                 "above 1, since their mean in a picture is 1."
             )
-        if not self.gamma >= 0:
-            raise BadInput(f"gamma is {self.gamma}; wanted 0 or more.")
+        if not math.isfinite(self.gamma):
+            raise BadInput(f"gamma is {self.gamma}; wanted a number, below 0 for weight away from the expected error.")
         if self.in_channels not in (1, 3):
             raise BadInput(f"in_channels is {self.in_channels}; wanted 3 (RGB) or 1 (grey).")
         if self.lesion_class > max(1, self.num_classes - 1):

@@ -173,7 +173,8 @@ def pixel_weights(
     - regions: P(region prior)
     - law: P(ratio prior exp(gamma delta)), near the w that is worst for the denoiser among those near the prior:
       argmax_w mean(w E[e]) - tau KL(w || prior) is proportional to prior exp(E[e] / tau); here s = log E[e] stands for
-      E[e] / tau, which bounds what a few pixels can draw. With s = 0 or gamma = 0 it is the ratio arm.
+      E[e] / tau, which bounds what a few pixels can draw. With s = 0 or gamma = 0 it is the ratio arm. With gamma < 0
+      weight goes where little error is expected, towards the inverse of the variance that weighted least squares takes.
     - law_on_regions: P(region prior exp(gamma delta)), as law from the prior of the regions arm.
     - law_regions: as law, with delta replaced by its mean inside, in the band and outside. Three numbers a picture and
       time: what law gains over it comes from where within a region the error is expected.

@@ -356,6 +356,7 @@ def test_several_classes_and_grey_pictures_train(tmp_path: Path, pictures: Train
         ({"mask_dropout": 1.0}, "mask_dropout is 1.0"),
         ({"lesion_class": 2}, "lesion_class is 2"),
         ({"gamma": float("nan")}, "gamma is nan"),
+        ({"gamma": float("-inf")}, "gamma is -inf"),
         ({"size": 36}, "multiple of 8"),
     ],
 )

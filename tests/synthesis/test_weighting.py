@@ -57,7 +57,7 @@ def holds(w: Tensor, bounds: Bounds) -> None:
 
 
 @settings(deadline=None, max_examples=150)
-@given(arm=ARM, mask=ANY_MASK, s=MAPS, gamma=st.floats(0, 3), low=st.floats(0.01, 0.95), high=st.floats(1.05, 50))
+@given(arm=ARM, mask=ANY_MASK, s=MAPS, gamma=st.floats(-3, 3), low=st.floats(0.01, 0.95), high=st.floats(1.05, 50))
 def test_mean_one_and_the_bounds_hold_together_in_each_picture(
     arm: Arm, mask: Tensor, s: np.ndarray, gamma: float, low: float, high: float
 ) -> None:
@@ -104,7 +104,7 @@ def test_the_projection_holds_over_24_orders_of_magnitude_and_keeps_the_order(ex
 
 
 @settings(deadline=None)
-@given(arm=LEARNED_ARM, mask=ANY_MASK, gamma=st.floats(0, 3), low=st.floats(0.01, 0.95))
+@given(arm=LEARNED_ARM, mask=ANY_MASK, gamma=st.floats(-3, 3), low=st.floats(0.01, 0.95))
 def test_a_learned_arm_at_step_0_is_the_projected_prior(arm: Arm, mask: Tensor, gamma: float, low: float) -> None:
     s, bounds = torch.zeros_like(mask), Bounds(low, 5)
     assert delta_map(arm, s, mask).abs().max() == 0
@@ -114,6 +114,15 @@ def test_a_learned_arm_at_step_0_is_the_projected_prior(arm: Arm, mask: Tensor, 
     both = (mask.mean((1, 2, 3)) > 0) & (mask.mean((1, 2, 3)) < 1)
     prior = region_prior(mask) if fixed == "regions" else ratio_prior(mask)
     assert torch.equal(w[both], project(prior, bounds)[both])
+
+
+def test_a_negative_gamma_sends_weight_where_little_error_is_expected() -> None:
+    mask = torch.zeros(1, 1, SIDE, SIDE)
+    mask[..., :2] = 1
+    s = torch.linspace(-0.5, 0.5, SIDE)[:, None].expand(1, 1, SIDE, SIDE)
+    along, away = (pixel_weights("law", mask, s=s, gamma=gamma)[0, 0, :, -1] for gamma in (0.5, -0.5))
+    assert along.diff().min() > 0
+    torch.testing.assert_close(away, along.flip(0))
 
 
 @settings(deadline=None)
