@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lawder_edge.data.cache import load_arrays
 from lawder_edge.data.datasets import listed_samples
@@ -33,12 +34,23 @@ BATCH = 20
 QUARTERS = 4
 
 
+def noisy(x0: Tensor, time: int, *, first: int) -> tuple[Tensor, Tensor]:
+    """Pictures at one time of the diffusion, with noise that depends on their places in the list and on the time alone.
+
+    x0: (B, C, H, W) float32 in [-1, 1]; time: 0 to 999; first: place of the first of them. Returns: t, (B,) int64, and
+    x_t, as x0.
+    """
+    seeds = [(first + i) * TIMES + time for i in range(len(x0))]
+    t = torch.full((len(x0),), time)
+    return t, noised(x0, first_noise(seeds, (x0.shape[1], *x0.shape[2:])), kept_share()[t])
+
+
 @torch.no_grad()
 def errors(
     generator: LoadedGenerator, images: NDArray[np.uint8], labels: NDArray[np.uint8], times: Sequence[int]
 ) -> NDArray[np.float64]:
     """Mean of (x0_hat - x0)^2 of each picture at each time, (N, times). images: (N, S, S, C)."""
-    config, kept = generator.record.config, kept_share()
+    config = generator.record.config
     found = np.empty((len(images), len(times)))
     for start in range(0, len(images), BATCH):
         some = slice(start, start + BATCH)
@@ -46,9 +58,7 @@ def errors(
         planes = mask_planes(torch.from_numpy(labels[some]).long(), num_classes=config.num_classes)
         planes = with_hint(planes, config, x0, first=start)
         for column, time in enumerate(times):
-            seeds = [(start + i) * TIMES + time for i in range(len(x0))]
-            t = torch.full((len(x0),), time)
-            x_t = noised(x0, first_noise(seeds, (x0.shape[1], *x0.shape[2:])), kept[t])
+            t, x_t = noisy(x0, time, first=start)
             guess = generator.denoiser(x_t, t, planes).x0
             found[some, column] = (guess - x0).square().mean((1, 2, 3)).numpy()
     return found

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from heldout_error import noisy
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,14 +26,21 @@ from lawder_edge.evaluation.tables import markdown_table
 from lawder_edge.synthesis.arms import LEARNED, Arm
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.denoiser import mask_planes
-from lawder_edge.synthesis.diffusion import TIMES, kept_share, noised
+from lawder_edge.synthesis.diffusion import TIMES
 from lawder_edge.synthesis.generator import Generator, read_generator, start_from
-from lawder_edge.synthesis.solver import first_noise
 from lawder_edge.synthesis.weighting import Bounds, has_regions, pixel_weights, regions
 from lawder_edge.training.batches import normalise
 
 BATCH = 20
 FIXED: tuple[Arm, ...] = ("ratio", "regions")
+
+
+def whole_generator(path: Path) -> Generator:
+    """A generator's file with its weighter, where it has one, in eval mode. Raises: BadCheckpoint."""
+    config = read_generator(path).record.config
+    generator = Generator(config).eval()
+    start_from(path, generator, config)
+    return generator
 
 
 def shares(weights: Tensor, lesion: Tensor) -> NDArray[np.float64]:
@@ -59,7 +67,6 @@ def masses(
     images: (N, S, S, C) uint8; labels: (N, S, S) uint8 class numbers; times: of the diffusion, 0 to 999. Pictures
     without both lesion and background are left out.
     """
-    kept = kept_share()
     bounds = Bounds(config.lowest_weight, config.highest_weight)
     learned: Arm = config.arm  # type: ignore[assignment]  # checked by the config
     found: dict[str, list[NDArray[np.float64]]] = {}
@@ -72,9 +79,7 @@ def masses(
         planes = mask_planes(classes, num_classes=config.num_classes)
         rows: dict[str, list[NDArray[np.float64]]] = {}
         for time in times:
-            seeds = [(start + i) * TIMES + time for i in range(len(x0))]
-            t = torch.full((len(x0),), time)
-            x_t = noised(x0, first_noise(seeds, (x0.shape[1], *x0.shape[2:])), kept[t])
+            t, x_t = noisy(x0, time, first=start)
             guess, s = generator(x_t, t, planes)
             told: dict[str, Tensor] = {
                 "area": torch.ones_like(lesion),
@@ -104,22 +109,21 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5, help="of each picture, evenly spread")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    record = read_generator(args.model).record
-    if record.config.arm not in LEARNED or record.config.denoiser != "small":
-        parser.error(f"wanted the small denoiser of one of {', '.join(LEARNED)}, got {record.config.arm}")
-    generator = Generator(record.config).eval()
-    start_from(args.model, generator, record.config)
+    config = read_generator(args.model).record.config
+    if config.arm not in LEARNED or config.denoiser != "small":
+        parser.error(f"wanted the small denoiser of one of {', '.join(LEARNED)}, got {config.arm}")
+    generator = whole_generator(args.model)
     samples = listed_samples(args.data, args.split)
-    size = record.config.size
+    size = config.size
     loaded = load_arrays(
         samples,
         size=(size, size),
-        channels=record.config.in_channels,
-        num_classes=record.config.num_classes,
+        channels=config.in_channels,
+        num_classes=config.num_classes,
         progress=lambda done, total: None,
     )
     times = [int((i + 0.5) * TIMES / args.times) for i in range(args.times)]
-    found = masses(generator, record.config, images=loaded.images, labels=loaded.labels, times=times)
+    found = masses(generator, config, images=loaded.images, labels=loaded.labels, times=times)
     print(table(found))
     print(f"\n{len(found['area'])} pictures of {size} px, {len(times)} times each.")
 

@@ -121,8 +121,10 @@ def test_a_truncated_video_plays_to_where_it_ends_and_says_so(webm: Path, tmp_pa
     path = tmp_path / "half.webm"
     path.write_bytes(webm.read_bytes()[: webm.stat().st_size // 2])
     source = FileSource(path)
-    assert 5 < len(read_all(source)) < 35
-    assert "fewer than the file's length and rate make: it is damaged" in source.said()
+    frames = read_all(source)
+    assert 5 < len(frames) < 35
+    told = f"{len(frames)} frames came, {40 - len(frames)} fewer than the file's length and rate make: it is damaged"
+    assert source.said().startswith(told)
 
 
 def ebml_number(data: bytes, at: int, *, marked: bool) -> tuple[int, int]:
