@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from dataclasses import dataclass
 
@@ -86,9 +84,6 @@ class SynthConfig:
             raise BadInput(f"unknown condition {self.condition!r}. Known: lowpass, which trains a teacher.")
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise BadInput(f"mixed_precision is {self.mixed_precision!r}; wanted no, fp16 or bf16.")
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
 @dataclass(frozen=True)

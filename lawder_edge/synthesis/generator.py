@@ -123,7 +123,9 @@ def pack_generator(source: Path, out: Path) -> StoredGenerator:
     It is computed with in float32 all the same. Returns: what `out` holds. Raises: BadCheckpoint as `read_generator`.
     """
     stored = read_generator(source)
-    half = {name: value if name == _SHAPES else value.half() for name, value in stored.tensors.items()}
+    # The count of batches seen soon is beyond what float16 holds.
+    whole = (_SHAPES, "weighter.seen")
+    half = {name: value if name in whole else value.half() for name, value in stored.tensors.items()}
     _write(out, half, stored.record)
     return read_generator(out)
 

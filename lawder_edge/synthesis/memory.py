@@ -9,6 +9,13 @@ import torch
 
 from lawder_edge.errors import BadInput
 
+# What has no exception of its own: the CPU's allocator, CUDA's driver (where another process holds the card), cuBLAS
+# and Apple's.
+_UNTYPED = (
+    "can't allocate memory", "not enough memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)  # fmt: skip
+
 
 @contextmanager
 def memory_told(*, batch: int, size: int, advice: str) -> Iterator[None]:
@@ -18,8 +25,7 @@ def memory_told(*, batch: int, size: int, advice: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise BadInput(_message(batch, size, advice)) from error
     except RuntimeError as error:
-        # PyTorch's allocator on the CPU has no exception of its own.
-        if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
+        if not any(words in str(error) for words in _UNTYPED):
             raise
         raise BadInput(_message(batch, size, advice)) from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lawder_edge.data.cache import Progress, load_arrays
-from lawder_edge.data.datasets import Sample, find_samples, first_few, select_listed
+from lawder_edge.data.datasets import Sample, find_samples, first_few, listed_samples
 from lawder_edge.data.images import image_size
 from lawder_edge.data.kept import KEPT
 from lawder_edge.data.provenance import MANIFEST, Manifest, Origin, read_manifest
@@ -66,8 +66,7 @@ def read_sets(
         )
     notes = _notes_on_manifest(synthetic, manifest)
     fakes = find_samples(synthetic)
-    real = find_samples(data)
-    lists = [select_listed(real, splits) for splits in (train, held_out)]
+    lists = [listed_samples(data, splits) for splits in (train, held_out)]
     if both := {s.id for s in lists[0]} & {s.id for s in lists[1]}:
         raise BadDataset(f"{len(both)} pictures stand in --train and in --held-out: {first_few(sorted(both))}.")
     if origin is not None:

@@ -240,11 +240,12 @@ def _train(
             _remove_run(out)
         # From now on the folder tells whose run it holds, and that it can be written.
         save()
-        if accelerator.is_main_process:
-            if 0 in config.snapshots:
-                save_weights(snapshot_name(0))
-            if bare.weighter is not None:
-                keep_deltas(bare, config, data, folder=out, step=0, at_once=at_once)
+    # Here too it may have been killed, after the first save.
+    if state.step == 0 and accelerator.is_main_process:
+        if 0 in config.snapshots:
+            save_weights(snapshot_name(0))
+        if bare.weighter is not None:
+            keep_deltas(bare, config, data, folder=out, step=0, at_once=at_once)
     mark = time.monotonic()
 
     with Interrupt() as interrupt:

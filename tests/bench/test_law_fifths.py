@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lawder_edge.synthesis.config import SynthConfig
+from lawder_edge.synthesis.diffusion import kept_share, time_weight
 from lawder_edge.synthesis.generator import Generator
 from lawder_edge.synthesis.weighting import Bounds
 
@@ -56,3 +57,19 @@ def test_the_table_tells_by_how_much_an_arm_errs_more(script: ModuleType) -> Non
     seeds = [script.Sums(ones, ones, {"law": more * ones, "ratio": ones}) for more in (1.1, 1.2)]
     assert "| +15.0 [" in script.table(seeds, [100, 700])
     assert "| +10.0 (1) |" in script.table(seeds[:1], [100, 700])
+
+
+def test_errors_at_several_times_are_weighted_as_in_training(script: ModuleType) -> None:
+    times = [100, 700]
+    early, late = time_weight(kept_share()[times]).tolist()
+    assert early > 2 * late
+    ones = np.ones((2, len(script.PLACES)))
+    error = ones.copy()
+    # Inside nothing is left at the second time.
+    error[1, 0] = 0
+    more = ones * [[2.0], [1.0]]
+    text = script.table([script.Sums(ones, ones, {"law": more, "ratio": error})], times)
+    share = 100 * early / (early + late)
+    inside, band = text.splitlines()[2:4]
+    assert inside == f"| inside | 100.0 | 100.0 | {share:.1f} | {100 * (1 + late / early):+.1f} (1) |"
+    assert band == f"| band | 100.0 | 100.0 | 100.0 | {share:+.1f} (1) |"

@@ -10,6 +10,7 @@ import torch
 
 from lawder_edge.synthesis.config import SynthConfig
 from lawder_edge.synthesis.generator import Generator
+from lawder_edge.synthesis.weighting import Bounds
 
 CONFIG = SynthConfig(size=32, widths=(16, 32), arm="law")
 
@@ -36,15 +37,24 @@ def test_shares_are_of_the_whole_weight(script: ModuleType) -> None:
     np.testing.assert_allclose(found, [[100 / 144, 44 / 144, 0]], rtol=1e-6)
 
 
+def test_what_is_clipped_is_counted_by_bound(script: ModuleType) -> None:
+    weights = torch.full((2, 1, 4, 4), 1.0)
+    weights[0, 0, 0] = 0.2
+    weights[1, 0, :2, 0] = 5.0
+    np.testing.assert_array_equal(script.at_bounds(weights, Bounds(0.2, 5.0)), [[0.25, 0], [0, 0.125]])
+
+
 @pytest.mark.parametrize(("arm", "prior"), [("law", "ratio"), ("law_on_regions", "regions")])
 def test_a_learned_arm_without_its_map_has_the_masses_of_its_prior(arm: str, prior: str, script: ModuleType) -> None:
     config = dataclasses.replace(CONFIG, arm=arm, gamma=0.0)
     masks = square((4, 4), (10, 16))
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     found = script.masses(Generator(config).eval(), config, images=images, labels=masks, times=[100, 700])
-    assert list(found) == ["area", "the error", "ratio", "regions", arm]
-    assert all(parts.shape == (2, 3) for parts in found.values())
-    np.testing.assert_array_equal(found[arm], found[prior])
-    for parts in found.values():
+    assert list(found.shares) == ["area", "the error", "ratio", "regions", arm]
+    assert all(parts.shape == (2, 3) for parts in found.shares.values())
+    assert list(found.at_bounds) == ["ratio", "regions", arm]
+    for some in (found.shares, found.at_bounds):
+        np.testing.assert_array_equal(some[arm], some[prior])
+    for parts in found.shares.values():
         np.testing.assert_allclose(parts.sum(1), 1, rtol=1e-6)
     assert f"| {arm} |" in script.table(found)

@@ -50,6 +50,9 @@ def test_the_carried_generator_saw_no_picture_of_a_test_list(real_data: Path) ->
 def test_a_packed_generator_is_half_as_large_and_expects_the_same_picture(tmp_path: Path) -> None:
     torch.manual_seed(0)
     generator = Generator(TINY)
+    assert generator.weighter is not None
+    # Beyond float16.
+    generator.weighter.seen[0] = 70_001
     shapes = torch.rand(3, 5)
     record = GeneratorRecord(TINY, 20, ("a/b",), ("c",))
     file, packed = tmp_path / "generator.safetensors", tmp_path / "packed.safetensors"
@@ -59,6 +62,7 @@ def test_a_packed_generator_is_half_as_large_and_expects_the_same_picture(tmp_pa
     assert packed.stat().st_size < 0.6 * file.stat().st_size
     before, after = load_generator(file), load_generator(packed)
     assert torch.equal(after.mask_shapes, shapes)
+    assert found.tensors["weighter.seen"][0] == 70_001
     assert {p.dtype for p in after.denoiser.parameters()} == {torch.float32}
     given = (torch.randn(2, 3, 32, 32), torch.tensor([200, 800]), torch.ones(2, 1, 32, 32))
     with torch.no_grad():

@@ -345,6 +345,11 @@ def test_lists_that_are_not_what_the_generator_saw_are_told_or_refused(
         given = {"data": real, **files, "progress": lambda done, total: None, **options}
         return read_sets(fakes, **given).notes  # type: ignore[arg-type]
 
+    # A folder without masks that no list names is in nobody's way, as in training.
+    (tmp_path / "all" / "frames" / "images").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(tmp_path / "all" / "frames" / "images" / "e.png")
+    real.rename(tmp_path / "all" / "real")
+    real = tmp_path / "all"
     assert read("ab", "cd") == ()
     with pytest.raises(BadDataset, match="1 of 2 pictures of --held-out were trained on"):
         read("b", "ac")

@@ -262,12 +262,22 @@ def test_masks_without_a_lesion_or_without_anything_else_are_told(pictures: Trai
     assert told.startswith("of 6 masks at 32x32 px 2 empty and 1 lesion all over")
 
 
-@pytest.mark.parametrize("message", ["DefaultCPUAllocator: can't allocate memory: you tried", "CUDA out of memory"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+    ],
+    ids=str,
+)
 def test_running_out_of_memory_names_batch_and_size(
-    message: str, tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+    error: RuntimeError, tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> StepLoss:
-        raise torch.OutOfMemoryError(message) if "CUDA" in message else RuntimeError(message)
+        raise error
 
     monkeypatch.setattr(train_module, "step_loss", full)
     with pytest.raises(BadInput, match=r"out of memory with 2 pictures of 32x32 px .*smaller --batch"):

@@ -12,6 +12,7 @@ import pytest
 from synth_samples import TINY
 
 from lawder_edge.errors import BadCheckpoint
+from lawder_edge.synthesis import train as train_module
 from lawder_edge.synthesis.config import SynthProgress
 from lawder_edge.synthesis.generator import load_generator
 from lawder_edge.synthesis.train import GENERATOR_FILE, train
@@ -51,6 +52,29 @@ def test_a_run_that_is_killed_and_resumed_equals_one_that_was_not(at: int, tmp_p
     )
     rows = [[line.rpartition(",")[0] for line in (f / "curves.csv").read_text().splitlines()] for f in (part, whole)]
     assert rows[0] == rows[1]
+
+
+def test_a_run_that_is_killed_after_its_first_save_still_has_the_map_of_step_0(
+    tmp_path: Path, pictures: TrainData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(TINY, arm="law", steps=2, snapshots=(0,))
+    whole, part = _folder(tmp_path / "whole"), _folder(tmp_path / "part")
+    train(config, pictures, out=whole, cpu=True)
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(train_module, "keep_deltas", killed)
+    with pytest.raises(SystemExit):
+        train(config, pictures, out=part, cpu=True)
+    monkeypatch.undo()
+    (part / "step-000000.safetensors").unlink()
+    train(config, pictures, out=part, cpu=True, resume=True)
+    for name in ("delta-000000.png", "figure8.png"):
+        assert (part / name).read_bytes() == (whole / name).read_bytes()
+    assert load_generator(part / "step-000000.safetensors").sha256 == (
+        load_generator(whole / "step-000000.safetensors").sha256
+    )
 
 
 def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_never_stopped(tmp_path: Path, pictures: TrainData) -> None:
