@@ -110,20 +110,21 @@ def sums(
 
 def table(found: Sequence[Sums], times: Sequence[int]) -> str:
     """A row a place: shares of area, of law's weight and of `ratio`'s error in per cent, and how much more one arm errs
-    than another, in per cent, mean over the seeds [95 % by Student's t] (seeds). found: of each seed. Times are
-    weighted as in training. Of a place that is nowhere nothing is said.
+    than another, in per cent, mean over the seeds [95 % by Student's t] (seeds). found: of each seed. Errors at several
+    times are weighted as in training. Of a place that is nowhere nothing is said.
     """
     weights = time_weight(kept_share()[list(times)]).numpy()[:, None]
     pairs = [pair for pair in PAIRS if all(arm in one.errors for one in found for arm in pair)]
 
-    def share(values: Sequence[NDArray[np.float64]], place: int) -> str:
-        total = np.sum([v.sum(0) for v in values], 0)
-        return f"{100 * total[place] / total[-1]:.1f}"
+    # area and weight lie in (times, places) too, of which all times count alike.
+    kinds = (
+        [one.area for one in found], [one.weight for one in found], [one.errors["ratio"] * weights for one in found],
+    )  # fmt: skip
+    totals = [np.sum(values, (0, 1)) for values in kinds]
 
     rows = []
     for place, name in enumerate(PLACES):
-        cells = [share([one.area for one in found], place), share([one.weight for one in found], place)]
-        cells.append(share([one.errors["ratio"] for one in found], place))
+        cells = [f"{100 * total[place] / total[-1]:.1f}" for total in totals]
         for arm, other in pairs:
             ours, theirs = (np.array([(one.errors[a] * weights).sum(0)[place] for one in found]) for a in (arm, other))
             if not theirs.all():

@@ -4,6 +4,7 @@
 
 The shares of the weight are means over pictures with both regions and over times, of the learned arm and of the fixed
 ones that it could start from; `the error` is where the denoiser's squared error lies, `area` the share of the pixels.
+The last two columns tell what share of the pixels has the lowest and the highest weight that there may be.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,16 @@ BATCH = 20
 FIXED: tuple[Arm, ...] = ("ratio", "regions")
 
 
+@dataclass(frozen=True)
+class Masses:
+    """Of each picture, means over times, by row of the table: `shares` inside, in the band and outside, (pictures, 3);
+    `at_bounds`, of the arms alone, shares of the pixels with the lowest and with the highest weight, (pictures, 2).
+    """
+
+    shares: Mapping[str, NDArray[np.float64]]
+    at_bounds: Mapping[str, NDArray[np.float64]]
+
+
 def whole_generator(path: Path) -> Generator:
     """A generator's file with its weighter, where it has one, in eval mode. Raises: BadCheckpoint."""
     config = read_generator(path).record.config
@@ -53,6 +65,13 @@ def shares(weights: Tensor, lesion: Tensor) -> NDArray[np.float64]:
     return found
 
 
+def at_bounds(weights: Tensor, bounds: Bounds) -> NDArray[np.float64]:
+    """(B, 2): shares of each picture's pixels with the lowest and with the highest weight. weights: (B, 1, H, W)."""
+    ends = torch.stack([weights <= bounds.lowest, weights >= bounds.highest])
+    found: NDArray[np.float64] = ends.double().mean((2, 3, 4)).T.numpy()
+    return found
+
+
 @torch.no_grad()
 def masses(
     generator: Generator,
@@ -61,15 +80,14 @@ def masses(
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     times: Sequence[int],
-) -> Mapping[str, NDArray[np.float64]]:
-    """Shares inside, in the band and outside, (pictures, 3) for each row of the table, means over `times`.
-
-    images: (N, S, S, C) uint8; labels: (N, S, S) uint8 class numbers; times: of the diffusion, 0 to 999. Pictures
+) -> Masses:
+    """images: (N, S, S, C) uint8; labels: (N, S, S) uint8 class numbers; times: of the diffusion, 0 to 999. Pictures
     without both lesion and background are left out.
     """
     bounds = Bounds(config.lowest_weight, config.highest_weight)
     learned: Arm = config.arm  # type: ignore[assignment]  # checked by the config
     found: dict[str, list[NDArray[np.float64]]] = {}
+    clipped: dict[str, list[NDArray[np.float64]]] = {}
     for start in range(0, len(images), BATCH):
         some = slice(start, start + BATCH)
         classes = torch.from_numpy(labels[some]).long()
@@ -78,27 +96,36 @@ def masses(
         lesion = (classes >= config.lesion_class)[:, None].float()
         planes = mask_planes(classes, num_classes=config.num_classes)
         rows: dict[str, list[NDArray[np.float64]]] = {}
+        ends: dict[str, list[NDArray[np.float64]]] = {}
         for time in times:
             t, x_t = noisy(x0, time, first=start)
             guess, s = generator(x_t, t, planes)
+            weights: dict[str, Tensor] = {
+                arm: pixel_weights(arm, lesion, s=s, gamma=config.gamma, bounds=bounds) for arm in (*FIXED, learned)
+            }
             told: dict[str, Tensor] = {
                 "area": torch.ones_like(lesion),
                 "the error": (guess - x0).square().mean(1, keepdim=True),
-                **{
-                    arm: pixel_weights(arm, lesion, s=s, gamma=config.gamma, bounds=bounds) for arm in (*FIXED, learned)
-                },
+                **weights,
             }
             for name, values in told.items():
                 rows.setdefault(name, []).append(shares(values, lesion))
-        for name, parts in rows.items():
-            found.setdefault(name, []).append(np.mean(parts, 0))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            for name, values in weights.items():
+                ends.setdefault(name, []).append(at_bounds(values, bounds))
+        for all_parts, parts in ((found, rows), (clipped, ends)):
+            for name, of_times in parts.items():
+                all_parts.setdefault(name, []).append(np.mean(of_times, 0))
+    return Masses(*({name: np.concatenate(parts) for name, parts in some.items()} for some in (found, clipped)))
 
 
-def table(found: Mapping[str, NDArray[np.float64]]) -> str:
+def table(found: Masses) -> str:
     """A row each, in per cent."""
-    rows = [(name, *(f"{100 * v:.1f}" for v in parts.mean(0))) for name, parts in found.items()]
-    return markdown_table(("share, %", "inside", "band", "outside"), rows)
+    rows = []
+    for name, parts in found.shares.items():
+        values = [f"{100 * v:.1f}" for v in parts.mean(0)]
+        ends = [f"{100 * v:.1f}" for v in found.at_bounds[name].mean(0)] if name in found.at_bounds else ["-", "-"]
+        rows.append((name, *values, *ends))
+    return markdown_table(("share, %", "inside", "band", "outside", "at the lowest weight", "at the highest"), rows)
 
 
 def main() -> None:
@@ -125,7 +152,7 @@ def main() -> None:
     times = [int((i + 0.5) * TIMES / args.times) for i in range(args.times)]
     found = masses(generator, config, images=loaded.images, labels=loaded.labels, times=times)
     print(table(found))
-    print(f"\n{len(found['area'])} pictures of {size} px, {len(times)} times each.")
+    print(f"\n{len(found.shares['area'])} pictures of {size} px, {len(times)} times each.")
 
 
 if __name__ == "__main__":

@@ -64,8 +64,9 @@ synthetic pictures together. Commands:
 Added when the first seed of `few-a` was through, before any other: `ratio`, the prior of `law` without its learned map,
 with one seed from 100 pictures, since `law` less `uniform` holds both; paired differences of distances and fidelity;
 copies looked for turned over and by pixels; and the order in which masks are taken, over all lists instead of from the
-first on, which changes the masks of `full` alone. Added when `few-a` was through: `law_on_regions`, since `law` was as
-good as `regions` on the lesion's crop and behind it in mask fidelity. Added when two of six pairs of `few-b` were
+first on. From 100 pictures each mask still comes four times, bent otherwise: in `few-a`'s first seed `ratio`, drawn
+after that, has other bends than the arms before it. Added when `few-a` was through: `law_on_regions`, since `law` was
+as good as `regions` on the lesion's crop and behind it in mask fidelity. Added when two of six pairs of `few-b` were
 through: `carried`, pictures of the generator that the package carries (`law`, of all 1,450 training pictures) for the
 masks of the 100, to tell a generator that knows no more than the 100 from pictures that teach nothing whoever draws
 them; its ClinicDB is no other hospital, since that generator was trained on it. What these show is found by looking,
