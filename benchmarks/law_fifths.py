@@ -116,7 +116,7 @@ def table(found: Sequence[Sums], times: Sequence[int]) -> str:
     weights = time_weight(kept_share()[list(times)]).numpy()[:, None]
     pairs = [pair for pair in PAIRS if all(arm in one.errors for one in found for arm in pair)]
 
-    # area and weight lie in (times, places) too, of which all times count alike.
+    # Of area and weight all times count alike.
     kinds = (
         [one.area for one in found], [one.weight for one in found], [one.errors["ratio"] * weights for one in found],
     )  # fmt: skip

@@ -81,7 +81,9 @@ def masses(
     labels: NDArray[np.uint8],
     times: Sequence[int],
 ) -> Masses:
-    """images: (N, S, S, C) uint8; labels: (N, S, S) uint8 class numbers; times: of the diffusion, 0 to 999. Pictures
+    """Where weight, error and area lie.
+
+    images: (N, S, S, C) uint8; labels: (N, S, S) uint8 class numbers; times: of the diffusion, 0 to 999. Pictures
     without both lesion and background are left out.
     """
     bounds = Bounds(config.lowest_weight, config.highest_weight)
