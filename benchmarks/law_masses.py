@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +34,6 @@ from lawder_edge.training.batches import normalise
 
 BATCH = 20
 FIXED: tuple[Arm, ...] = ("ratio", "regions")
-
-
-@dataclass(frozen=True)
-class Masses:
-    """Of each picture, means over times, by row of the table: `shares` inside, in the band and outside, (pictures, 3);
-    `at_bounds`, of the arms alone, shares of the pixels with the lowest and with the highest weight, (pictures, 2).
-    """
-
-    shares: Mapping[str, NDArray[np.float64]]
-    at_bounds: Mapping[str, NDArray[np.float64]]
 
 
 def whole_generator(path: Path) -> Generator:
@@ -80,8 +69,9 @@ def masses(
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     times: Sequence[int],
-) -> Masses:
-    """Where weight, error and area lie.
+) -> Mapping[str, NDArray[np.float64]]:
+    """For each row of the table, means over `times`: shares inside, in the band and outside, (pictures, 3), and of the
+    arms' weights `at_bounds` beside them, (pictures, 5).
 
     images: (N, S, S, C) uint8; labels: (N, S, S) uint8 class numbers; times: of the diffusion, 0 to 999. Pictures
     without both lesion and background are left out.
@@ -89,7 +79,6 @@ def masses(
     bounds = Bounds(config.lowest_weight, config.highest_weight)
     learned: Arm = config.arm  # type: ignore[assignment]  # checked by the config
     found: dict[str, list[NDArray[np.float64]]] = {}
-    clipped: dict[str, list[NDArray[np.float64]]] = {}
     for start in range(0, len(images), BATCH):
         some = slice(start, start + BATCH)
         classes = torch.from_numpy(labels[some]).long()
@@ -98,36 +87,25 @@ def masses(
         lesion = (classes >= config.lesion_class)[:, None].float()
         planes = mask_planes(classes, num_classes=config.num_classes)
         rows: dict[str, list[NDArray[np.float64]]] = {}
-        ends: dict[str, list[NDArray[np.float64]]] = {}
         for time in times:
             t, x_t = noisy(x0, time, first=start)
             guess, s = generator(x_t, t, planes)
-            weights: dict[str, Tensor] = {
-                arm: pixel_weights(arm, lesion, s=s, gamma=config.gamma, bounds=bounds) for arm in (*FIXED, learned)
-            }
-            told: dict[str, Tensor] = {
-                "area": torch.ones_like(lesion),
-                "the error": (guess - x0).square().mean(1, keepdim=True),
-                **weights,
-            }
-            for name, values in told.items():
+            error = (guess - x0).square().mean(1, keepdim=True)
+            for name, values in (("area", torch.ones_like(lesion)), ("the error", error)):
                 rows.setdefault(name, []).append(shares(values, lesion))
-            for name, values in weights.items():
-                ends.setdefault(name, []).append(at_bounds(values, bounds))
-        for all_parts, parts in ((found, rows), (clipped, ends)):
-            for name, of_times in parts.items():
-                all_parts.setdefault(name, []).append(np.mean(of_times, 0))
-    return Masses(*({name: np.concatenate(parts) for name, parts in some.items()} for some in (found, clipped)))
+            for arm in (*FIXED, learned):
+                w = pixel_weights(arm, lesion, s=s, gamma=config.gamma, bounds=bounds)
+                rows.setdefault(arm, []).append(np.hstack([shares(w, lesion), at_bounds(w, bounds)]))
+        for name, parts in rows.items():
+            found.setdefault(name, []).append(np.mean(parts, 0))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def table(found: Masses) -> str:
+def table(found: Mapping[str, NDArray[np.float64]]) -> str:
     """A row each, in per cent."""
-    rows = []
-    for name, parts in found.shares.items():
-        values = [f"{100 * v:.1f}" for v in parts.mean(0)]
-        ends = [f"{100 * v:.1f}" for v in found.at_bounds[name].mean(0)] if name in found.at_bounds else ["-", "-"]
-        rows.append((name, *values, *ends))
-    return markdown_table(("share, %", "inside", "band", "outside", "at the lowest weight", "at the highest"), rows)
+    header = ("share, %", "inside", "band", "outside", "at the lowest weight", "at the highest")
+    rows = [[name, *(f"{100 * v:.1f}" for v in parts.mean(0))] for name, parts in found.items()]
+    return markdown_table(header, [row + ["-"] * (len(header) - len(row)) for row in rows])
 
 
 def main() -> None:
@@ -154,7 +132,7 @@ def main() -> None:
     times = [int((i + 0.5) * TIMES / args.times) for i in range(args.times)]
     found = masses(generator, config, images=loaded.images, labels=loaded.labels, times=times)
     print(table(found))
-    print(f"\n{len(found.shares['area'])} pictures of {size} px, {len(times)} times each.")
+    print(f"\n{len(found['area'])} pictures of {size} px, {len(times)} times each.")
 
 
 if __name__ == "__main__":
